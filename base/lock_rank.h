@@ -1,0 +1,51 @@
+#ifndef REMORA_BASE_LOCK_RANK_H_
+#define REMORA_BASE_LOCK_RANK_H_
+
+#include <cstdint>
+
+namespace remora {
+
+// The one lock order: a thread may take a mutex only if its rank is greater than that of every mutex it holds.
+// docs/locking.md tells why each stands where it does. Outer locks first.
+enum class LockRank : uint8_t {
+  // proc/
+  kKernel = 10,
+  kPidTable = 20,
+  kSession = 25,
+  kThreadGroup = 30,
+  kSignalHandlers = 35,
+  // fs/, net/
+  kMountTable = 40,
+  kRename = 42,
+  kOpenFilePosition = 45,
+  kFdTable = 50,
+  kDirectory = 52,
+  kInodeShard = 54,
+  kInode = 56,
+  kDentryShard = 58,
+  kPipe = 60,
+  kTerminal = 62,
+  // mm/
+  kAddressSpace = 70,
+  kFileMappings = 74,  // a file's list of mappings (reverse map)
+  kPageCache = 76,
+  kPageTableSharing = 78,
+  kReverseMap = 80,
+  kBlockCache = 82,
+  kFramePool = 84,
+  // sync/
+  kFutexBucket = 90,      // two at once in address order: see sync/futex_table.h
+  kWaitQueue = 94,        // held across Waiter::Notify, which may take what follows only
+  kWaitQueueNested = 95,  // an epoll instance's own queue, notified from a watched file's
+  kTimers = 97,
+  kReactor = 98,
+  kScheduler = 100,
+  kTaskWake = 102,
+  // base/
+  kReclaimer = 110,
+  kLeaf = 120,
+};
+
+}  // namespace remora
+
+#endif  // REMORA_BASE_LOCK_RANK_H_

@@ -1,0 +1,37 @@
+#ifndef REMORA_CPU_BLOCK_CACHE_H_
+#define REMORA_CPU_BLOCK_CACHE_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "mm/frame_pool.h"
+#include "sync/reclaimer.h"
+
+namespace remora::cpu {
+
+struct Block;
+
+// Decoded blocks of a Kernel, keyed by frame and offset: processes that map the same file page share them, wherever
+// they map it.
+//
+// Thread safety: Lookup without a lock (under the Reclaimer); the rest from any thread.
+class BlockCache final : public mm::CodeObserver {
+ public:
+  BlockCache(mm::FramePool* frames, sync::Reclaimer* reclaimer);
+  ~BlockCache() override;
+
+  // mm::CodeObserver: drops all blocks of the frame. Their memory goes after a grace period.
+  void DropCode(mm::FrameId frame) override;
+  // Grows at every DropCode; jump caches compare it.
+  uint64_t generation() const;
+  uint64_t num_blocks() const;
+
+ private:
+  friend class Interpreter;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace remora::cpu
+
+#endif  // REMORA_CPU_BLOCK_CACHE_H_

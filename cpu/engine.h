@@ -1,0 +1,60 @@
+#ifndef REMORA_CPU_ENGINE_H_
+#define REMORA_CPU_ENGINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "cpu/cpu_state.h"
+#include "mm/tlb.h"
+#include "mm/types.h"
+
+namespace remora::cpu {
+
+enum class ExitReason : uint8_t {
+  kBudget,      // all instructions of the budget were retired
+  kInterrupt,   // the interrupt flag was seen at a block boundary
+  kSyscall,     // SYSCALL was executed: rip is behind it, rcx and r11 are set as the CPU does
+  kFault,       // a memory access or fetch failed: exit.fault; the state is that before the instruction
+  kMustWait,    // a code page has to be prepared first: wait for the space's acknowledgements, then run again
+  kIllegal,     // #UD; rip at the instruction
+  kDivide,      // #DE; rip at the instruction
+  kBreakpoint,  // INT3; rip behind it
+  kSingleStep,  // #DB after an instruction run with TF
+  kX87Error,    // #MF; rip at the waiting x87 instruction
+  kSimdError,   // #XM; rip at the instruction
+  kProtection,  // #GP: privileged instruction, misaligned SSE operand, non-canonical address, INT n; rip at the
+                // instruction
+  kOverflow,    // #OF of INTO: never in 64-bit code
+  kAlignment,   // #AC
+};
+std::string_view ExitReasonName(ExitReason reason);
+
+struct Exit {
+  ExitReason reason = ExitReason::kBudget;
+  mm::Fault fault;                    // for kFault
+  uint64_t instructions_retired = 0;  // a REP counts its iterations
+};
+
+// Executes guest code. One instance for each worker; what instances share (decoded or translated code) is a BlockCache
+// of the Kernel's.
+class Engine {
+ public:
+  struct Counters {
+    uint64_t instructions = 0;
+    uint64_t blocks_decoded = 0;
+    uint64_t blocks_entered_slowly = 0;  // through the shared cache rather than a chain or the jump cache
+  };
+
+  virtual ~Engine() = default;
+  // Runs until something needs the kernel. At most `budget` instructions (> 0) are retired, exactly `budget` when the
+  // answer is kBudget. `interrupt` non-zero makes it leave at the next block boundary. The TLB is bound and
+  // synchronized.
+  virtual Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) = 0;
+  virtual std::string_view name() const = 0;
+  virtual Counters counters() const = 0;
+};
+
+}  // namespace remora::cpu
+
+#endif  // REMORA_CPU_ENGINE_H_

@@ -1,0 +1,115 @@
+#ifndef REMORA_FS_FILE_H_
+#define REMORA_FS_FILE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "absl/functional/function_ref.h"
+#include "base/errno_or.h"
+#include "base/mutex.h"
+#include "base/ref_counted.h"
+#include "fs/inode.h"
+#include "fs/path.h"
+#include "mm/io_buffer.h"
+#include "mm/mappable.h"
+#include "mm/user_memory.h"
+#include "sync/pollable.h"
+
+namespace remora::fs {
+
+// One entry that ReadDirectory hands out.
+struct DirectoryEntry {
+  uint64_t inode_number;
+  uint64_t next_offset;  // position behind this entry: what lseek may later come back to
+  uint8_t type;          // DT_*
+  std::string_view name;
+};
+
+// Who performs an ioctl or a lock: what a file may need to know of the caller without knowing processes.
+struct IoctlContext {
+  mm::UserMemory memory;
+  // What a terminal asks of its caller; null for callers without one.
+  class TerminalCaller* terminal_caller = nullptr;
+};
+
+// An open file description: what descriptors refer to, shared by dup and fork. One subclass for each kind of file.
+//
+// Files never block. Read and Write answer EAGAIN where they would have to wait; the caller then arms a Waiter on
+// wait_queue() and comes back. Whether O_NONBLOCK is set is the caller's business, not the file's (but for open
+// itself). Linux twin: struct file. Difference: no private locking of the position here but PositionLock. Thread
+// safety: all methods from any thread.
+class File : public RefCounted, public sync::Pollable {
+ public:
+  // Position-independent transfers. `offset` is ignored by files that are not seekable.
+  // Bytes moved; 0 at the end; EAGAIN; EFAULT if the buffer faults before the first byte (else the count before it);
+  // EBADF is the caller's check; EISDIR, EINVAL, ESPIPE, EPIPE, ENOSPC, EIO as read(2) and write(2) tell.
+  virtual ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t offset) = 0;
+  virtual ErrnoOr<uint64_t> Write(mm::IoBuffer& from, uint64_t offset) = 0;
+  // Appends at the end (O_APPEND); `end` receives the position behind the last byte written. Seekable files only.
+  virtual ErrnoOr<uint64_t> Append(mm::IoBuffer& from, uint64_t* end);
+
+  virtual bool seekable() const { return false; }
+  // lseek(2)'s SEEK_END, SEEK_DATA, SEEK_HOLE need the size: seekable files answer it; default ESPIPE.
+  virtual ErrnoOr<uint64_t> SizeForSeek();
+
+  // Calls `visit` for entries from `position` on, until it returns false (that entry is not consumed) or the end.
+  // ENOTDIR by default.
+  virtual ErrnoOr<void> ReadDirectory(uint64_t position, absl::FunctionRef<bool(const DirectoryEntry&)> visit);
+
+  // The value that ioctl(2) returns; ENOTTY by default.
+  virtual ErrnoOr<uint64_t> Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument);
+
+  // ENODEV by default. The returned object's pages are what mmap shows.
+  virtual ErrnoOr<Ref<mm::Mappable>> Mappable();
+  virtual ErrnoOr<void> Truncate(uint64_t size_bytes);  // EINVAL by default
+  virtual ErrnoOr<void> Allocate(int mode, uint64_t offset,
+                                 uint64_t length_bytes);  // fallocate(2); EOPNOTSUPP by default
+  virtual ErrnoOr<void> Sync();                           // EINVAL by default; regular files write back
+
+  // sync::Pollable: by default always readable and writable, nothing to wait for.
+  sync::Events Readiness(sync::Events interest) override;
+  sync::WaitQueue* wait_queue() override { return nullptr; }
+
+  // Called when a descriptor of this file is closed (each close(2), not only the last). Releases of locks belong here.
+  // No lock is held.
+  virtual void OnDescriptorClosed() {}
+
+  // What it was opened as. Null inode never: pipes, sockets and eventfds have anonymous inodes for fstat.
+  const Ref<Inode>& inode() const { return inode_; }
+  // Where it was opened; dentry null for anonymous files.
+  const Path& path() const { return path_; }
+  // What readlink of /proc/self/fd/N shows: the path, or "pipe:[7]".
+  virtual std::string DescribePath() const;
+
+  // O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME may change later (F_SETFL); access mode never.
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  void SetStatusFlags(uint32_t flags);  // only the changeable ones are taken
+  bool readable() const { return readable_; }
+  bool writable() const { return writable_; }
+  bool nonblocking() const;
+  bool append() const;
+
+  // The file position, for read, write, lseek, getdents. Held across one transfer of a seekable file, so that two
+  // threads' reads do not overlap (as f_pos_lock).
+  Mutex& position_mutex() ABSL_LOCK_RETURNED(position_mu_) { return position_mu_; }
+  uint64_t position() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { return position_; }
+  void set_position(uint64_t p) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { position_ = p; }
+
+ protected:
+  // `flags`: open(2)'s, the guest's values.
+  File(Ref<Inode> inode, Path path, uint32_t flags);
+  ~File() override = default;
+
+ private:
+  const Ref<Inode> inode_;
+  const Path path_;
+  const bool readable_, writable_;
+  std::atomic<uint32_t> flags_;
+  Mutex position_mu_{LockRank::kOpenFilePosition};
+  uint64_t position_ ABSL_GUARDED_BY(position_mu_) = 0;
+};
+
+}  // namespace remora::fs
+
+#endif  // REMORA_FS_FILE_H_

@@ -1,0 +1,110 @@
+#ifndef REMORA_FS_INODE_H_
+#define REMORA_FS_INODE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/errno_or.h"
+#include "base/ref_counted.h"
+#include "fs/credentials.h"
+
+namespace remora::fs {
+
+class File;
+class FileSystem;
+struct Path;
+
+// A point in time with nanoseconds, as struct timespec.
+struct Timestamp {
+  int64_t seconds = 0;
+  int64_t nanos = 0;
+};
+
+// What stat(2) and statx(2) tell.
+struct Attributes {
+  uint32_t device_major = 0, device_minor = 0;
+  uint64_t inode_number = 0;
+  uint32_t mode = 0;  // type and permissions, S_IF* | 07777
+  uint32_t num_links = 1;
+  uint32_t uid = 0, gid = 0;
+  uint32_t special_major = 0, special_minor = 0;  // st_rdev
+  uint64_t size_bytes = 0;
+  uint32_t block_size = 4096;
+  uint64_t num_512_byte_blocks = 0;
+  Timestamp accessed, modified, changed, born;
+
+  uint32_t type() const { return mode & 0170000; }
+  bool is_directory() const { return type() == 0040000; }
+  bool is_regular() const { return type() == 0100000; }
+  bool is_symlink() const { return type() == 0120000; }
+};
+
+// What setattr changes; absent means unchanged.
+struct AttributeChange {
+  std::optional<uint32_t> permissions;  // 07777
+  std::optional<uint32_t> uid, gid;
+  std::optional<Timestamp> accessed, modified;
+};
+
+// An object of a file system. Names are single components, never "", "." or "..", and at most 255 bytes.
+// The VFS has checked permissions and that `this` is a directory before it calls; hooks are called without any lock of
+// the VFS. Defaults: EPERM for changes, ENOTDIR for Lookup, EINVAL for ReadLink. Linux twin: struct inode and its
+// inode_operations. Thread safety: all methods from any thread.
+class Inode : public RefCounted {
+ public:
+  virtual FileSystem& file_system() const = 0;
+  virtual uint64_t number() const = 0;
+  // Type bits (S_IF*) never change in an inode's life.
+  virtual uint32_t type() const = 0;
+  virtual ErrnoOr<Attributes> GetAttributes() = 0;
+  virtual ErrnoOr<void> SetAttributes(const AttributeChange& change);
+  virtual ErrnoOr<void> Truncate(uint64_t size_bytes);
+
+  // Directories.
+  virtual ErrnoOr<Ref<Inode>> Lookup(std::string_view name);  // ENOENT
+  struct NewNode {
+    uint32_t mode =
+        0;  // S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK with permissions (umask applied)
+    uint32_t uid = 0, gid = 0;
+    uint32_t special_major = 0, special_minor = 0;
+    std::string_view symlink_target;
+  };
+  virtual ErrnoOr<Ref<Inode>> Create(std::string_view name, const NewNode& node);  // EEXIST
+  virtual ErrnoOr<void> Link(std::string_view name, Inode& target);
+  virtual ErrnoOr<void> Unlink(std::string_view name, Inode& target);
+  virtual ErrnoOr<void> RemoveDirectory(std::string_view name, Inode& target);  // ENOTEMPTY
+  // Within one file system. `replaced` is null or what new_name was. flags: RENAME_NOREPLACE, RENAME_EXCHANGE.
+  virtual ErrnoOr<void> Rename(std::string_view name, Inode& moved, Inode& new_directory, std::string_view new_name,
+                               Inode* replaced, uint32_t flags);
+  // May the dentry cache keep what Lookup answered (also ENOENT)? False for /proc-like directories and for host folders
+  // that others change.
+  virtual bool cacheable_lookups() const { return true; }
+
+  // Symlinks.
+  virtual ErrnoOr<std::string> ReadLink();
+  // A symlink that is not text but a jump (/proc/PID/exe, /proc/PID/fd/N): its destination.
+  virtual std::optional<ErrnoOr<Path>> FollowMagicLink();
+
+  // Opens it; flags are open(2)'s, already checked against permissions; O_CREAT, O_EXCL and O_TRUNC have been dealt
+  // with. `path` is where it was found, for the File to keep.
+  virtual ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) = 0;
+};
+
+// A mounted tree's origin. Linux's super_block.
+class FileSystem : public RefCounted {
+ public:
+  virtual std::string_view type_name() const = 0;  // "tmpfs", "overlay", "proc"
+  virtual Ref<Inode> root() = 0;
+  virtual uint64_t device_id() const = 0;  // unique in the Kernel; st_dev's minor where the fs has none of its own
+  struct Statistics {                      // statfs(2)
+    uint64_t magic = 0, block_size = 4096, num_blocks = 0, num_free_blocks = 0, num_files = 0, num_free_files = 0,
+             max_name_length = 255;
+  };
+  virtual Statistics GetStatistics() = 0;
+};
+
+}  // namespace remora::fs
+
+#endif  // REMORA_FS_INODE_H_

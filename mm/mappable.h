@@ -1,0 +1,43 @@
+#ifndef REMORA_MM_MAPPABLE_H_
+#define REMORA_MM_MAPPABLE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "base/errno_or.h"
+#include "base/ref_counted.h"
+#include "mm/types.h"
+
+namespace remora::mm {
+
+class AddressSpace;
+
+// Something whose pages can be mapped: a file's page cache, shared anonymous memory. Implemented by mm::FilePages
+// (mm/page_cache.h), which fs/ hands out; mm knows no files.
+class Mappable : public RefCounted {
+ public:
+  // The frame that holds page `page_index`, with a reference for the caller. ENXIO beyond the last page (a SIGBUS), EIO
+  // when the host cannot read it, ENOMEM. With `for_write` the frame may be written through a shared mapping (a hole is
+  // filled first).
+  virtual ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) = 0;
+
+  // Who maps it, so that truncation and write-back find the page-table entries. Called by AddressSpace with its lock
+  // held.
+  virtual void OnMapped(AddressSpace* space, PageRange range, uint64_t first_page_index) = 0;
+  virtual void OnUnmapped(AddressSpace* space, PageRange range, uint64_t first_page_index) = 0;
+
+  // Unique in this Kernel, never reused: the FutexKey's object id for shared futexes.
+  virtual uint64_t object_id() const = 0;
+
+  // What /proc/PID/maps prints.
+  struct Description {
+    uint32_t device_major = 0, device_minor = 0;
+    uint64_t inode = 0;
+    std::string path;
+  };
+  virtual Description Describe() const = 0;
+};
+
+}  // namespace remora::mm
+
+#endif  // REMORA_MM_MAPPABLE_H_

@@ -1,0 +1,65 @@
+#ifndef REMORA_MM_PAGE_CACHE_H_
+#define REMORA_MM_PAGE_CACHE_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/errno_or.h"
+#include "mm/address_space.h"
+#include "mm/io_buffer.h"
+#include "mm/mappable.h"
+
+namespace remora::mm {
+
+// Where a file's pages come from and go to. Implemented by fs/hostfs over pread/pwrite; absent for tmpfs and shared
+// anonymous memory, whose pages start as zeros and live in the cache only.
+class PageBacking {
+ public:
+  virtual ~PageBacking() = default;
+  // Fills `page` (4096 bytes) from page_index; what lies behind the file's end is zeroed. EIO.
+  virtual ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) = 0;
+  virtual ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) = 0;
+  // The file's size now, in bytes.
+  virtual ErrnoOr<uint64_t> Size() = 0;
+};
+
+// A file's frames: what read, write, mmap and the block cache share. Linux's address_space.
+// Thread safety: all methods from any thread. Lookups of present pages take no exclusive lock.
+class FilePages final : public Mappable {
+ public:
+  // `backing` may be null, and is owned; `describe` is what /proc/PID/maps shows.
+  FilePages(MemoryContext* context, std::unique_ptr<PageBacking> backing, Description describe);
+
+  ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) override;
+  void OnMapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
+  void OnUnmapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
+  uint64_t object_id() const override { return object_id_; }
+  Description Describe() const override;
+
+  // Streams between the cache and a buffer: bytes moved, short at the end of the file (Read) or where the buffer
+  // faults; EFAULT if the first byte faults. Write extends size_bytes(); ENOSPC/ENOMEM when no frame is left and
+  // nothing was written.
+  ErrnoOr<uint64_t> Read(IoBuffer& to, uint64_t offset_bytes);
+  ErrnoOr<uint64_t> Write(IoBuffer& from, uint64_t offset_bytes);
+  // Changes the size; pages behind it are dropped and taken out of every space that maps them (SIGBUS from then on);
+  // the tail of the last page is zeroed.
+  ErrnoOr<void> Truncate(uint64_t size_bytes);
+  // Frees whole pages in the range and zeroes the parts (FALLOC_FL_PUNCH_HOLE).
+  ErrnoOr<void> PunchHole(uint64_t offset_bytes, uint64_t length_bytes);
+  // Writes dirty pages to the backing.
+  ErrnoOr<void> Sync();
+
+  uint64_t size_bytes() const;
+  uint64_t num_pages_present() const;  // st_blocks of tmpfs is 8 times this
+
+ private:
+  ~FilePages() override;
+  const uint64_t object_id_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace remora::mm
+
+#endif  // REMORA_MM_PAGE_CACHE_H_

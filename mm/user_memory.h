@@ -1,0 +1,56 @@
+#ifndef REMORA_MM_USER_MEMORY_H_
+#define REMORA_MM_USER_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "base/errno_or.h"
+#include "base/guest_addr.h"
+#include "mm/tlb.h"
+
+namespace remora::mm {
+
+// Copies between the kernel and the guest's memory through the worker's TLB: copy_from_user and copy_to_user.
+// Every failure is EFAULT. Copies that cross pages are not atomic; naturally aligned ones of 1, 2, 4 or 8 bytes are.
+// Thread safety: used by the TLB's worker.
+class UserMemory {
+ public:
+  explicit UserMemory(Tlb* tlb) : tlb_(tlb) {}
+  Tlb& tlb() const { return *tlb_; }
+
+  ErrnoOr<void> CopyIn(std::span<std::byte> to, GuestAddr from) const;
+  ErrnoOr<void> CopyOut(GuestAddr to, std::span<const std::byte> from) const;
+  ErrnoOr<void> Zero(GuestAddr to, uint64_t length_bytes) const;
+
+  template <typename T>
+    requires(std::is_trivially_copyable_v<T>)
+  ErrnoOr<T> Read(GuestAddr from) const {
+    T value;
+    REMORA_RETURN_IF_ERROR(CopyIn(std::as_writable_bytes(std::span(&value, 1)), from));
+    return value;
+  }
+  template <typename T>
+    requires(std::is_trivially_copyable_v<T>)
+  ErrnoOr<void> Write(GuestAddr to, const T& value) const {
+    return CopyOut(to, std::as_bytes(std::span(&value, 1)));
+  }
+
+  // A NUL-terminated string of less than max_bytes including the NUL, else ENAMETOOLONG (for paths: max_bytes = 4096).
+  ErrnoOr<std::string> ReadString(GuestAddr from, uint64_t max_bytes) const;
+
+  // Atomic access to an aligned 32-bit word, for futexes, set_child_tid and robust lists. EINVAL if unaligned.
+  ErrnoOr<uint32_t> LoadWord(GuestAddr addr) const;
+  ErrnoOr<void> StoreWord(GuestAddr addr, uint32_t value) const;
+  // True and stored if the word was `expected`.
+  ErrnoOr<bool> CompareExchangeWord(GuestAddr addr, uint32_t expected, uint32_t desired) const;
+
+ private:
+  Tlb* tlb_;
+};
+
+}  // namespace remora::mm
+
+#endif  // REMORA_MM_USER_MEMORY_H_

@@ -1,0 +1,100 @@
+#ifndef REMORA_PROC_KERNEL_H_
+#define REMORA_PROC_KERNEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/entropy.h"
+#include "cpu/block_cache.h"
+#include "cpu/engine.h"
+#include "fs/vfs.h"
+#include "mm/address_space.h"
+#include "mm/frame_pool.h"
+#include "proc/exec.h"
+#include "proc/syscall_outcome.h"
+#include "proc/task.h"
+#include "sync/futex_table.h"
+#include "sync/reclaimer.h"
+
+namespace remora::proc {
+
+class PidTable;
+class Scheduler;
+class Worker;
+
+// Who carries out syscalls: implemented by syscalls/, called by the workers. Called again with the same task after
+// Blocked.
+class SyscallDispatcher {
+ public:
+  virtual ~SyscallDispatcher() = default;
+  // task.syscall_number and syscall_args are set. `memory` reaches task's address space through the worker's TLB.
+  virtual SyscallOutcome Dispatch(Task& task, mm::UserMemory memory) = 0;
+};
+
+// One running Remora: everything hangs off it, and two live side by side in one host process.
+// Thread safety: accessors from any thread. Start once, then Run.
+class Kernel {
+ public:
+  struct Options {
+    uint32_t num_workers = 2;
+    uint64_t slice_instructions = 200'000;  // a task's budget before another may run
+    uint64_t max_memory_bytes = uint64_t{64} << 30;
+    int32_t max_pid = 4'194'304;
+    Clock* clock = nullptr;                                                     // null: the host's
+    Entropy* entropy = nullptr;                                                 // null: the host's
+    SyscallDispatcher* dispatcher = nullptr;                                    // not owned
+    std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker
+    std::string host_name = "remora";
+  };
+  explicit Kernel(Options options);
+  ~Kernel();  // after Run has returned
+
+  // The first process. Its files, root and cwd are what the runner set up. On failure the status says what is wrong
+  // with the program, and `error_number` (may be null) receives the errno: ENOENT, EACCES, ENOEXEC, ...
+  struct FirstProcess {
+    ExecRequest exec;
+    Credentials credentials;
+    Ref<fs::FdTable> fds;
+    Ref<FsContext> fs_context;
+  };
+  absl::Status Start(FirstProcess first, int* error_number);
+  // Runs the workers until the first process is dead; then kills the rest. Its wait status word.
+  int32_t Run();
+
+  Clock& clock() const;
+  Entropy& entropy() const;
+  fs::Vfs& vfs() const;
+  mm::MemoryContext& memory() const;
+  mm::FramePool& frames() const;
+  sync::FutexTable& futexes() const;
+  sync::Reclaimer& reclaimer() const;
+  cpu::BlockCache& blocks() const;
+  PidTable& pids() const;
+  Scheduler& scheduler() const;
+  const mm::AddressLayout& layout() const;
+  const Options& options() const;
+  std::string host_name() const;
+  void set_host_name(std::string name);
+  int64_t boot_time_nanos() const;  // CLOCK_MONOTONIC when the Kernel was made
+
+  // Sums over workers, for --stats.
+  struct Counters {
+    cpu::Engine::Counters engine;
+    mm::Tlb::Counters tlb;
+    uint64_t task_switches = 0;
+  };
+  Counters counters() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace remora::proc
+
+#endif  // REMORA_PROC_KERNEL_H_

@@ -1,0 +1,42 @@
+#ifndef REMORA_PROC_PID_TABLE_H_
+#define REMORA_PROC_PID_TABLE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/errno_or.h"
+#include "base/ref_counted.h"
+#include "proc/task.h"
+#include "proc/thread_group.h"
+#include "sync/reclaimer.h"
+
+namespace remora::proc {
+
+// Numbers to tasks and processes. Lookups take no lock; numbers are handed out round robin, as Linux does.
+// Thread safety: all methods from any thread.
+class PidTable {
+ public:
+  PidTable(sync::Reclaimer* reclaimer, int32_t max_pid);
+  ~PidTable();
+
+  // A free number in 1..max_pid-1, reserved. EAGAIN when all are taken.
+  ErrnoOr<int32_t> Allocate();
+  void Publish(int32_t tid, Ref<Task> task);  // after which lookups find it
+  void Remove(int32_t tid);                   // reaped; the number may be used again
+
+  Ref<Task> FindTask(int32_t tid) const;          // null
+  Ref<ThreadGroup> FindGroup(int32_t pid) const;  // null; zombies are found
+  // The first process whose pid is >= `pid`; null behind the last. Cost follows the live ones, not max_pid.
+  Ref<ThreadGroup> NextGroup(int32_t pid) const;
+  uint32_t num_groups() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace remora::proc
+
+#endif  // REMORA_PROC_PID_TABLE_H_

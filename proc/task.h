@@ -1,0 +1,137 @@
+#ifndef REMORA_PROC_TASK_H_
+#define REMORA_PROC_TASK_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/guest_addr.h"
+#include "base/mutex.h"
+#include "base/ref_counted.h"
+#include "cpu/cpu_state.h"
+#include "fs/fd_table.h"
+#include "mm/address_space.h"
+#include "proc/credentials.h"
+#include "proc/fs_context.h"
+#include "proc/signal_types.h"
+#include "proc/syscall_outcome.h"
+#include "sync/wait_queue.h"
+
+namespace remora::proc {
+
+class Kernel;
+class Scheduler;
+class ThreadGroup;
+
+// One guest thread: its CPU state, handles to what it shares with others, and where it stands between running and
+// parked. It knows little: free functions (clone.h, exec.h, exit.h, signal_delivery.h, wait.h) do the work.
+//
+// Life: created by Clone (or Kernel::Start) -> runnable -> [running <-> parked]* -> zombie (exit.h) -> reaped.
+// Thread safety: fields without a comment belong to the worker that runs the task, or to its creator before it is first
+// made runnable. Linux twin: task_struct, split: what a process owns is in ThreadGroup.
+class Task final : public RefCounted {
+ public:
+  Kernel& kernel() const { return *kernel_; }
+  int32_t tid() const { return tid_; }
+  ThreadGroup& group() const { return *group_; }
+
+  cpu::CpuState cpu;
+
+  // Handles. Replaced by exec and unshare on the task's own worker only; procfs reads them under mu().
+  const Ref<mm::AddressSpace>& space() const { return space_; }
+  const Ref<fs::FdTable>& fds() const { return fds_; }
+  const Ref<FsContext>& fs_context() const { return fs_context_; }
+  void ReplaceSpace(Ref<mm::AddressSpace> space);
+  void ReplaceFds(Ref<fs::FdTable> fds);
+  void ReplaceFsContext(Ref<FsContext> context);
+  // The same for other threads: counted copies, null once the task is dead.
+  Ref<mm::AddressSpace> SpaceForOthers() const;
+  Ref<fs::FdTable> FdsForOthers() const;
+  Ref<FsContext> FsContextForOthers() const;
+
+  // Credentials are immutable values; a change replaces them.
+  std::shared_ptr<const Credentials> credentials() const;
+  void set_credentials(std::shared_ptr<const Credentials> credentials);
+
+  // comm, 15 characters at most.
+  std::string name() const;
+  void set_name(std::string_view name);
+
+  // --- signals: see proc/signals.h for sending and proc/signal_delivery.h for delivery ---
+  SignalSet blocked_signals() const { return SignalSet(blocked_.load(std::memory_order_acquire)); }
+  void set_blocked_signals(SignalSet set);  // recomputes signal_pending
+  bool signal_pending() const { return signal_pending_.load(std::memory_order_acquire); }
+  AlternateStack alternate_stack;
+  // rt_sigsuspend, ppoll, pselect: the mask to put back after the handler was set up.
+  std::optional<SignalSet> saved_blocked_signals;
+
+  // --- thread bookkeeping ---
+  GuestAddr clear_child_tid;  // set_tid_address, CLONE_CHILD_CLEARTID: zeroed and futex-woken at exit
+  GuestAddr robust_list_head;
+  uint64_t robust_list_length = 0;
+
+  // --- the syscall that is being carried out ---
+  // Non-null while a handler is blocked; the handler finds what it saved.
+  std::unique_ptr<SyscallState> syscall_state;
+  uint64_t syscall_number = 0;  // of the call under way
+  std::array<uint64_t, 6> syscall_args{};
+  bool in_syscall = false;
+
+  // --- parking ---
+  // Makes the task run (again): from any thread, any number of times; may be called under locks that rank before
+  // kScheduler. A wake that comes before the park is not lost.
+  void Wake();
+  // The absolute CLOCK_MONOTONIC deadline of the present wait, or kNoDeadline: the scheduler wakes the task then. Set
+  // by handlers before they answer Blocked.
+  static constexpr int64_t kNoDeadline = INT64_MAX;
+  int64_t park_deadline_nanos = kNoDeadline;
+  // For /proc/PID/stat: R, S, T, Z.
+  char state_letter() const;
+
+  // CPU time used in nanoseconds, of guest and kernel code.
+  std::atomic<uint64_t> user_nanos{0}, system_nanos{0};
+  // vfork: whom to wake when this task execs or exits; null otherwise.
+  Ref<class VforkDone> vfork_done;
+
+  Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
+
+ private:
+  friend class Kernel;
+  friend class Scheduler;
+  friend class TaskBuilder;  // proc/clone.cc
+  friend class SignalState;  // proc/signals.cc
+
+  Kernel* const kernel_;
+  const int32_t tid_;
+  Ref<ThreadGroup> group_;
+  mutable Mutex mu_;
+  Ref<mm::AddressSpace> space_;
+  Ref<fs::FdTable> fds_;
+  Ref<FsContext> fs_context_;
+  std::shared_ptr<const Credentials> credentials_ ABSL_GUARDED_BY(mu_);
+  std::string name_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> blocked_{0};
+  std::atomic<bool> signal_pending_{false};
+  // The implementer adds: pending signals, run-queue link, park state.
+};
+
+// A Waiter that wakes a task: what SyscallStates hold.
+class TaskWaiter final : public sync::Waiter {
+ public:
+  explicit TaskWaiter(Task* task) : task_(task) {}
+  ~TaskWaiter() override { Disarm(); }
+  void Notify(sync::Events events) override {
+    fired_.fetch_or(events, std::memory_order_release);
+    task_->Wake();
+  }
+  sync::Events fired() const { return fired_.load(std::memory_order_acquire); }
+
+ private:
+  Task* const task_;
+  std::atomic<sync::Events> fired_{0};
+};
+
+}  // namespace remora::proc
+
+#endif  // REMORA_PROC_TASK_H_

@@ -1,0 +1,77 @@
+#ifndef REMORA_SYNC_FUTEX_TABLE_H_
+#define REMORA_SYNC_FUTEX_TABLE_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "base/errno_or.h"
+#include "base/mutex.h"
+
+namespace remora::sync {
+
+// What a futex word is known by: the object it lies in (an address space for a private futex, a file or a shared
+// anonymous mapping for a shared one) and the offset there. Opaque here.
+struct FutexKey {
+  uint64_t object_id = 0;
+  uint64_t offset = 0;
+  friend bool operator==(const FutexKey&, const FutexKey&) = default;
+};
+
+// One task's wait on one word. Owned by the task's syscall state; destroyed only when not queued.
+class FutexWaiter {
+ public:
+  virtual ~FutexWaiter() = default;
+  // The wait was ended by a wake. Called with the bucket's lock held; marks a task runnable and nothing else.
+  virtual void Woken() = 0;
+
+ private:
+  friend class FutexTable;
+  FutexKey key_;
+  uint32_t bitset_ = ~0u;
+  FutexWaiter* next_ = nullptr;
+  FutexWaiter* prev_ = nullptr;
+  bool queued_ = false;  // guarded by the lock of key_'s bucket
+  bool woken_ = false;   // likewise
+};
+
+// Futex wait queues in buckets, each with its own lock. Linux's futex_queues.
+// The words themselves are read through callbacks, under the bucket's lock, so that "the value is still expected" and
+// "queued" are one step. Thread safety: all methods from any thread. A wake without waiters allocates nothing.
+class FutexTable {
+ public:
+  explicit FutexTable(uint32_t num_buckets = 256);
+  ~FutexTable();
+
+  // Calls `still_expected` under the bucket's lock: true queues the waiter, false gives EAGAIN, an error (EFAULT) is
+  // passed on. The callback must not fault pages in: it reads an already resolved word.
+  ErrnoOr<void> Wait(FutexKey key, uint32_t bitset, FutexWaiter* waiter,
+                     absl::FunctionRef<ErrnoOr<bool>()> still_expected);
+  // Takes the waiter off its queue (time-out, signal). True if it was still queued; false if a wake came first.
+  bool Cancel(FutexWaiter* waiter);
+  // Wakes at most max_wakes waiters whose bitset meets `bitset`, oldest first; how many were woken.
+  uint32_t Wake(FutexKey key, uint32_t max_wakes, uint32_t bitset = ~0u);
+  // FUTEX_REQUEUE/CMP_REQUEUE: wakes max_wakes waiters of `from`, moves at most max_requeues of the rest to `to`.
+  // `still_expected` as in Wait.
+  struct RequeueResult {
+    uint32_t woken = 0;
+    uint32_t requeued = 0;
+  };
+  ErrnoOr<RequeueResult> Requeue(FutexKey from, FutexKey to, uint32_t max_wakes, uint32_t max_requeues,
+                                 absl::FunctionRef<ErrnoOr<bool>()> still_expected);
+  // FUTEX_WAKE_OP: `operate` runs under both locks, answers whether `second` is woken too.
+  ErrnoOr<uint32_t> WakeOp(FutexKey first, FutexKey second, uint32_t max_first, uint32_t max_second,
+                           absl::FunctionRef<ErrnoOr<bool>()> operate);
+
+ private:
+  struct alignas(64) Bucket;
+  Bucket& BucketOf(FutexKey key);
+  const uint32_t mask_;
+  std::unique_ptr<Bucket[]> buckets_;
+};
+
+}  // namespace remora::sync
+
+#endif  // REMORA_SYNC_FUTEX_TABLE_H_
