@@ -67,6 +67,14 @@ class File : public RefCounted, public sync::Pollable {
                                  uint64_t length_bytes);  // fallocate(2); EOPNOTSUPP by default
   virtual ErrnoOr<void> Sync();                           // EINVAL by default; regular files write back
 
+  // A FIFO whose other end nobody has opened yet, and that was not opened O_NONBLOCK: open(2) waits on wait_queue()
+  // (any event) until this is false.
+  virtual bool open_pending() { return false; }
+
+  // F_GETPIPE_SZ, F_SETPIPE_SZ: pipes only, EBADF by default. The capacity after the change; EBUSY, EINVAL.
+  virtual ErrnoOr<uint64_t> PipeCapacity();
+  virtual ErrnoOr<uint64_t> SetPipeCapacity(uint64_t size_bytes);
+
   // sync::Pollable: by default always readable and writable, nothing to wait for.
   sync::Events Readiness(sync::Events interest) override;
   sync::WaitQueue* wait_queue() override { return nullptr; }
@@ -91,10 +99,11 @@ class File : public RefCounted, public sync::Pollable {
   bool append() const;
 
   // The file position, for read, write, lseek, getdents. Held across one transfer of a seekable file, so that two
-  // threads' reads do not overlap (as f_pos_lock).
+  // threads' reads do not overlap (as f_pos_lock). Virtual because a host file that other host processes share keeps
+  // its position in the host (fs/hostfs/host_stream.h).
   Mutex& position_mutex() ABSL_LOCK_RETURNED(position_mu_) { return position_mu_; }
-  uint64_t position() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { return position_; }
-  void set_position(uint64_t p) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { position_ = p; }
+  virtual uint64_t position() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { return position_; }
+  virtual void set_position(uint64_t p) ABSL_EXCLUSIVE_LOCKS_REQUIRED(position_mu_) { position_ = p; }
 
  protected:
   // `flags`: open(2)'s, the guest's values.

@@ -13,6 +13,7 @@
 #include "fs/file.h"
 #include "fs/inode.h"
 #include "fs/path.h"
+#include "fs/special/anonymous_files.h"
 #include "sync/reclaimer.h"
 
 namespace remora::fs {
@@ -101,9 +102,12 @@ class Vfs {
   Counters counters() const;
 
   Clock& clock() const { return *clock_; }
+  // Where pipes, eventfds and their kin get their inodes: the argument of MakePipe and the like.
+  AnonymousFiles& anonymous_files() const { return *anonymous_files_; }
 
  private:
   Clock* const clock_;
+  const Ref<AnonymousFiles> anonymous_files_ = MakeRef<AnonymousFiles>(clock_);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
