@@ -32,6 +32,14 @@ class RefCounted {
   void Release() const {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) const_cast<RefCounted*>(this)->OnLastRelease();
   }
+  // Gives up the caller's reference only if it is the last one: true, and the object is gone (OnLastRelease has run).
+  // For caches that drop what nobody else uses: a lookup that runs at the same time fails in TryAddRef instead.
+  [[nodiscard]] bool TryReleaseLast() const {
+    uint32_t one = 1;
+    if (!count_.compare_exchange_strong(one, 0, std::memory_order_acq_rel)) return false;
+    const_cast<RefCounted*>(this)->OnLastRelease();
+    return true;
+  }
   // Exact only where the caller excludes other holders.
   uint32_t ref_count() const { return count_.load(std::memory_order_acquire); }
 

@@ -15,6 +15,7 @@
 #include "mm/mappable.h"
 #include "mm/user_memory.h"
 #include "sync/pollable.h"
+#include "sync/reclaimer.h"
 
 namespace remora::fs {
 
@@ -79,9 +80,21 @@ class File : public RefCounted, public sync::Pollable {
   sync::Events Readiness(sync::Events interest) override;
   sync::WaitQueue* wait_queue() override { return nullptr; }
 
+  // Is the opening complete? EAGAIN while it has to wait for somebody else: a FIFO's other end. The caller then arms a
+  // Waiter on wait_queue() (kAllEvents), keeps the file, and asks again; dropping the file gives the opening up.
+  virtual ErrnoOr<void> FinishOpen() { return Ok(); }
+
   // Called when a descriptor of this file is closed (each close(2), not only the last). Releases of locks belong here.
   // No lock is held.
   virtual void OnDescriptorClosed() {}
+
+  // Called once, with no lock held, when the last reference goes: what the last close does to others (end of file for
+  // a pipe's reader, EPIPE, wake-ups) belongs here, not into the destructor, which may run a grace period later because
+  // lock-free lookups in an FdTable may still look at the count. Linux's file_operations::release.
+  virtual void OnLastClose() {}
+
+  // FdTable calls this before it publishes the file: from now on memory is given back through `reclaimer`.
+  void SetReclaimer(sync::Reclaimer* reclaimer) { reclaimer_.store(reclaimer, std::memory_order_release); }
 
   // What it was opened as. Null inode never: pipes, sockets and eventfds have anonymous inodes for fstat.
   const Ref<Inode>& inode() const { return inode_; }
@@ -109,8 +122,10 @@ class File : public RefCounted, public sync::Pollable {
   // `flags`: open(2)'s, the guest's values.
   File(Ref<Inode> inode, Path path, uint32_t flags);
   ~File() override = default;
+  void OnLastRelease() final;
 
  private:
+  std::atomic<sync::Reclaimer*> reclaimer_{nullptr};
   const Ref<Inode> inode_;
   const Path path_;
   const bool readable_, writable_;

@@ -48,6 +48,12 @@ struct AttributeChange {
   std::optional<Timestamp> accessed, modified;
 };
 
+// Which process and thread a walk is for: /proc/self and /proc/thread-self. 0: none (set-up by the runner).
+struct CallerIds {
+  int32_t process_id = 0;
+  int32_t thread_id = 0;
+};
+
 // An object of a file system. Names are single components, never "", "." or "..", and at most 255 bytes.
 // The VFS has checked permissions and that `this` is a directory before it calls; hooks are called without any lock of
 // the VFS. Defaults: EPERM for changes, ENOTDIR for Lookup, EINVAL for ReadLink. Linux twin: struct inode and its
@@ -82,8 +88,15 @@ class Inode : public RefCounted {
   // that others change.
   virtual bool cacheable_lookups() const { return true; }
 
+  // A regular file without a name (O_TMPFILE); EOPNOTSUPP by default.
+  virtual ErrnoOr<Ref<Inode>> CreateUnnamed(const NewNode& node);
+
   // Symlinks.
   virtual ErrnoOr<std::string> ReadLink();
+  // As ReadLink, where the text depends on who asks (/proc/self). Overriders answer false in cacheable_link().
+  virtual ErrnoOr<std::string> ReadLinkFor(const CallerIds& caller);
+  // May the walk keep the text of this symlink for as long as it knows the inode?
+  virtual bool cacheable_link() const { return true; }
   // A symlink that is not text but a jump (/proc/PID/exe, /proc/PID/fd/N): its destination.
   virtual std::optional<ErrnoOr<Path>> FollowMagicLink();
 

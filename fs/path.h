@@ -6,7 +6,7 @@
 namespace remora::fs {
 
 class Dentry;  // fs/dentry_cache.h
-class Mount;   // fs/mount_index.h
+class Mount;   // fs/mount.h
 
 // A place in the name space: a dentry seen through a mount. Linux's struct path.
 struct Path {

@@ -23,6 +23,7 @@ struct WalkContext {
   Path root;
   Path start;  // the cwd, or what a dirfd is open on; used for relative paths
   Credentials credentials;
+  CallerIds caller;  // whom /proc/self means
 };
 
 struct WalkOptions {
