@@ -1,0 +1,54 @@
+#ifndef REMORA_FS_HOSTFS_HOST_STREAM_H_
+#define REMORA_FS_HOSTFS_HOST_STREAM_H_
+
+#include <cstdint>
+
+#include "base/errno_or.h"
+#include "base/ref_counted.h"
+#include "fs/file.h"
+#include "fs/hostfs/host_fd.h"
+#include "fs/hostfs/host_reactor.h"
+#include "fs/special/anonymous_files.h"
+#include "fs/tty/host_terminal.h"
+#include "mm/address_space.h"
+
+namespace remora::fs {
+
+// What every file over a host descriptor needs. The pointers outlive the files.
+struct HostStreamContext {
+  HostReactor* reactor = nullptr;
+  AnonymousFiles* anonymous_files = nullptr;  // whose file system the inodes belong to
+  mm::MemoryContext* memory = nullptr;        // null: regular files cannot be mapped
+};
+
+// An open file over a descriptor that Remora inherited (stdin, stdout, stderr: pipe, terminal, socket, regular file) or
+// opened for the guest (a FIFO or a device of the host). Attributes and path are those that the host shows.
+//
+// No transfer ever blocks the calling thread, although the descriptor may be in blocking mode and shared with other
+// host processes, so that O_NONBLOCK must not be set on it:
+//  - pipes, FIFOs and terminals are opened a second time through /proc/self/fd with O_NONBLOCK: another open file
+//    description of the same object;
+//  - where the host refuses that: RWF_NOWAIT; where it knows no such flag, poll(2) first and then no more than is there
+//    (or, writing, PIPE_BUF bytes, for which POLLOUT guarantees room in a pipe);
+//  - sockets: MSG_DONTWAIT;
+//  - regular files are read and written at the host's offset, which other host processes share.
+// What would block answers EAGAIN and has the reactor notify the file's wait queue.
+//
+// Known limit: a regular file on a host disk that hangs holds up the worker that reads it.
+//
+// `flags`: the access mode, O_APPEND, O_NONBLOCK as the guest shall see them; HostStreamFlags(fd) are the host's own.
+// `terminal`: where the descriptor is a terminal: answers its ioctls; null: ENOTTY. SIGPIPE must be ignored or blocked
+// in the host process. EBADF for a descriptor that is not open.
+ErrnoOr<Ref<File>> MakeHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,
+                                  Ref<HostTerminal> terminal = nullptr);
+
+// The same under a name and an inode of the guest's: a host FIFO or device found by path.
+ErrnoOr<Ref<File>> MakeNamedHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,
+                                       Ref<HostTerminal> terminal, Ref<Inode> inode, const Path& path);
+
+// Access mode, O_APPEND and O_NONBLOCK that the host has for `fd`. EBADF.
+ErrnoOr<uint32_t> HostStreamFlags(int fd);
+
+}  // namespace remora::fs
+
+#endif  // REMORA_FS_HOSTFS_HOST_STREAM_H_

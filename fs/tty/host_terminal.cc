@@ -1,0 +1,209 @@
+#include "fs/tty/host_terminal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <span>
+
+namespace remora::fs {
+namespace {
+
+constexpr int kRestartSys = 512;  // proc/syscall_outcome.h's: restarted after the signal that was just raised
+
+// Sizes of the kernel's structs (asm-generic/termbits.h, asm/termios.h), which glibc's differ from.
+constexpr uint32_t kTermioBytes = 18, kTermiosBytes = 36, kTermios2Bytes = 44, kWinsizeBytes = 8;
+constexpr uint32_t kTcgets2 = 0x802c542a, kTcsets2 = 0x402c542b;
+constexpr uint32_t kMaxBytes = 64;
+
+}  // namespace
+
+RestoreTerminal::RestoreTerminal(int fd) : fd_(fd) { valid_ = tcgetattr(fd_, &original_) == 0; }
+
+void RestoreTerminal::Restore() {
+  if (!valid_ || !changed_.exchange(false, std::memory_order_relaxed)) return;
+  const int saved_errno = errno;
+  // From a background group tcsetattr would stop Remora.
+  sigset_t block, before;
+  sigemptyset(&block);
+  sigaddset(&block, SIGTTOU);
+  pthread_sigmask(SIG_BLOCK, &block, &before);
+  tcsetattr(fd_, TCSANOW, &original_);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = saved_errno;
+}
+
+HostTerminal::HostTerminal(Ref<HostFd> fd) : fd_(std::move(fd)), restore_(fd_->get()) {}
+
+ErrnoOr<uint64_t> HostTerminal::Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument) {
+  switch (request) {
+    case TCGETS:
+      return GetBytes(context, request, argument, kTermiosBytes);
+    case kTcgets2:
+      return GetBytes(context, request, argument, kTermios2Bytes);
+    case TCGETA:
+      return GetBytes(context, request, argument, kTermioBytes);
+    case TIOCGWINSZ:
+      return GetBytes(context, request, argument, kWinsizeBytes);
+    case FIONREAD:
+    case TIOCOUTQ:
+      return GetBytes(context, request, argument, sizeof(int32_t));
+    case TCSETS:
+    case TCSETSW:
+    case TCSETSF:
+      return SetSettings(context, request, argument, kTermiosBytes);
+    case TCSETA:
+    case TCSETAW:
+    case TCSETAF:
+      return SetSettings(context, request, argument, kTermioBytes);
+    case kTcsets2:
+    case kTcsets2 + 1:
+    case kTcsets2 + 2:
+      return SetSettings(context, request, argument, kTermios2Bytes);
+    case TIOCSWINSZ: {
+      std::byte size[kWinsizeBytes];
+      REMORA_RETURN_IF_ERROR(context.memory.CopyIn(size, GuestAddr(argument)));
+      if (ioctl(fd_->get(), TIOCSWINSZ, size) < 0) return Errno(errno);
+      return 0u;
+    }
+    case TCSBRK:
+    case TCSBRKP:
+    case TCXONC:
+    case TCFLSH: {
+      REMORA_RETURN_IF_ERROR(CheckChange(context));
+      if (ioctl(fd_->get(), request, argument) < 0) return Errno(errno);
+      return 0u;
+    }
+    case TIOCGPGRP:
+    case TIOCGSID: {
+      int32_t answer;
+      {
+        MutexLock lock(&mu_);
+        if (context.terminal_caller == nullptr || session_ == 0 || context.terminal_caller->session() != session_)
+          return Errno(ENOTTY);
+        answer = request == TIOCGSID ? session_ : foreground_group_;
+      }
+      REMORA_RETURN_IF_ERROR(context.memory.Write(GuestAddr(argument), answer));
+      return 0u;
+    }
+    case TIOCSPGRP:
+      return SetForegroundGroup(context, argument);
+    case TIOCSCTTY:
+      return SetControlling(context);
+    case TIOCNOTTY:
+      return GiveUp(context);
+    default:
+      return Errno(ENOTTY);
+  }
+}
+
+ErrnoOr<uint64_t> HostTerminal::GetBytes(const IoctlContext& context, uint32_t request, uint64_t argument,
+                                         uint32_t num_bytes) {
+  std::byte bytes[kMaxBytes] = {};
+  if (ioctl(fd_->get(), request, bytes) < 0) return Errno(errno);
+  REMORA_RETURN_IF_ERROR(context.memory.CopyOut(GuestAddr(argument), std::span(bytes).first(num_bytes)));
+  return 0u;
+}
+
+ErrnoOr<uint64_t> HostTerminal::SetSettings(const IoctlContext& context, uint32_t request, uint64_t argument,
+                                            uint32_t num_bytes) {
+  REMORA_RETURN_IF_ERROR(CheckChange(context));
+  std::byte bytes[kMaxBytes] = {};
+  REMORA_RETURN_IF_ERROR(context.memory.CopyIn(std::span(bytes).first(num_bytes), GuestAddr(argument)));
+  restore_.NoteChanged();
+  if (ioctl(fd_->get(), request, bytes) < 0) return Errno(errno);
+  return 0u;
+}
+
+ErrnoOr<void> HostTerminal::CheckChange(const IoctlContext& context) {
+  TerminalCaller* caller = context.terminal_caller;
+  if (caller == nullptr) return Ok();
+  {
+    MutexLock lock(&mu_);
+    if (session_ == 0 || caller->session() != session_ || foreground_group_ == 0 ||
+        caller->process_group() == foreground_group_)
+      return Ok();
+  }
+  if (caller->ignores_or_blocks(SIGTTOU)) return Ok();
+  caller->SignalProcessGroup(caller->process_group(), SIGTTOU);
+  return Errno(kRestartSys);
+}
+
+ErrnoOr<void> HostTerminal::CheckRead(TerminalCaller& caller) {
+  {
+    MutexLock lock(&mu_);
+    if (session_ == 0 || caller.session() != session_ || foreground_group_ == 0 ||
+        caller.process_group() == foreground_group_)
+      return Ok();
+  }
+  if (caller.ignores_or_blocks(SIGTTIN)) return Errno(EIO);
+  caller.SignalProcessGroup(caller.process_group(), SIGTTIN);
+  return Errno(kRestartSys);
+}
+
+ErrnoOr<uint64_t> HostTerminal::SetForegroundGroup(const IoctlContext& context, uint64_t argument) {
+  TerminalCaller* caller = context.terminal_caller;
+  {
+    MutexLock lock(&mu_);
+    if (caller == nullptr || session_ == 0 || caller->session() != session_) return Errno(ENOTTY);
+  }
+  REMORA_RETURN_IF_ERROR(CheckChange(context));
+  REMORA_ASSIGN_OR_RETURN(const int32_t group, context.memory.Read<int32_t>(GuestAddr(argument)));
+  if (group < 0) return Errno(EINVAL);
+  MutexLock lock(&mu_);
+  foreground_group_ = group;
+  return 0u;
+}
+
+ErrnoOr<uint64_t> HostTerminal::SetControlling(const IoctlContext& context) {
+  TerminalCaller* caller = context.terminal_caller;
+  if (caller == nullptr) return Errno(ENOTTY);
+  MutexLock lock(&mu_);
+  if (session_ == caller->session() && caller->is_session_leader()) return 0u;
+  if (!caller->is_session_leader() || session_ != 0) return Errno(EPERM);
+  session_ = caller->session();
+  foreground_group_ = caller->process_group();
+  return 0u;
+}
+
+ErrnoOr<uint64_t> HostTerminal::GiveUp(const IoctlContext& context) {
+  TerminalCaller* caller = context.terminal_caller;
+  if (caller == nullptr) return Errno(ENOTTY);
+  int32_t hung_up = 0;
+  {
+    MutexLock lock(&mu_);
+    if (session_ == 0 || caller->session() != session_) return Errno(ENOTTY);
+    if (!caller->is_session_leader()) return 0u;
+    hung_up = foreground_group_;
+    session_ = foreground_group_ = 0;
+  }
+  if (hung_up != 0) {
+    caller->SignalProcessGroup(hung_up, SIGHUP);
+    caller->SignalProcessGroup(hung_up, SIGCONT);
+  }
+  return 0u;
+}
+
+void HostTerminal::SetSession(int32_t session, int32_t foreground_group) {
+  MutexLock lock(&mu_);
+  session_ = session;
+  foreground_group_ = foreground_group;
+}
+
+int32_t HostTerminal::session() const {
+  MutexLock lock(&mu_);
+  return session_;
+}
+
+int32_t HostTerminal::foreground_group() const {
+  MutexLock lock(&mu_);
+  return foreground_group_;
+}
+
+void HostTerminal::SignalForeground(int signal, TerminalCaller& by) {
+  const int32_t group = foreground_group();
+  if (group != 0) by.SignalProcessGroup(group, signal);
+}
+
+}  // namespace remora::fs
