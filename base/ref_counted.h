@@ -32,13 +32,11 @@ class RefCounted {
   void Release() const {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) const_cast<RefCounted*>(this)->OnLastRelease();
   }
-  // Gives up the caller's reference only if it is the last one: true, and the object is gone (OnLastRelease has run).
-  // For caches that drop what nobody else uses: a lookup that runs at the same time fails in TryAddRef instead.
-  [[nodiscard]] bool TryReleaseLast() const {
+  // For caches that drop what nobody else uses: if the caller's reference is the only one, takes it away without
+  // OnLastRelease, so that no TryAddRef succeeds from now on; the caller then disposes of the object.
+  [[nodiscard]] bool TryDropLast() const {
     uint32_t one = 1;
-    if (!count_.compare_exchange_strong(one, 0, std::memory_order_acq_rel)) return false;
-    const_cast<RefCounted*>(this)->OnLastRelease();
-    return true;
+    return count_.compare_exchange_strong(one, 0, std::memory_order_acq_rel);
   }
   // Exact only where the caller excludes other holders.
   uint32_t ref_count() const { return count_.load(std::memory_order_acquire); }

@@ -80,10 +80,6 @@ class File : public RefCounted, public sync::Pollable {
   sync::Events Readiness(sync::Events interest) override;
   sync::WaitQueue* wait_queue() override { return nullptr; }
 
-  // Is the opening complete? EAGAIN while it has to wait for somebody else: a FIFO's other end. The caller then arms a
-  // Waiter on wait_queue() (kAllEvents), keeps the file, and asks again; dropping the file gives the opening up.
-  virtual ErrnoOr<void> FinishOpen() { return Ok(); }
-
   // Called when a descriptor of this file is closed (each close(2), not only the last). Releases of locks belong here.
   // No lock is held.
   virtual void OnDescriptorClosed() {}
