@@ -7,8 +7,7 @@
 namespace remora::fs {
 
 Ref<AnonymousInode> AnonymousFiles::MakeInode(std::string_view label, uint32_t mode, uint32_t uid, uint32_t gid) {
-  return MakeRef<AnonymousInode>(Ref<AnonymousFiles>(this), next_number_.fetch_add(1, std::memory_order_relaxed), label,
-                                 mode, uid, gid);
+  return MakeInodeOf<AnonymousInode>(label, mode, uid, gid);
 }
 
 FileSystem::Statistics AnonymousFiles::GetStatistics() {

@@ -26,6 +26,11 @@ class AnonymousFiles final : public FileSystem {
   // `mode`: type and permissions. `label`: "pipe" is shown as "pipe:[7]"; one that ends in ']' is shown as it is
   // ("anon_inode:[eventfd]"). A literal: it is kept, not copied.
   Ref<AnonymousInode> MakeInode(std::string_view label, uint32_t mode, uint32_t uid = 0, uint32_t gid = 0);
+  // The same for a subclass.
+  template <typename T>
+  Ref<T> MakeInodeOf(std::string_view label, uint32_t mode, uint32_t uid, uint32_t gid) {
+    return MakeRef<T>(Ref<AnonymousFiles>(this), NextNumber(), label, mode, uid, gid);
+  }
 
   std::string_view type_name() const override { return "anon_inodefs"; }
   Ref<Inode> root() override { return nullptr; }
@@ -33,6 +38,7 @@ class AnonymousFiles final : public FileSystem {
   Statistics GetStatistics() override;
 
   Timestamp Now() const;
+  uint64_t NextNumber() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
   static constexpr uint64_t kDeviceId = 0xffff0;  // far above what mounted file systems count up to

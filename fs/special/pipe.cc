@@ -15,6 +15,20 @@ namespace {
 constexpr sync::Events kReadNormal = 0x040;   // POLLRDNORM
 constexpr sync::Events kWriteNormal = 0x100;  // POLLWRNORM
 
+// The inode of a pipe without a name. It can be opened again through /proc/PID/fd/N: that gives one more reader or
+// writer of the same pipe (how `<(...)` of a shell works).
+class PipeInode final : public AnonymousInode {
+ public:
+  using AnonymousInode::AnonymousInode;
+  ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) override {
+    return PipeFile::OpenAnonymous(Ref<Inode>(this), path, pipe_, flags);
+  }
+  const Ref<Pipe>& pipe() const { return pipe_; }
+
+ private:
+  const Ref<Pipe> pipe_ = MakeRef<Pipe>();
+};
+
 }  // namespace
 
 Pipe::Pipe() : slots_(kDefaultSlots) {}
@@ -216,10 +230,9 @@ void Pipe::CheckInvariants() const {
 }
 
 PipeEnds MakePipe(AnonymousFiles& files, const Credentials& credentials, uint32_t flags) {
-  auto inode = files.MakeInode("pipe", 0010600, credentials.fsuid, credentials.fsgid);
-  auto pipe = MakeRef<Pipe>();
-  return {PipeFile::OpenAnonymous(inode, pipe, flags | 0 /* O_RDONLY */),
-          PipeFile::OpenAnonymous(inode, pipe, flags | 1 /* O_WRONLY */)};
+  auto inode = files.MakeInodeOf<PipeInode>("pipe", 0010600, credentials.fsuid, credentials.fsgid);
+  return {PipeFile::OpenAnonymous(Ref<Inode>(inode), Path(), inode->pipe(), flags | 0 /* O_RDONLY */),
+          PipeFile::OpenAnonymous(Ref<Inode>(inode), Path(), inode->pipe(), flags | 1 /* O_WRONLY */)};
 }
 
 }  // namespace remora::fs

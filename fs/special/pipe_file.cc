@@ -13,10 +13,10 @@ constexpr uint32_t kODirect = 0040000;  // O_DIRECT: packets
 
 }  // namespace
 
-Ref<File> PipeFile::OpenAnonymous(const Ref<AnonymousInode>& inode, Ref<Pipe> pipe, uint32_t flags) {
-  const bool writes = (flags & O_ACCMODE) == O_WRONLY;
-  auto end = pipe->Open(!writes, writes, /*is_fifo=*/false, /*nonblocking=*/false);
-  return MakeRef<PipeFile>(Ref<Inode>(inode.get()), Path(), flags, std::move(pipe), std::move(end).value());
+Ref<File> PipeFile::OpenAnonymous(Ref<Inode> inode, const Path& path, Ref<Pipe> pipe, uint32_t flags) {
+  const uint32_t mode = flags & O_ACCMODE;
+  auto end = pipe->Open(mode != O_WRONLY, mode != O_RDONLY, /*is_fifo=*/false, /*nonblocking=*/false);
+  return MakeRef<PipeFile>(std::move(inode), path, flags, std::move(pipe), std::move(end).value());
 }
 
 ErrnoOr<Ref<File>> PipeFile::OpenFifo(Ref<Inode> inode, const Path& path, Ref<Pipe> pipe, uint32_t flags) {
@@ -28,8 +28,6 @@ ErrnoOr<Ref<File>> PipeFile::OpenFifo(Ref<Inode> inode, const Path& path, Ref<Pi
 
 PipeFile::PipeFile(Ref<Inode> inode, const Path& path, uint32_t flags, Ref<Pipe> pipe, Pipe::End end)
     : File(std::move(inode), path, flags), pipe_(std::move(pipe)), end_(end) {}
-
-PipeFile::~PipeFile() { pipe_->Close(end_); }
 
 ErrnoOr<uint64_t> PipeFile::Read(mm::IoBuffer& to, uint64_t) { return pipe_->Read(to); }
 

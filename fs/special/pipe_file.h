@@ -13,7 +13,7 @@ namespace remora::fs {
 class PipeFile final : public File {
  public:
   // An end of a pipe without a name.
-  static Ref<File> OpenAnonymous(const Ref<AnonymousInode>& inode, Ref<Pipe> pipe, uint32_t flags);
+  static Ref<File> OpenAnonymous(Ref<Inode> inode, const Path& path, Ref<Pipe> pipe, uint32_t flags);
   // An end of a FIFO: see Pipe::Open. ENXIO.
   static ErrnoOr<Ref<File>> OpenFifo(Ref<Inode> inode, const Path& path, Ref<Pipe> pipe, uint32_t flags);
 
@@ -26,12 +26,12 @@ class PipeFile final : public File {
   sync::Events Readiness(sync::Events interest) override;
   sync::WaitQueue* wait_queue() override { return pipe_->wait_queue(); }
   std::string DescribePath() const override;
+  void OnLastClose() override { pipe_->Close(end_); }
 
  private:
   template <typename T, typename... Args>
   friend Ref<T> remora::MakeRef(Args&&... args);
   PipeFile(Ref<Inode> inode, const Path& path, uint32_t flags, Ref<Pipe> pipe, Pipe::End end);
-  ~PipeFile() override;
 
   const Ref<Pipe> pipe_;
   const Pipe::End end_;
