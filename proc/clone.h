@@ -10,20 +10,6 @@
 
 namespace remora::proc {
 
-// What clone(2), clone3(2), fork(2) and vfork(2) ask for.
-struct CloneRequest {
-  uint64_t flags = 0;   // CLONE_*
-  int exit_signal = 0;  // SIGCHLD for fork
-  GuestAddr stack;      // the new stack pointer; 0: the caller's
-  GuestAddr parent_tid, child_tid;
-  uint64_t tls = 0;  // for CLONE_SETTLS
-};
-
-// Makes a child of `parent` that returns 0 from the call under way; runnable when this returns. CLONE_VFORK: the
-// child's vfork_done is set; the caller waits on it. Own worker of `parent` only. EINVAL for combinations Linux
-// refuses, EAGAIN at the pid limit or RLIMIT_NPROC, ENOMEM.
-ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request);
-
 // What a vfork parent waits for.
 class VforkDone final : public RefCounted {
  public:
@@ -38,6 +24,22 @@ class VforkDone final : public RefCounted {
   std::atomic<bool> done_{false};
   sync::WaitQueue queue_;
 };
+
+// What clone(2), clone3(2), fork(2) and vfork(2) ask for.
+struct CloneRequest {
+  uint64_t flags = 0;   // CLONE_*
+  int exit_signal = 0;  // SIGCHLD for fork
+  GuestAddr stack;      // the new stack pointer; 0: the caller's
+  GuestAddr parent_tid, child_tid;
+  uint64_t tls = 0;  // for CLONE_SETTLS
+  // For CLONE_VFORK, made by the caller: the child may have completed and dropped its own reference when Clone returns.
+  Ref<VforkDone> vfork_done;
+};
+
+// Makes a child of `parent` that returns 0 from the call under way; runnable when this returns. CLONE_VFORK: the
+// child's vfork_done is request.vfork_done; the caller waits on it. Own worker of `parent` only. EINVAL for combinations Linux
+// refuses, EAGAIN at the pid limit or RLIMIT_NPROC, ENOMEM.
+ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request);
 
 }  // namespace remora::proc
 
