@@ -8,6 +8,7 @@ namespace remora {
 // The one lock order: a thread may take a mutex only if its rank is greater than that of every mutex it holds.
 // docs/locking.md tells why each stands where it does. Outer locks first.
 enum class LockRank : uint8_t {
+  kOpenFilePosition = 5,  // held across a whole transfer, so before whatever a generated file (/proc) asks
   // proc/
   kKernel = 10,
   kPidTable = 20,
@@ -17,7 +18,6 @@ enum class LockRank : uint8_t {
   // fs/, net/
   kMountTable = 40,
   kRename = 42,
-  kOpenFilePosition = 45,
   kFdTable = 50,
   kDirectory = 52,
   kInodeShard = 54,
@@ -26,7 +26,10 @@ enum class LockRank : uint8_t {
   kPipe = 60,
   kTerminal = 62,
   // mm/
+  kFileWrite = 68,  // a file's writers against its truncation; held while the writer's memory is faulted in
+  kCodeRevocation = 69,  // one revocation of write rights at a time; takes the spaces' locks one by one
   kAddressSpace = 70,
+  kSpaceRunners = 72,
   kFileMappings = 74,  // a file's list of mappings (reverse map)
   kPageCache = 76,
   kPageTableSharing = 78,

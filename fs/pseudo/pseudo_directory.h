@@ -1,0 +1,69 @@
+#ifndef REMORA_FS_PSEUDO_PSEUDO_DIRECTORY_H_
+#define REMORA_FS_PSEUDO_PSEUDO_DIRECTORY_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "base/errno_or.h"
+#include "base/ref_counted.h"
+#include "fs/inode.h"
+#include "fs/pseudo/pseudo_inode.h"
+
+namespace remora::fs {
+
+// A directory of a PseudoFileSystem: children that are always there, and children that a subclass finds by name.
+//
+// Fixed children are a table: added before anybody else sees the directory, constant then, found by a hash. Dynamic
+// ones (a process's number, a descriptor) are looked up one at a time by name, never by listing them all, and listed in
+// ascending order of a key of the subclass's choice, so that a listing which goes on after a pause neither repeats nor
+// misses one that lived all along.
+// Thread safety: after the last Add, all methods from any thread.
+class PseudoDirectory : public PseudoInode {
+ public:
+  explicit PseudoDirectory(PseudoFileSystem* file_system, uint32_t permissions = 0555, uint64_t number = 0)
+      : PseudoInode(file_system, 0040000 | permissions, number) {}
+
+  // `name` must be new.
+  void Add(std::string name, Ref<Inode> child);
+
+  ErrnoOr<Ref<Inode>> Lookup(std::string_view name) final;
+  ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) override;
+  // Fixed tables may be cached; a subclass with dynamic children says false.
+  bool cacheable_lookups() const override { return true; }
+
+  // What a subclass shows of a dynamic child. Keys are below 2^62 and ascend.
+  struct DynamicEntry {
+    uint64_t key = 0;
+    std::string_view name;
+    uint64_t inode_number = 0;
+    uint8_t type = 0;  // DT_*
+  };
+
+ protected:
+  ~PseudoDirectory() override = default;
+  // A child that is not in the table. ENOENT by default.
+  virtual ErrnoOr<Ref<Inode>> LookupDynamic(std::string_view name);
+  // Calls `visit` for the dynamic children whose key is >= from_key, in ascending order, until it answers false. No
+  // lock may be held while `visit` runs (it writes to guest memory). None by default; ESRCH and the like are passed on.
+  virtual ErrnoOr<void> ListDynamic(uint64_t from_key, absl::FunctionRef<bool(const DynamicEntry&)> visit);
+
+  ErrnoOr<void> AdjustAttributes(Attributes& attributes) override;
+
+ private:
+  class OpenDirectory;
+  struct Child {
+    std::string name;
+    Ref<Inode> inode;
+  };
+  std::vector<Child> children_;
+  absl::flat_hash_map<std::string, uint32_t> index_;
+  uint32_t num_subdirectories_ = 0;
+};
+
+}  // namespace remora::fs
+
+#endif  // REMORA_FS_PSEUDO_PSEUDO_DIRECTORY_H_
