@@ -47,9 +47,9 @@ class PseudoDirectory::OpenDirectory final : public File {
 
 void PseudoDirectory::Add(std::string name, Ref<Inode> child) {
   if (child->type() == S_IFDIR) ++num_subdirectories_;
-  const bool added = index_.emplace(name, static_cast<uint32_t>(children_.size())).second;
-  CHECK_MSG(added, "two children of a pseudo directory with one name");
   children_.push_back({std::move(name), std::move(child)});
+  const bool added = index_.emplace(children_.back().name, static_cast<uint32_t>(children_.size() - 1)).second;
+  CHECK_MSG(added, "two children of a pseudo directory with one name");
 }
 
 ErrnoOr<Ref<Inode>> PseudoDirectory::Lookup(std::string_view name) {

@@ -2,9 +2,9 @@
 #define REMORA_FS_PSEUDO_PSEUDO_DIRECTORY_H_
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
@@ -59,8 +59,8 @@ class PseudoDirectory : public PseudoInode {
     std::string name;
     Ref<Inode> inode;
   };
-  std::vector<Child> children_;
-  absl::flat_hash_map<std::string, uint32_t> index_;
+  std::deque<Child> children_;  // a deque, since index_ refers to the names
+  absl::flat_hash_map<std::string_view, uint32_t> index_;
   uint32_t num_subdirectories_ = 0;
 };
 
