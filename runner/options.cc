@@ -1,0 +1,172 @@
+#include "runner/options.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace remora::runner {
+
+// A flag that may be given several times: its texts, in order. Abseil keeps the last text only, so ParseCommandLine
+// hands over all of them at once, separated by a byte that no argument holds.
+struct Repeated {
+  std::vector<std::string> values;
+};
+inline constexpr char kSeparator = '\x1f';
+bool AbslParseFlag(absl::string_view text, Repeated* to, std::string*) {
+  to->values = absl::StrSplit(text, kSeparator);
+  return true;
+}
+std::string AbslUnparseFlag(const Repeated&) { return ""; }
+
+}  // namespace remora::runner
+
+ABSL_FLAG(std::string, root, "/", "host folder that becomes the guest's /");
+ABSL_FLAG(remora::runner::Repeated, bind, {}, "SRC:DST[:ro|rw]");
+ABSL_FLAG(remora::runner::Repeated, env, {}, "NAME=VALUE");
+ABSL_FLAG(std::string, chdir, "", "working directory");
+ABSL_FLAG(uint32_t, workers, 0, "host threads that run guest code");
+ABSL_FLAG(uint64_t, memory, 0, "MiB");
+ABSL_FLAG(std::string, strace, "", "regular expression");
+ABSL_FLAG(std::string, stats, "", "text or json");
+ABSL_FLAG(bool, version, false, "print the version");
+
+namespace remora::runner {
+namespace {
+
+// Flags that may stand without a value, and what that means.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
+    {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
+constexpr std::array<std::string_view, 9> kFlags = {"root",    "bind",   "env",    "chdir", "workers",
+                                                    "memory", "strace", "stats", "version"};
+constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
+
+absl::Status Refuse(std::string_view flag, std::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat("--", std::string(flag), ": ", std::string(why)));
+}
+
+absl::StatusOr<Bind> ParseBind(const std::string& text) {
+  std::vector<std::string> parts = absl::StrSplit(text, ':');
+  Bind bind;
+  if (parts.size() == 3 && (parts[2] == "ro" || parts[2] == "rw")) {
+    bind.writable = parts[2] == "rw";
+    parts.pop_back();
+  }
+  if (parts.size() != 2 || parts[0].empty() || parts[1].empty() || parts[1][0] != '/')
+    return Refuse("bind", absl::StrCat("\"", text, "\" is not SRC:DST[:ro|rw] with an absolute DST"));
+  bind.source = std::move(parts[0]);
+  bind.target = std::move(parts[1]);
+  return bind;
+}
+
+absl::StatusOr<Options> FromFlags() {
+  Options options;
+  options.root = absl::GetFlag(FLAGS_root);
+  for (const std::string& text : absl::GetFlag(FLAGS_bind).values) {
+    absl::StatusOr<Bind> bind = ParseBind(text);
+    if (!bind.ok()) return bind.status();
+    options.binds.push_back(*std::move(bind));
+  }
+  options.environment = absl::GetFlag(FLAGS_env).values;
+  for (const std::string& text : options.environment)
+    if (text.find('=') == std::string::npos || text[0] == '=')
+      return Refuse("env", absl::StrCat("\"", text, "\" is not NAME=VALUE"));
+  if (const std::string directory = absl::GetFlag(FLAGS_chdir); !directory.empty()) options.directory = directory;
+  options.num_workers = absl::GetFlag(FLAGS_workers);
+  if (options.num_workers > 256) return Refuse("workers", "at most 256");
+  options.max_memory_mib = absl::GetFlag(FLAGS_memory);
+  if (const std::string pattern = absl::GetFlag(FLAGS_strace); !pattern.empty()) options.strace = pattern;
+  const std::string stats = absl::GetFlag(FLAGS_stats);
+  if (stats == "text") {
+    options.stats = StatsFormat::kText;
+  } else if (stats == "json") {
+    options.stats = StatsFormat::kJson;
+  } else if (!stats.empty()) {
+    return Refuse("stats", absl::StrCat("\"", stats, "\" is neither text nor json"));
+  }
+  options.version = absl::GetFlag(FLAGS_version);
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<Options> ParseCommandLine(int argc, const char* const* argv) {
+  absl::FlagSaver saver;  // a second call begins afresh
+  bool help = false;
+  std::array<std::string, kRepeated.size()> repeated;
+  int i = 1;
+  for (; i < argc && argv[i][0] == '-'; ++i) {
+    std::string_view argument = argv[i];
+    if (argument == "--") {
+      ++i;
+      break;
+    }
+    if (argument == "-h" || argument == "--help") {
+      help = true;
+      continue;
+    }
+    const std::string unknown =
+        absl::StrCat("no such flag: ", std::string(argument), " (remora --help lists them)");
+    if (!argument.starts_with("--")) return absl::InvalidArgumentError(unknown);
+    argument.remove_prefix(2);
+    const size_t equals = argument.find('=');
+    const std::string_view name = argument.substr(0, equals);
+    if (std::find(kFlags.begin(), kFlags.end(), name) == kFlags.end()) return absl::InvalidArgumentError(unknown);
+    std::string value;
+    if (equals != std::string_view::npos) {
+      value = std::string(argument.substr(equals + 1));
+    } else {
+      const auto bare = std::find_if(kBareValues.begin(), kBareValues.end(), [&](auto& b) { return b.first == name; });
+      if (bare == kBareValues.end()) return Refuse(name, "needs a value: --flag=value");
+      value = std::string(bare->second);
+    }
+    if (const auto r = std::find(kRepeated.begin(), kRepeated.end(), name); r != kRepeated.end()) {
+      std::string& all = repeated[r - kRepeated.begin()];
+      if (!all.empty()) all += kSeparator;
+      all += value;
+      value = all;
+    }
+    std::string error;
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(absl::string_view(name.data(), name.size()));
+    if (flag == nullptr || !flag->ParseFrom(value, &error))
+      return Refuse(name, absl::StrCat("cannot take \"", value, "\"", error.empty() ? "" : ": ", error));
+  }
+  absl::StatusOr<Options> options = FromFlags();
+  if (!options.ok()) return options;
+  options->help = help;
+  options->program.assign(argv + i, argv + argc);
+  if (options->program.empty() && !options->help && !options->version)
+    return absl::InvalidArgumentError("no PROGRAM given (remora --help tells more)");
+  return options;
+}
+
+std::string VersionText() { return "remora 0.1\n"; }
+
+std::string HelpText() {
+  return R"(usage: remora [FLAGS] PROGRAM [ARGS]
+
+Runs an unmodified x86-64 Linux program inside this one process. By default it sees the host's files and
+cannot change them: what it writes stays in memory and is gone at the end.
+
+  --root=DIR               DIR instead of the host's / becomes the guest's /
+  --bind=SRC:DST[:ro|rw]   show the host's SRC at DST; rw: writes go to the host (may be given several times)
+  --env=NAME=VALUE         add to or change the environment (may be given several times)
+  --chdir=DIR              start in DIR instead of the present folder
+  --workers=N              host threads that run guest code (default: one for each core)
+  --memory=MiB             the most memory that all guests together may use
+  --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
+  --stats[=text|json]      at the end, print to stderr what was done and where time went
+  --version, --help
+
+PROGRAM is looked up in PATH when it has no slash. The exit status is PROGRAM's; 128+N when signal N ended it;
+125 when remora itself could not start, 126 when PROGRAM cannot be executed, 127 when there is no such program.
+)";
+}
+
+}  // namespace remora::runner
