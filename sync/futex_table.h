@@ -1,9 +1,8 @@
 #ifndef REMORA_SYNC_FUTEX_TABLE_H_
 #define REMORA_SYNC_FUTEX_TABLE_H_
 
-#include <array>
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
@@ -20,24 +19,47 @@ struct FutexKey {
   friend bool operator==(const FutexKey&, const FutexKey&) = default;
 };
 
-// One task's wait on one word. Owned by the task's syscall state; destroyed only when not queued.
+struct FutexBucket;  // futex_table.cc
+
+// One task's wait on one word. Owned by the task's syscall state.
+//
+// Life: idle -> queued (Wait) -> woken (by Wake and its kin, which call Woken) or cancelled (by the owner) -> idle.
+// A requeue moves it to another word's bucket while it is queued. The owner calls Cancel before it destroys a waiter or
+// waits with it anew, woken or not: only then is no Woken running any more.
 class FutexWaiter {
  public:
-  virtual ~FutexWaiter() = default;
+  FutexWaiter() = default;
+  FutexWaiter(const FutexWaiter&) = delete;
+  FutexWaiter& operator=(const FutexWaiter&) = delete;
+
   // The wait was ended by a wake. Called with the bucket's lock held; marks a task runnable and nothing else.
   virtual void Woken() = 0;
 
+ protected:
+  virtual ~FutexWaiter();
+
  private:
   friend class FutexTable;
+  friend struct FutexBucket;
+  // The bucket it was queued in last; null: never. Written with that bucket's lock held (both, where it moves); read
+  // without a lock by Cancel, which looks again once it has the lock.
+  std::atomic<FutexBucket*> bucket_{nullptr};
+  // Guarded by the lock of *bucket_.
   FutexKey key_;
   uint32_t bitset_ = ~0u;
   FutexWaiter* next_ = nullptr;
   FutexWaiter* prev_ = nullptr;
-  bool queued_ = false;  // guarded by the lock of key_'s bucket
-  bool woken_ = false;   // likewise
+  bool queued_ = false;
 };
 
 // Futex wait queues in buckets, each with its own lock. Linux's futex_queues.
+//
+// Invariants:
+//  1. A waiter is on the list of *bucket_ exactly while it is queued; bucket_ is the bucket of key_.
+//  2. A bucket's waiters of one key stand in the order in which they wait.
+//  3. num_waiters of a bucket is raised before the word is read, so a wake that finds it 0 came before the read.
+//  4. Operations on two words lock both buckets, the one with the lower address first.
+//
 // The words themselves are read through callbacks, under the bucket's lock, so that "the value is still expected" and
 // "queued" are one step. Thread safety: all methods from any thread. A wake without waiters allocates nothing.
 class FutexTable {
@@ -49,12 +71,13 @@ class FutexTable {
   // passed on. The callback must not fault pages in: it reads an already resolved word.
   ErrnoOr<void> Wait(FutexKey key, uint32_t bitset, FutexWaiter* waiter,
                      absl::FunctionRef<ErrnoOr<bool>()> still_expected);
-  // Takes the waiter off its queue (time-out, signal). True if it was still queued; false if a wake came first.
+  // Takes the waiter off its queue (time-out, signal). True if it was still queued; false if a wake came first, or if
+  // it never waited. Afterwards no Woken is running.
   bool Cancel(FutexWaiter* waiter);
   // Wakes at most max_wakes waiters whose bitset meets `bitset`, oldest first; how many were woken.
   uint32_t Wake(FutexKey key, uint32_t max_wakes, uint32_t bitset = ~0u);
   // FUTEX_REQUEUE/CMP_REQUEUE: wakes max_wakes waiters of `from`, moves at most max_requeues of the rest to `to`.
-  // `still_expected` as in Wait.
+  // Bitsets play no part, as in Linux. `still_expected` as in Wait.
   struct RequeueResult {
     uint32_t woken = 0;
     uint32_t requeued = 0;
@@ -66,10 +89,10 @@ class FutexTable {
                            absl::FunctionRef<ErrnoOr<bool>()> operate);
 
  private:
-  struct alignas(64) Bucket;
-  Bucket& BucketOf(FutexKey key);
+  FutexBucket& BucketOf(FutexKey key);
+
   const uint32_t mask_;
-  std::unique_ptr<Bucket[]> buckets_;
+  const std::unique_ptr<FutexBucket[]> buckets_;
 };
 
 }  // namespace remora::sync

@@ -57,7 +57,7 @@ class Waiter {
 // Invariants:
 //  1. A waiter is on the list exactly while its queue_ points here.
 //  2. Arm before you test: a caller that must wait arms its waiter, then tests the condition again, then parks.
-// Thread safety: all methods from any thread. Notify without waiters takes no lock and costs one load.
+// Thread safety: all methods from any thread. Notify without waiters takes no lock.
 class WaitQueue {
  public:
   explicit WaitQueue(LockRank rank = LockRank::kWaitQueue) : mu_(rank) {}
@@ -65,16 +65,29 @@ class WaitQueue {
   WaitQueue(const WaitQueue&) = delete;
   WaitQueue& operator=(const WaitQueue&) = delete;
 
-  // Arms `waiter` for any of `interest` (kError and kHangup are always heard). An exclusive waiter is added at the tail
-  // and at most one of them hears each NotifyOne.
+  // Arms `waiter` for any of `interest` (kError and kHangup are always heard). Exclusive waiters stand behind all
+  // others, and at most one of them hears each NotifyOne. Re-arming on the queue it is on changes interest only.
   void Arm(Waiter* waiter, Events interest, bool exclusive = false);
-  // Tells all waiters whose interest meets `events`.
-  void Notify(Events events);
+  // Tells all waiters whose interest meets `events`. What changed must have been written before (by any store): the
+  // test for waiters is a read-modify-write, so that either it sees the waiter or the waiter's second test sees the
+  // change.
+  void Notify(Events events) {
+    if (num_waiters_.fetch_add(0, std::memory_order_acq_rel) != 0) [[unlikely]]
+      NotifySlow(events, false);
+  }
+  // The same, but only the longest-waiting of the exclusive waiters that are interested hears it (accept, a pipe's
+  // readers).
+  void NotifyOne(Events events) {
+    if (num_waiters_.fetch_add(0, std::memory_order_acq_rel) != 0) [[unlikely]]
+      NotifySlow(events, true);
+  }
   bool has_waiters() const { return num_waiters_.load(std::memory_order_acquire) != 0; }
 
  private:
   friend class Waiter;
+  void NotifySlow(Events events, bool one_exclusive);
   void Remove(Waiter* waiter);
+  void Unlink(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Mutex mu_;
   Waiter* head_ ABSL_GUARDED_BY(mu_) = nullptr;
