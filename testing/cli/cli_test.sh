@@ -1,0 +1,166 @@
+#!/bin/bash
+# What a user meets at the command line: flags, exit statuses, and one clear sentence for each mistake. Each function below named case_* is one test.
+set -uo pipefail
+remora=$(realpath "$1")
+work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/cli.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+# Helpers. `try` runs remora with a time limit; stdout, stderr and status are in $out, $err, $status.
+try() {
+  timeout -k 5 60 "$remora" "$@" >"$work/.out" 2>"$work/.err"
+  status=$?
+  out=$(<"$work/.out") err=$(<"$work/.err")
+}
+fail() {
+  echo "    $1" >&2
+  echo "    status $status, out \"${out:0:300}\", err \"${err:0:300}\"" >&2
+  return 1
+}
+expect_status() { (( status == $1 )) || fail "status is not $1"; }
+expect_out() { [[ $out == "$1" ]] || fail "stdout is not \"$1\""; }
+# One sentence from remora, which matches.
+expect_sentence() {
+  [[ $(wc -l <"$work/.err") -eq 1 && $err == "remora: "* ]] || { fail "stderr is not one sentence of remora's"; return 1; }
+  [[ $err =~ $1 ]] || fail "stderr does not match /$1/"
+}
+# A minimal ELF header: class, machine as \x escapes.
+elf() { printf "\x7fELF$1\x01\x01\0\0\0\0\0\0\0\0\0\x02\0$2\x01\0\0\0"; head -c 200 /dev/zero; }
+
+case_exit_status_is_passed_on() { try /bin/sh -c 'exit 37' && : ; expect_status 37; }
+case_death_by_signal_is_128_plus_n() { try /bin/sh -c 'kill -TERM $$'; expect_status 143; }
+case_stdin_stdout_stderr() {
+  echo hello | timeout 20 "$remora" /bin/sh -c 'cat; echo oops >&2' >.out 2>.err
+  status=$? out=$(<.out) err=$(<.err)
+  expect_status 0 && expect_out hello && { [[ $err == oops ]] || fail "stderr lost"; }
+}
+case_program_is_searched_in_path() { try echo found; expect_status 0 && expect_out found; }
+case_help() { try --help; expect_status 0 && { [[ $out == usage:* ]] || fail "no usage"; }; }
+case_version() { try --version; expect_status 0 && { [[ $out == remora\ * ]] || fail "no version"; }; }
+case_bad_flag() { try --nonsense /bin/true; expect_status 125 && expect_sentence 'no such flag: --nonsense'; }
+case_no_program_given() { try; expect_status 125 && expect_sentence 'no PROGRAM'; }
+case_bad_strace_pattern() { try '--strace=(' /bin/true; expect_status 125 && expect_sentence 'strace'; }
+
+case_no_such_program() { try /no/such/program; expect_status 127 && expect_sentence '/no/such/program'; }
+case_no_such_program_in_path() { try no_such_program_at_all; expect_status 127 && expect_sentence 'no_such_program_at_all'; }
+case_not_executable() { echo text >plain; chmod 644 plain; try ./plain; expect_status 126 && expect_sentence 'plain.*(ermission|executable)'; }
+case_directory() { try /usr; expect_status 126 && expect_sentence '/usr.*directory'; }
+case_empty_file() { : >empty; chmod +x empty; try ./empty; expect_status 126 && expect_sentence 'empty'; }
+case_elf_32_bit() { elf '\x01' '\x03\0' >elf32; chmod +x elf32; try ./elf32; expect_status 126 && expect_sentence '32-bit'; }
+case_elf_arm64() { elf '\x02' '\xb7\0' >arm64; chmod +x arm64; try ./arm64; expect_status 126 && expect_sentence '(arm64|AArch64|aarch64|ARM64)'; }
+case_elf_truncated() { head -c 70 /bin/true >short; chmod +x short; try ./short; expect_status 126 && expect_sentence '(truncated|short|beyond)'; }
+case_elf_cut_in_its_segments() { head -c 9000 /bin/true >cut; chmod +x cut; try ./cut; (( status == 126 || status > 128 )) || fail "a cut program ran"; }
+case_missing_interpreter() {
+  sed 's|/lib64/ld-linux-x86-64.so.2|/lib64/ld-linux-x86-64.so.9|' /bin/true >nointerp
+  chmod +x nointerp
+  try ./nointerp
+  expect_status 127 && expect_sentence '/lib64/ld-linux-x86-64.so.9'
+}
+case_script_without_interpreter() { printf '#!/no/such/shell\n' >script; chmod +x script; try ./script; expect_status 127 && expect_sentence '/no/such/shell'; }
+case_argument_over_the_limit() {
+  head -c 140000 /dev/zero | tr '\0' x >long
+  # The host's own limit is the same, so the guest's is met from inside.
+  try /bin/bash -c '/bin/true "$(cat long)$(cat long)"'
+  expect_status 126 && { [[ $err == *"Argument list too long"* ]] || fail "no E2BIG"; }
+}
+
+case_environment_is_the_callers_and_env_adds() {
+  A=1 B=2 try --env=B=3 --env=C=four /bin/sh -c 'echo $A $B $C'
+  expect_out '1 3 four'
+}
+case_chdir() { try --chdir=/usr/bin /bin/pwd; expect_out /usr/bin; }
+case_chdir_missing() { try --chdir=/no/such /bin/pwd; expect_status 125 && expect_sentence '/no/such'; }
+case_working_directory_is_the_callers() { try /bin/pwd; expect_out "$work"; }
+case_host_is_not_changed() {
+  echo before >file
+  try /bin/sh -c 'echo after >file; rm -f gone; mkdir new; cat file; echo x >/etc/remora-test && cat /etc/remora-test'
+  expect_status 0 && expect_out $'after\nx' || return 1
+  [[ $(<file) == before && ! -e new && ! -e /etc/remora-test ]] || fail "the host was changed"
+}
+case_bind_rw_writes_to_the_host() {
+  mkdir -p shared
+  try --bind="$work/shared:/mnt:rw" /bin/sh -c 'echo kept >/mnt/file; mkdir /mnt/folder; ls /mnt'
+  expect_status 0 && { [[ $(<shared/file) == kept && -d shared/folder ]] || fail "nothing written"; }
+}
+case_bind_ro_refuses_writes() {
+  mkdir -p readonly && echo a >readonly/file
+  try --bind="$work/readonly:/mnt" /bin/sh -c 'cat /mnt/file; echo b >/mnt/file'
+  (( status != 0 )) && expect_out a && { [[ $err == *"Read-only file system"* ]] || fail "not EROFS"; }
+}
+case_bind_source_missing() { try --bind=/no/such:/mnt /bin/true; expect_status 125 && expect_sentence '/no/such'; }
+case_root() {
+  mkdir -p root/bin root/proc && cp /bin/busybox root/bin/
+  try --root="$work/root" --chdir=/ /bin/busybox sh -c 'busybox ls /; busybox cat ../../../../etc/passwd'
+  (( status != 0 )) && { [[ $out == *bin* && $out != *usr* ]] || fail "the root is not the folder"; }
+}
+case_root_missing() { try --root=/no/such /bin/true; expect_status 125 && expect_sentence '/no/such'; }
+case_workers() { try --workers=1 /bin/sh -c 'echo a | cat'; expect_out a; }
+
+case_strace() {
+  try --strace=^openat$ /bin/cat /no/such/file
+  [[ $err == *'openat(AT_FDCWD, "/no/such/file", O_RDONLY) = -1 ENOENT (No such file or directory)'* ]] || { fail "no openat line"; return 1; }
+  [[ $err != *mmap\(* ]] || fail "the filter lets others through"
+}
+case_strace_all() { try --strace /bin/true; [[ $err == *execve\(* || $err == *mmap\(* ]] && [[ $err == *'exit_group(0)'* ]] || fail "calls missing"; }
+case_stats() {
+  try --stats /bin/true
+  for word in instructions blocks TLB getpid\|openat\|mmap; do [[ $err =~ $word ]] || fail "--stats lacks $word" || return 1; done
+}
+case_stats_counts_absent_calls() { try --stats /bin/sh -c 'exec 3<>/dev/tcp/127.0.0.1/1' ; try --stats=json /bin/true; [[ $err == *'{'*'"syscalls"'* ]] || fail "no json"; }
+case_illegal_instruction_is_reported() {
+  printf 'int main(void){__asm__(".byte 0x0f,0x0b");return 0;}' >ud2.c && gcc -o ud2 ud2.c || return 0
+  try ./ud2
+  expect_status 132 && { [[ $err == *"0f 0b"* ]] || fail "the bytes are not named"; }
+}
+
+case_stalled_stdin_stalls_nobody() {
+  mkfifo stalled
+  sleep 30 >stalled &
+  local holder=$!
+  timeout 20 "$remora" --workers=1 /bin/sh -c 'cat & i=0; while [ $i -lt 200 ]; do i=$((i+1)); /bin/true; done; echo done; kill $!' <stalled >.out 2>.err
+  status=$? out=$(<.out) err=$(<.err)
+  kill "$holder"
+  expect_out done
+}
+case_termination_reaches_the_program() {
+  "$remora" /bin/sh -c 'trap "echo got it; exit 9" TERM; echo ready; while :; do sleep 0.05; done' >.out 2>.err &
+  local pid=$!
+  for _ in {1..100}; do grep -q ready .out && break; sleep 0.05; done
+  kill -TERM "$pid"
+  wait "$pid"
+  status=$? out=$(<.out) err=$(<.err)
+  expect_status 9 && expect_out $'ready\ngot it'
+}
+case_closed_stdout_ends_the_writer() {
+  timeout 20 "$remora" /usr/bin/yes 2>.err | head -1 >.out
+  status=${PIPESTATUS[0]} out=$(<.out) err=$(<.err)
+  expect_status 141 && expect_out y
+}
+case_closed_descriptors() { timeout 20 "$remora" /bin/true <&- >&- 2>&-; status=$? out= err=; expect_status 0; }
+case_terminal_is_restored() {
+  command -v script >/dev/null || return 0
+  script -qec "stty -a >before; '$remora' /bin/stty raw -echo; stty -a >after" /dev/null >/dev/null 2>&1 </dev/null
+  status=0 out= err=
+  [[ -s before ]] && cmp -s before after || fail "the terminal was left changed"
+}
+case_terminal_is_a_terminal() {
+  command -v script >/dev/null || return 0
+  out=$(script -qec "'$remora' /bin/sh -c 'tty -s && stty size'" /dev/null 2>&1 </dev/null | tr -d '\r') status=0 err=
+  [[ $out =~ ^[0-9]+\ [0-9]+$ ]] || fail "no size"
+}
+
+[[ $(type -t "${2:-}") == function ]] && { "$2"; exit; }
+passed=0 failed=0 xml=
+for name in $(declare -F | awk '$3 ~ /^case_/ { print $3 }'); do
+  status=- out= err=
+  if ( "$name" ); then
+    passed=$((passed + 1)) xml+="<testcase name=\"${name#case_}\"/>"
+    echo "[  OK   ] ${name#case_}"
+  else
+    failed=$((failed + 1)) xml+="<testcase name=\"${name#case_}\"><failure/></testcase>"
+    echo "[ FAILED ] ${name#case_}"
+  fi
+done
+[[ -n ${XML_OUTPUT_FILE:-} ]] && echo "<testsuites tests=\"$((passed + failed))\" failures=\"$failed\" errors=\"0\"><testsuite name=\"cli\" tests=\"$((passed + failed))\" failures=\"$failed\" errors=\"0\">$xml</testsuite></testsuites>" >"$XML_OUTPUT_FILE"
+echo "$passed passed, $failed failed"
+(( failed == 0 ))
