@@ -12,11 +12,12 @@
 namespace remora::fs {
 
 ErrnoOr<void> HostPageBacking::ReadPage(uint64_t page_index, std::span<std::byte> page) {
+  const Ref<HostFd> fd = this->fd();
   uint64_t done = 0;
   while (done < page.size()) {
     const iovec piece{page.data() + done, page.size() - done};
     const auto n =
-        host_io::ReadVector(fd_->get(), std::span(&piece, 1), static_cast<int64_t>(page_index * kPageSize + done));
+        host_io::ReadVector(fd->get(), std::span(&piece, 1), static_cast<int64_t>(page_index * kPageSize + done));
     if (!n.ok()) return Errno(EIO);
     if (*n == 0) break;
     done += *n;
@@ -27,6 +28,7 @@ ErrnoOr<void> HostPageBacking::ReadPage(uint64_t page_index, std::span<std::byte
 
 ErrnoOr<void> HostPageBacking::WritePage(uint64_t page_index, std::span<const std::byte> page) {
   REMORA_ASSIGN_OR_RETURN(const uint64_t size, Size());
+  const Ref<HostFd> fd = this->fd();
   const uint64_t start = page_index * kPageSize;
   if (start >= size) return Ok();
   const uint64_t length = std::min<uint64_t>(page.size(), size - start);
@@ -34,7 +36,7 @@ ErrnoOr<void> HostPageBacking::WritePage(uint64_t page_index, std::span<const st
   while (done < length) {
     const iovec piece{const_cast<std::byte*>(page.data()) + done, length - done};
     REMORA_ASSIGN_OR_RETURN(const uint64_t n,
-                            host_io::WriteVector(fd_->get(), std::span(&piece, 1), static_cast<int64_t>(start + done)));
+                            host_io::WriteVector(fd->get(), std::span(&piece, 1), static_cast<int64_t>(start + done)));
     if (n == 0) return Errno(EIO);
     done += n;
   }
@@ -43,7 +45,7 @@ ErrnoOr<void> HostPageBacking::WritePage(uint64_t page_index, std::span<const st
 
 ErrnoOr<uint64_t> HostPageBacking::Size() {
   struct stat status;
-  if (fstat(fd_->get(), &status) < 0) return Errno(EIO);
+  if (fstat(fd()->get(), &status) < 0) return Errno(EIO);
   return static_cast<uint64_t>(status.st_size);
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/errno_or.h"
+#include "base/mutex.h"
 #include "base/ref_counted.h"
 #include "fs/hostfs/host_fd.h"
 #include "mm/page_cache.h"
@@ -17,15 +18,26 @@ namespace remora::fs {
 // Thread safety: all methods from any thread.
 class HostPageBacking final : public mm::PageBacking {
  public:
-  // `writable`: the descriptor may be written; without it WritePage fails with EBADF.
+  // WritePage fails with EBADF where `fd` may not be written.
   explicit HostPageBacking(Ref<HostFd> fd) : fd_(std::move(fd)) {}
 
   ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) override;
   ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) override;
   ErrnoOr<uint64_t> Size() override;
 
+  // Another descriptor of the same file, which may be written.
+  void SetFd(Ref<HostFd> fd) {
+    MutexLock lock(&mu_);
+    std::swap(fd_, fd);
+  }
+
  private:
-  const Ref<HostFd> fd_;
+  Ref<HostFd> fd() const {
+    MutexLock lock(&mu_);
+    return fd_;
+  }
+  mutable Mutex mu_{LockRank::kLeaf};
+  Ref<HostFd> fd_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace remora::fs

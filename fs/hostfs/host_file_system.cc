@@ -1,0 +1,103 @@
+#include "fs/hostfs/host_file_system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fs/hostfs/host_inode.h"
+#include "fs/hostfs/host_key.h"
+
+namespace remora::fs {
+
+absl::StatusOr<Ref<HostFileSystem>> HostFileSystem::Create(Options options) {
+  const int fd = open(options.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    const int error = errno;
+    const std::string message = options.directory + ": " + strerror(error);
+    return error == ENOENT || error == ENOTDIR ? absl::NotFoundError(message) : absl::PermissionDeniedError(message);
+  }
+  Ref<HostFd> root_fd = MakeRef<HostFd>(fd);
+  struct statx status;
+  if (statx(fd, "", AT_EMPTY_PATH, kHostStatMask, &status) < 0)
+    return absl::InternalError(options.directory + ": " + strerror(errno));
+  uint32_t max_cached_fds = options.max_cached_fds;
+  if (max_cached_fds == 0) {
+    rlimit limit = {1024, 1024};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    max_cached_fds = static_cast<uint32_t>(std::clamp<uint64_t>(limit.rlim_cur / 4, 16, 4096));
+  }
+  return MakeRef<HostFileSystem>(std::move(options), std::move(root_fd), HostKeyOf(status), max_cached_fds);
+}
+
+HostFileSystem::HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds)
+    : options_(std::move(options)), root_fd_(std::move(root_fd)), root_key_(root_key), fds_(max_cached_fds) {
+  if (!options_.allow_openat2) opener_.DisableOpenat2();
+}
+
+Ref<Inode> HostFileSystem::root() {
+  return inodes_.GetOrCreate(
+      root_key_, [&] { return MakeRef<HostInode>(Ref<HostFileSystem>(this), root_key_, nullptr, std::string()); });
+}
+
+FileSystem::Statistics HostFileSystem::GetStatistics() {
+  Statistics statistics;
+  struct statfs host;
+  if (fstatfs(root_fd_->get(), &host) < 0) return statistics;
+  statistics.magic = static_cast<uint64_t>(host.f_type);
+  statistics.block_size = static_cast<uint64_t>(host.f_bsize);
+  statistics.num_blocks = host.f_blocks;
+  statistics.num_free_blocks = host.f_bavail;
+  statistics.num_files = host.f_files;
+  statistics.num_free_files = host.f_ffree;
+  statistics.max_name_length = static_cast<uint64_t>(host.f_namelen);
+  return statistics;
+}
+
+void HostFileSystem::Retire(HostInode* inode) {
+  const Ref<HostFileSystem> alive(this);  // the inodes hold the last references
+  inodes_.Remove(inode->key_, inode);
+  {
+    MutexLock lock(&mu_);
+    with_pages_.erase(inode);
+    retired_.push_back(inode);
+    if (retiring_) return;
+    retiring_ = true;
+  }
+  while (true) {
+    HostInode* next;
+    {
+      MutexLock lock(&mu_);
+      if (retired_.empty()) {
+        retiring_ = false;
+        return;
+      }
+      next = retired_.back();
+      retired_.pop_back();
+    }
+    bool dirty = false;
+    if (Ref<mm::FilePages> pages = next->PagesIfAny(&dirty); pages && dirty) (void)pages->Sync().ok();
+    next->slot_->Clear();
+    delete next;  // may come back here for its parent, which then only queues it
+  }
+}
+
+void HostFileSystem::NotePages(HostInode* inode) {
+  std::vector<Ref<HostInode>> victims;
+  {
+    MutexLock lock(&mu_);
+    with_pages_.insert(inode);
+    if (with_pages_.size() <= kMaxInodesWithPages) return;
+    // A hash set's order is as good as random. A few each time keep the number about at the bound.
+    for (auto it = with_pages_.begin(); it != with_pages_.end() && victims.size() < 8; ++it)
+      if (*it != inode && (*it)->TryAddRef()) victims.push_back(Ref<HostInode>::Adopt(*it));
+  }
+  for (const Ref<HostInode>& victim : victims) victim->DropPagesIfIdle();
+}
+
+}  // namespace remora::fs
