@@ -1,39 +1,31 @@
 #ifndef REMORA_MM_ADDRESS_SPACE_H_
 #define REMORA_MM_ADDRESS_SPACE_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "base/errno_or.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
 #include "mm/frame_pool.h"
+#include "mm/hole_tracker.h"
 #include "mm/mappable.h"
+#include "mm/memory_context.h"
+#include "mm/page_table.h"
+#include "mm/retired_frames.h"
 #include "mm/tlb.h"
 #include "mm/types.h"
+#include "mm/vma_set.h"
 #include "sync/futex_table.h"
-#include "sync/reclaimer.h"
 #include "sync/wait_queue.h"
 
 namespace remora::mm {
-
-class PageTable;    // mm/page_table.h
-class VmaSet;       // mm/vma_set.h
-class HoleTracker;  // mm/hole_tracker.h
-
-// What all address spaces of one Kernel share. Owned by the Kernel, outlives every space.
-struct MemoryContext {
-  FramePool* frames;
-  sync::Reclaimer* reclaimer;
-  class ReverseMap* reverse_map;
-  std::atomic<uint64_t> next_object_id{1};  // spaces, files, shared anonymous memory: ids never repeat
-};
 
 // Where things go; random once for each Kernel, not for each exec, so that translated code can be shared.
 struct AddressLayout {
@@ -74,17 +66,18 @@ struct MappingInfo {
 // follow it.
 //
 // Invariants:
-//  1. A page-table entry exists only inside a VMA, with no right that the VMA lacks.
+//  1. A page-table entry exists only inside a VMA. Rights are not stored: they follow from the VMA and, for writing a
+//     private page in place, from the page being exclusive (PageTable::IsExclusive).
 //  2. Every change that takes a translation or a right away is recorded (ring of invalidations) and bumps generation()
-//  before the call that made it
-//     returns; frames it unmapped are released through the Reclaimer.
+//     before the call that made it returns; frames it unmapped are released through the Reclaimer, after the bump.
 //  3. No guest instruction of the changing task runs before each worker that was in guest code of this space
-//  acknowledged the generation
-//     (AcknowledgedByOthers). Workers in kernel mode count as having acknowledged: they synchronize before guest code.
+//     acknowledged the generation (AcknowledgedByOthers). Workers in kernel mode count as having acknowledged: they
+//     synchronize before guest code. The calls here do not wait for it: the worker does, before it enters guest code.
+//  4. A hole of holes_ is exactly a range without VMA.
 // Linux twin: mm_struct. Differences: no kernel addresses; page-table nodes are shared at fork (cost independent of
 // size). Thread safety: all methods from any thread. Lock: kAddressSpace, never held while a caller's code runs, but
 // the host file of a page may be read under it.
-class AddressSpace final : public RefCounted, public TlbSource {
+class AddressSpace final : public RefCounted, public TlbSource, private PageTableOwner {
  public:
   static Ref<AddressSpace> Create(MemoryContext* context, const AddressLayout& layout);
 
@@ -126,6 +119,7 @@ class AddressSpace final : public RefCounted, public TlbSource {
     std::atomic<uint64_t> seen_generation{0};
     std::atomic<bool> in_guest{false};
     std::atomic<uint32_t>* interrupt = nullptr;  // the flag that makes the engine leave at the next block boundary
+    std::atomic<uintptr_t> host_thread{0};       // set by EnterGuest: whose faults are the runner's own
   };
   void RegisterRunner(Runner* runner);
   void UnregisterRunner(Runner* runner);
@@ -136,7 +130,8 @@ class AddressSpace final : public RefCounted, public TlbSource {
   // True if every other runner in guest code has seen `generation`. Where false: those have been interrupted; wait on
   // acknowledged_queue() and ask again.
   bool AcknowledgedByOthers(uint64_t generation, const Runner* self);
-  sync::WaitQueue& acknowledged_queue() { return acknowledged_queue_; }
+  // One queue for all spaces of the context: after each wake, ask again.
+  sync::WaitQueue& acknowledged_queue() { return context_->acknowledged_queue; }
 
   // --- code ---
   // Before decoding code of `page` (present and executable): sets kHasCode on its frame; if the frame was ever
@@ -168,28 +163,80 @@ class AddressSpace final : public RefCounted, public TlbSource {
   void set_program_info(ProgramInfo info);
   ProgramInfo program_info() const;
 
-  // For Mappable implementations: the pages [first, end) of `object` that this space maps at `range` are gone or
-  // read-only now.
-  void OnObjectPagesRemoved(PageRange range);
-  void OnObjectWriteProtected(PageRange range);
+  // For Mappable implementations, called without any lock: pages [first_index, first_index + num_pages) of `object`
+  // are gone or may not be written now. Removing leaves private copies alone unless `private_copies_too` (truncation
+  // takes them, punching a hole does not).
+  void OnObjectPagesRemoved(const Mappable* object, uint64_t first_index, uint64_t num_pages, bool private_copies_too);
+  void OnObjectWriteProtected(const Mappable* object, uint64_t first_index, uint64_t num_pages);
 
   void CheckInvariants() const;
 
  private:
-  AddressSpace(MemoryContext* context, const AddressLayout& layout);
-  ~AddressSpace() override;
-
-  // The implementer chooses what stands here, grouped by lock.
   struct Invalidation {
     PageRange range;
     bool writes_only = false;
   };
+  // What an operation took away, let go after the lock: frames, and objects whose end may run a file system's code.
+  struct Removed {
+    explicit Removed(const MemoryContext* context) : frames(context->frames, context->reclaimer) {}
+    absl::InlinedVector<Ref<Mappable>, 4> objects;
+    RetiredFrames frames;
+  };
+  // Invalidations that a TLB can replay; one that missed more flushes.
+  static constexpr uint64_t kRingSize = 128;
+  static constexpr uint64_t kStackGuardPages = 256;
+  static constexpr size_t kMaxMappings = 65530;
+  static constexpr uint64_t kLowestAddress = 65536;  // vm.mmap_min_addr
+
+  AddressSpace(MemoryContext* context, const AddressLayout& layout);
+  explicit AddressSpace(const AddressSpace& parent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(parent.mu_);
+  ~AddressSpace() override;
+
+  // address_space_map.cc
+  ErrnoOr<PageRange> PlaceLocked(const MapRequest& request, uint64_t length_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  ErrnoOr<PageRange> FindHoleLocked(uint64_t num_pages, bool below_2g) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasEntriesLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasRoomLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void InsertLocked(Vma vma) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void UnmapLocked(PageRange range, Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  ErrnoOr<GuestAddr> MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages, const RemapRequest& request,
+                                Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Populate(PageRange range, Access access);
+
+  // address_space_fault.cc
+  const Vma* FindVmaOrGrowStackLocked(PageNumber page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation ReadFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Puts a frame in place that may be written from now on.
+  Translation InstallWritableLocked(PageNumber page, PageTableEntry entry, RetiredFrames* retired)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation Present(FrameId frame, bool writable) const;
+  static Translation Failed(FaultKind kind) { return {nullptr, FrameId(), false, kind}; }
+
+  // address_space_shootdown.cc
+  void RecordLocked(PageRange range, bool writes_only) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RevokeWriteRights(PageNumber page);
+  bool LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) ABSL_LOCKS_EXCLUDED(runners_mu_);
 
   MemoryContext* const context_;
   const AddressLayout layout_;
   const uint64_t id_;
-  std::atomic<uint64_t> generation_{1};
-  sync::WaitQueue acknowledged_queue_;
+  std::atomic<uint64_t> generation_{1};  // written under mu_
+
+  mutable Mutex mu_{LockRank::kAddressSpace};
+  VmaSet vmas_ ABSL_GUARDED_BY(mu_);
+  HoleTracker holes_ ABSL_GUARDED_BY(mu_);
+  PageTable table_ ABSL_GUARDED_BY(mu_);
+  std::array<Invalidation, kRingSize> ring_ ABSL_GUARDED_BY(mu_);  // generation g stands at g % kRingSize
+  GuestAddr break_start_ ABSL_GUARDED_BY(mu_);
+  GuestAddr break_end_ ABSL_GUARDED_BY(mu_);
+  uint64_t stack_limit_bytes_ ABSL_GUARDED_BY(mu_) = uint64_t{8} << 20;
+  ProgramInfo program_info_ ABSL_GUARDED_BY(mu_);
+
+  Mutex runners_mu_{LockRank::kSpaceRunners};
+  std::vector<Runner*> runners_ ABSL_GUARDED_BY(runners_mu_);
 };
 
 }  // namespace remora::mm

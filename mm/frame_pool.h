@@ -51,13 +51,17 @@ class FramePool {
   void AddRef(FrameId frame);
   // The last release of a frame with kHasCode has the observer drop its code before the frame is free.
   void Release(FrameId frame);
-  uint32_t ref_count(FrameId frame) const;
+  // Drops a reference that is not the last one; false, and nothing done, if it is the last.
+  [[nodiscard]] bool ReleaseUnlessLast(FrameId frame);
+  uint32_t ref_count(FrameId frame) const { return counts_[frame.value()].load(std::memory_order_acquire); }
 
   std::byte* Data(FrameId frame) const { return base_ + (uint64_t{frame.value()} << kPageShift); }
   FrameId zero_frame() const { return FrameId(0); }
 
   // Sticky bits of a frame; cleared when it is freed.
-  static constexpr uint8_t kEverWritable = 1, kHasCode = 2, kDirty = 4;
+  // kRevoking: somebody wants code of an EverWritable frame and has taken all write rights away; gone with the next
+  // PrepareWrite.
+  static constexpr uint8_t kEverWritable = 1, kHasCode = 2, kDirty = 4, kRevoking = 8;
   uint8_t bits(FrameId frame) const { return bits_[frame.value()].load(std::memory_order_acquire); }
   uint8_t SetBits(FrameId frame, uint8_t bits) {
     return bits_[frame.value()].fetch_or(bits, std::memory_order_acq_rel);
@@ -70,12 +74,32 @@ class FramePool {
   // Must precede every write into a frame, whoever writes: a TLB fill for writing, a kernel span, write(2) into the
   // page cache. Marks it kEverWritable and kDirty; if it has code, the observer drops it first.
   void PrepareWrite(FrameId frame);
+  // To be called after the kernel has written through a span that an earlier PrepareWrite covers: if code of the frame
+  // was prepared in between, it may have been decoded from the old bytes and is dropped again.
+  void FinishKernelWrite(FrameId frame);
+
+  // The two steps of making code of a frame; AddressSpace::PrepareCode takes the write rights away between them, and
+  // holds MemoryContext::code_mu all the time.
+  enum class CodeState : uint8_t {
+    kReady,         // kHasCode is set and nobody can write
+    kMustRevoke,    // kHasCode and kRevoking are set now: take write rights away, then call again
+    kAwaitingAcks,  // kRevoking still stands: if all have acknowledged, call FinishRevocation
+  };
+  CodeState BeginCode(FrameId frame);
+  // False if somebody wrote meanwhile: begin again.
+  bool FinishRevocation(FrameId frame);
 
   // Frames with a count other than 0, the zero frame not counted.
   uint64_t num_allocated() const { return num_allocated_.load(std::memory_order_relaxed); }
   uint64_t max_frames() const { return max_frames_; }
 
  private:
+  // Free frames above this number give their memory back to the host.
+  static constexpr size_t kFreeFramesKept = 16384;
+
+  void Free(FrameId frame);
+  ErrnoOr<FrameId> Allocate(bool zeroed);
+
   std::byte* base_ = nullptr;
   uint64_t max_frames_ = 0;
   std::atomic<uint32_t>* counts_ = nullptr;  // one for each frame, reserved like base_

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
 #include "base/errno_or.h"
+#include "mm/guest_copy.h"
 
 namespace remora::mm {
 
@@ -42,18 +42,18 @@ class IoBuffer {
   // after the first byte. EFAULT if the first byte faults.
   ErrnoOr<uint64_t> Write(std::span<const std::byte> bytes) {
     return Transfer(bytes.size(), [&](std::span<std::byte> piece, uint64_t done) {
-      std::memcpy(piece.data(), bytes.data() + done, piece.size());
+      CopyGuestMemory(piece.data(), bytes.data() + done, piece.size());
     });
   }
   // kDrain: copies out of the buffer into `bytes`; as Write.
   ErrnoOr<uint64_t> Read(std::span<std::byte> bytes) {
     return Transfer(bytes.size(), [&](std::span<std::byte> piece, uint64_t done) {
-      std::memcpy(bytes.data() + done, piece.data(), piece.size());
+      CopyGuestMemory(bytes.data() + done, piece.data(), piece.size());
     });
   }
   ErrnoOr<uint64_t> WriteZeros(uint64_t length_bytes) {
     return Transfer(length_bytes,
-                    [](std::span<std::byte> piece, uint64_t) { std::memset(piece.data(), 0, piece.size()); });
+                    [](std::span<std::byte> piece, uint64_t) { ZeroGuestMemory(piece.data(), piece.size()); });
   }
 
  protected:

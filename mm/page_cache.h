@@ -9,6 +9,7 @@
 #include "mm/address_space.h"
 #include "mm/io_buffer.h"
 #include "mm/mappable.h"
+#include "mm/memory_context.h"
 
 namespace remora::mm {
 
@@ -25,7 +26,19 @@ class PageBacking {
 };
 
 // A file's frames: what read, write, mmap and the block cache share. Linux's address_space.
-// Thread safety: all methods from any thread. Lookups of present pages take no exclusive lock.
+//
+// Invariants:
+//  1. The cache holds one reference to each of its frames, so no mapping of such a frame is ever exclusive: a private
+//     mapping copies before it writes.
+//  2. Pages at or behind the size are in no mapping once Truncate has returned; the bytes of the last page behind it
+//  are
+//     zero then.
+//  3. A frame that differs from the backing has kDirty. It keeps the bit while a space maps it, which may write any
+//  time.
+// Differences from Linux: pages are never evicted while the object lives; dirty pages go to the backing at Sync and at
+// the object's end only.
+// Thread safety: all methods from any thread. Lookups of present pages take no exclusive lock. Writes within the size
+// run side by side; one that extends it, Truncate and PunchHole run alone.
 class FilePages final : public Mappable {
  public:
   // `backing` may be null, and is owned; `describe` is what /proc/PID/maps shows.
@@ -38,8 +51,8 @@ class FilePages final : public Mappable {
   Description Describe() const override;
 
   // Streams between the cache and a buffer: bytes moved, short at the end of the file (Read) or where the buffer
-  // faults; EFAULT if the first byte faults. Write extends size_bytes(); ENOSPC/ENOMEM when no frame is left and
-  // nothing was written.
+  // faults; EFAULT if the first byte faults. Write extends size_bytes(); ENOMEM when no frame is left and nothing was
+  // written, EFBIG at offsets behind 2^63 - 4097.
   ErrnoOr<uint64_t> Read(IoBuffer& to, uint64_t offset_bytes);
   ErrnoOr<uint64_t> Write(IoBuffer& from, uint64_t offset_bytes);
   // Changes the size; pages behind it are dropped and taken out of every space that maps them (SIGBUS from then on);
@@ -59,6 +72,9 @@ class FilePages final : public Mappable {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// What MAP_SHARED | MAP_ANONYMOUS maps, and shmget: zeros at first, `length_bytes` long.
+Ref<FilePages> CreateSharedAnonymous(MemoryContext* context, uint64_t length_bytes);
 
 }  // namespace remora::mm
 

@@ -35,10 +35,15 @@ class UserBuffer final : public IoBuffer {
   void Advance(uint64_t n) override;
 
  private:
+  Access access() const { return direction() == Direction::kFill ? Access::kWrite : Access::kRead; }
+  // Steps over pieces that are done or empty.
+  void SkipFinished();
+
   UserMemory memory_;
   Ranges ranges_;
-  uint32_t current_ = 0;   // piece under the cursor
-  uint64_t consumed_ = 0;  // bytes of it already passed
+  uint32_t current_ = 0;     // piece under the cursor
+  uint64_t consumed_ = 0;    // bytes of it already passed
+  uint64_t generation_ = 0;  // the TLB's when spans were last handed out
 };
 
 }  // namespace remora::mm

@@ -47,6 +47,13 @@ class UserMemory {
   // True and stored if the word was `expected`.
   ErrnoOr<bool> CompareExchangeWord(GuestAddr addr, uint32_t expected, uint32_t desired) const;
 
+  // The host address of `addr`, valid up to the end of its page; null if the guest may not access it. The TLB has been
+  // synchronized by the caller. For UserBuffer.
+  std::byte* Resolve(GuestAddr addr, Access access) const;
+  // After kernel writes to [to, to + length_bytes) through pointers resolved at `generation` of the TLB: if something
+  // changed since, those pages may have been decoded as code from their old bytes; makes sure that such code goes.
+  void FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const;
+
  private:
   Tlb* tlb_;
 };

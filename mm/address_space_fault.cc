@@ -1,0 +1,122 @@
+#include "mm/address_space.h"
+#include "mm/guest_copy.h"
+
+// Making pages present.
+//
+// Example: a guest writes to a page of its data segment for the first time. The TLB misses; Translate finds the VMA
+// (private, of a file, writable) and no entry. The file gives its cached frame 812; a fresh frame 2001 gets a copy, is
+// marked written and installed; the TLB fills both rights. After a fork the leaf has count two: the next write copies
+// the path, then, as the copied leaf refers to frame 2001 as well, the frame.
+
+namespace remora::mm {
+namespace {
+
+constexpr uint8_t kWriteState =
+    FramePool::kEverWritable | FramePool::kDirty | FramePool::kHasCode | FramePool::kRevoking;
+constexpr uint8_t kFreelyWritable = FramePool::kEverWritable | FramePool::kDirty;
+
+FaultKind FaultOf(Errno error) { return error.value() == ENOMEM ? FaultKind::kOutOfMemory : FaultKind::kBeyondEnd; }
+
+}  // namespace
+
+TlbSource::Translation AddressSpace::Present(FrameId frame, bool writable) const {
+  return {.host_page = context_->frames->Data(frame), .frame = frame, .writable = writable};
+}
+
+TlbSource::Translation AddressSpace::Translate(PageNumber page, Access access) {
+  if (page >= PageNumber(kUserAddressEnd >> kPageShift)) {
+    const uint64_t top_bits = page.value() >> 35;  // bits 47 and up
+    return Failed(top_bits == 0 || top_bits == 0x1ffff ? FaultKind::kUnmapped : FaultKind::kNonCanonical);
+  }
+  Translation result;
+  uint64_t before = 0, after = 0;
+  {
+    RetiredFrames retired(context_->frames, context_->reclaimer);
+    MutexLock lock(&mu_);
+    before = generation_.load(std::memory_order_relaxed);
+    const Vma* vma = FindVmaOrGrowStackLocked(page);
+    if (vma == nullptr) return Failed(FaultKind::kUnmapped);
+    if (!vma->protection.Allows(access)) return Failed(FaultKind::kProtection);
+    result = access == Access::kWrite ? WriteFaultLocked(*vma, page, &retired) : ReadFaultLocked(*vma, page, &retired);
+    after = generation_.load(std::memory_order_relaxed);
+  }
+  // A copy replaced a page that another thread may still read through its TLB: that one must follow before this one
+  // goes on, or the two would see different memory. The page is in place already, so trying again succeeds.
+  if (after != before && LaggardExists(after, nullptr, /*skip_this_thread=*/true)) return Failed(FaultKind::kMustWait);
+  return result;
+}
+
+const Vma* AddressSpace::FindVmaOrGrowStackLocked(PageNumber page) {
+  const Vma* vma = vmas_.FindAtOrAfter(page);
+  if (vma == nullptr || vma->range.first <= page) return vma;
+  if (!vma->grows_down || page < PageNumber(kLowestAddress >> kPageShift)) return nullptr;
+  if ((vma->range.end - page) > stack_limit_bytes_ >> kPageShift) return nullptr;
+  const Vma* below = vmas_.FindBefore(page);
+  if (below != nullptr && !below->grows_down && below->protection.readable() &&
+      page - below->range.end < kStackGuardPages)
+    return nullptr;
+  const PageNumber old_first = vma->range.first;
+  holes_.Reserve({page, old_first});
+  vmas_.GrowDown(old_first, page);
+  return vmas_.Find(page);
+}
+
+TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
+  const PageTableEntry entry = table_.Find(page);
+  if (entry.present()) {
+    // The write right may come along where the frame is in the state that PrepareWrite leaves.
+    const bool writable = vma.protection.writable() &&
+                          (context_->frames->bits(entry.frame()) & kWriteState) == kFreelyWritable &&
+                          (vma.shared ? entry.resident() : entry.anonymous() && table_.IsExclusive(page));
+    return Present(entry.frame(), writable);
+  }
+  if (!vma.object) {
+    table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
+    return Present(context_->frames->zero_frame(), false);
+  }
+  const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
+  if (!frame.ok()) return Failed(FaultOf(frame.error()));
+  table_.Install(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
+  return Present(*frame, false);
+}
+
+TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, PageTableEntry entry,
+                                                           RetiredFrames* retired) {
+  const bool replaced = table_.Find(page).present();
+  context_->frames->PrepareWrite(entry.frame());
+  table_.Install(page, entry, retired);
+  if (replaced) RecordLocked({page, page + 1}, /*writes_only=*/false);
+  return Present(entry.frame(), true);
+}
+
+TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
+  FramePool& frames = *context_->frames;
+  const PageTableEntry entry = table_.Find(page);
+  if (vma.shared && vma.object) {
+    if (entry.resident()) {
+      frames.PrepareWrite(entry.frame());
+      return Present(entry.frame(), true);
+    }
+    const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/true);
+    if (!frame.ok()) return Failed(FaultOf(frame.error()));
+    return InstallWritableLocked(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
+  }
+  if (entry.anonymous() && table_.IsExclusive(page)) {
+    frames.PrepareWrite(entry.frame());
+    return Present(entry.frame(), true);
+  }
+  FrameId source = entry.present() ? entry.frame() : frames.zero_frame();
+  if (!entry.present() && vma.object) {
+    const ErrnoOr<FrameId> cached = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
+    if (!cached.ok()) return Failed(FaultOf(cached.error()));
+    source = *cached;
+    retired->Add(source);
+  }
+  const bool zero = source == frames.zero_frame();
+  const ErrnoOr<FrameId> copy = zero ? frames.AllocateZeroed() : frames.AllocateUninitialized();
+  if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
+  if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
+  return InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
+}
+
+}  // namespace remora::mm

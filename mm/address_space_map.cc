@@ -1,0 +1,301 @@
+#include <algorithm>
+#include <utility>
+
+#include "mm/address_space.h"
+
+// mmap, munmap, mprotect, mremap, brk and madvise: what changes the VMAs.
+
+namespace remora::mm {
+namespace {
+
+constexpr uint64_t kLow32BitAddress = 0x40000000, kHigh32BitAddress = 0x80000000;  // MAP_32BIT
+
+// The rights that an access finds: x86 has no page that is writable or executable but not readable.
+uint8_t EffectiveRights(Protection p) {
+  return static_cast<uint8_t>((p.readable() ? 1 : 0) | (p.writable() ? 2 : 0) | (p.executable() ? 4 : 0));
+}
+
+PageNumber PageOf(uint64_t address) { return PageNumber(address >> kPageShift); }
+
+// `length_bytes` in whole pages; the caller has checked that it is not longer than the address space.
+uint64_t PagesOf(uint64_t length_bytes) { return PageRoundUp(length_bytes) >> kPageShift; }
+
+Vma PieceOf(const Vma& vma, PageRange range) {
+  Vma piece = vma;
+  piece.range = range;
+  if (piece.object) piece.first_page_index = vma.PageIndexOf(range.first);
+  return piece;
+}
+
+}  // namespace
+
+// --- helpers ---
+
+bool AddressSpace::HasEntriesLocked(PageRange range) const {
+  bool found = false;
+  table_.ForEach(range, [&](PageNumber, PageTableEntry) {
+    found = true;
+    return false;
+  });
+  return found;
+}
+
+bool AddressSpace::HasRoomLocked(PageRange range) const {
+  if (!holes_.IsFree(range)) return false;
+  const Vma* next = vmas_.FindAtOrAfter(range.end);
+  return next == nullptr || !next->grows_down || next->range.first - range.end >= kStackGuardPages;
+}
+
+ErrnoOr<PageRange> AddressSpace::FindHoleLocked(uint64_t num_pages, bool below_2g) const {
+  if (below_2g) {
+    const auto low = holes_.FindLowest(num_pages, {PageOf(kLow32BitAddress), PageOf(kHigh32BitAddress)});
+    if (!low) return Errno(ENOMEM);
+    return *low;
+  }
+  const PageNumber lowest = PageOf(kLowestAddress);
+  const PageNumber top = layout_.mmap_top.is_null() ? PageOf(kUserAddressEnd) : layout_.mmap_top.page();
+  PageRange within{lowest, std::max(top, lowest)};
+  while (const auto hole = holes_.FindTopmost(num_pages, within)) {
+    const Vma* next = vmas_.FindAtOrAfter(hole->end);
+    if (next == nullptr || !next->grows_down || next->range.first - hole->end >= kStackGuardPages) return *hole;
+    // Too near below a stack.
+    if (next->range.first.value() < lowest.value() + kStackGuardPages) break;
+    within.end = next->range.first - kStackGuardPages;
+  }
+  const auto any = holes_.FindLowest(num_pages, {lowest, PageOf(kUserAddressEnd)});
+  if (!any) return Errno(ENOMEM);
+  return *any;
+}
+
+void AddressSpace::InsertLocked(Vma vma) {
+  holes_.Reserve(vma.range);
+  if (vma.object) vma.object->OnMapped(this, vma.range, vma.first_page_index);
+  vmas_.Insert(std::move(vma));
+}
+
+void AddressSpace::UnmapLocked(PageRange range, Removed* removed) {
+  vmas_.Remove(range, [&](const Vma& piece) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    holes_.Release(piece.range);
+    if (!piece.object) return;
+    piece.object->OnUnmapped(this, piece.range, piece.first_page_index);
+    removed->objects.push_back(piece.object);
+  });
+  // Where no entry was, no TLB has one.
+  if (table_.Remove(range, &removed->frames) != 0) RecordLocked(range, /*writes_only=*/false);
+}
+
+void AddressSpace::Populate(PageRange range, Access access) {
+  for (PageNumber page = range.first; page < range.end; ++page) {
+    const FaultKind fault = Translate(page, access).fault;
+    if (fault != FaultKind::kNone && fault != FaultKind::kMustWait) return;
+  }
+}
+
+// --- mmap ---
+
+ErrnoOr<PageRange> AddressSpace::PlaceLocked(const MapRequest& request, uint64_t num_pages) {
+  const uint64_t length_bytes = num_pages << kPageShift;
+  if (request.placement != MapRequest::Placement::kHint) {
+    const auto range = PageRange::ForUser(request.address, length_bytes);
+    if (!request.address.page_aligned()) return Errno(EINVAL);
+    if (!range) return Errno(ENOMEM);
+    if (request.address.value() < kLowestAddress) return Errno(EPERM);
+    if (request.placement == MapRequest::Placement::kFixedNoReplace && !holes_.IsFree(*range)) return Errno(EEXIST);
+    return *range;
+  }
+  const GuestAddr hint(PageRoundDown(request.address.value()));
+  if (hint.value() >= kLowestAddress) {
+    const auto range = PageRange::ForUser(hint, length_bytes);
+    if (range && HasRoomLocked(*range) && (!request.below_2g || range->end <= PageOf(kHigh32BitAddress))) return *range;
+  }
+  return FindHoleLocked(num_pages, request.below_2g);
+}
+
+ErrnoOr<GuestAddr> AddressSpace::Map(MapRequest request) {
+  if (request.length_bytes == 0) return Errno(EINVAL);
+  if (request.length_bytes > kUserAddressEnd) return Errno(ENOMEM);
+  if ((request.offset_bytes & kPageMask) != 0) return Errno(EINVAL);
+  const uint64_t num_pages = PagesOf(request.length_bytes);
+  if (request.offset_bytes + (num_pages << kPageShift) < request.offset_bytes) return Errno(EOVERFLOW);
+  if ((request.protection.bits() & ~request.max_protection.bits()) != 0) return Errno(EACCES);
+  PageRange range;
+  {
+    Removed removed(context_);
+    MutexLock lock(&mu_);
+    if (vmas_.size() >= kMaxMappings) return Errno(ENOMEM);
+    REMORA_ASSIGN_OR_RETURN(range, PlaceLocked(request, num_pages));
+    if (request.placement == MapRequest::Placement::kFixed) UnmapLocked(range, &removed);
+    Vma vma;
+    vma.range = range;
+    vma.protection = request.protection;
+    vma.max_protection = request.max_protection;
+    vma.shared = request.shared;
+    vma.grows_down = request.grows_down;
+    vma.object = std::move(request.object);
+    vma.first_page_index = vma.object ? request.offset_bytes >> kPageShift : 0;
+    vma.name = std::move(request.name);
+    InsertLocked(std::move(vma));
+  }
+  if (request.populate && request.protection.readable())
+    Populate(range, request.protection.writable() ? Access::kWrite : Access::kRead);
+  return range.start_addr();
+}
+
+ErrnoOr<void> AddressSpace::Unmap(GuestAddr start, uint64_t length_bytes) {
+  const auto range = PageRange::ForUser(start, length_bytes);
+  if (!range || range->empty()) return Errno(EINVAL);
+  Removed removed(context_);
+  MutexLock lock(&mu_);
+  UnmapLocked(*range, &removed);
+  return Ok();
+}
+
+// --- mprotect ---
+
+ErrnoOr<void> AddressSpace::Protect(GuestAddr start, uint64_t length_bytes, Protection protection) {
+  if (!start.page_aligned()) return Errno(EINVAL);
+  if (length_bytes == 0) return Ok();
+  const auto range = PageRange::ForUser(start, length_bytes);
+  if (!range) return Errno(ENOMEM);
+  MutexLock lock(&mu_);
+  // As Linux: what precedes a hole or a refusal has been changed already.
+  for (PageNumber at = range->first; at < range->end;) {
+    const Vma* vma = vmas_.Find(at);
+    if (vma == nullptr) return Errno(ENOMEM);
+    if ((protection.bits() & ~vma->max_protection.bits()) != 0) return Errno(EACCES);
+    const PageRange piece{at, std::min(vma->range.end, range->end)};
+    at = piece.end;
+    const uint8_t lost = static_cast<uint8_t>(EffectiveRights(vma->protection) & ~EffectiveRights(protection));
+    if (vma->protection == protection) continue;
+    if (vmas_.size() >= kMaxMappings && piece != vma->range) return Errno(ENOMEM);
+    vmas_.Change(piece, [&](Vma& changed) { changed.protection = protection; });
+    if (lost != 0 && HasEntriesLocked(piece)) RecordLocked(piece, /*writes_only=*/lost == 2);
+  }
+  return Ok();
+}
+
+// --- mremap ---
+
+ErrnoOr<GuestAddr> AddressSpace::Remap(const RemapRequest& request) {
+  if (!request.old_address.page_aligned() || request.new_length_bytes == 0) return Errno(EINVAL);
+  if (request.old_length_bytes > kUserAddressEnd || request.new_length_bytes > kUserAddressEnd) return Errno(EINVAL);
+  const uint64_t old_pages = PagesOf(request.old_length_bytes);
+  const uint64_t new_pages = PagesOf(request.new_length_bytes);
+  if ((request.fixed || request.keep_old) && !request.may_move) return Errno(EINVAL);
+  if (request.keep_old && old_pages != new_pages) return Errno(EINVAL);
+  const auto old_range = PageRange::ForUser(request.old_address, old_pages << kPageShift);
+  if (!old_range) return Errno(EFAULT);
+  if (request.fixed) {
+    const auto target = PageRange::ForUser(request.new_address, new_pages << kPageShift);
+    if (!target || target->Overlaps(*old_range)) return Errno(EINVAL);
+    if (request.new_address.value() < kLowestAddress) return Errno(EPERM);
+  }
+
+  Removed removed(context_);
+  MutexLock lock(&mu_);
+  const Vma* found = vmas_.Find(old_range->first);
+  if (found == nullptr) return Errno(EFAULT);
+  // Length 0 asks for a second view of a shared mapping.
+  if (old_pages == 0 && !(found->shared && request.may_move)) return Errno(EINVAL);
+  PageRange from = *old_range;
+
+  if (new_pages < old_pages) {
+    // The tail goes, over whatever it reaches.
+    UnmapLocked({from.first + new_pages, from.end}, &removed);
+    from.end = from.first + new_pages;
+    if (!request.fixed) return request.old_address;
+    found = vmas_.Find(from.first);
+    if (found == nullptr) return Errno(EFAULT);
+  }
+  if (from.end > found->range.end) return Errno(EFAULT);
+  if (!request.fixed && !request.keep_old && old_pages == new_pages) return request.old_address;
+
+  if (!request.fixed && !request.keep_old && old_pages != 0 && from.end == found->range.end) {
+    const PageRange more{from.end, from.first + new_pages};
+    if (more.end <= PageOf(kUserAddressEnd) && HasRoomLocked(more)) {
+      Vma grown = PieceOf(*found, {found->range.end - 1, found->range.end});
+      grown.range = more;
+      ++grown.first_page_index;
+      if (!grown.object) grown.first_page_index = 0;
+      InsertLocked(std::move(grown));
+      return request.old_address;
+    }
+  }
+  if (!request.may_move) return Errno(ENOMEM);
+  if (vmas_.size() >= kMaxMappings - 3) return Errno(ENOMEM);
+  Vma moved = PieceOf(*found, from);
+  return MoveLocked(moved, from, new_pages, request, &removed);
+}
+
+ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages,
+                                            const RemapRequest& request, Removed* removed) {
+  PageRange to;
+  if (request.fixed) {
+    to = {request.new_address.page(), request.new_address.page() + new_pages};
+    UnmapLocked(to, removed);
+  } else {
+    REMORA_ASSIGN_OR_RETURN(to, FindHoleLocked(new_pages, /*below_2g=*/false));
+  }
+  Vma moved = vma;
+  moved.range = to;
+  moved.name.clear();  // neither the heap nor the stack stands there
+  InsertLocked(std::move(moved));
+  const uint64_t num_moved = std::min(from.num_pages(), new_pages);
+  if (num_moved != 0 && HasEntriesLocked(from)) {
+    table_.Move(from.first, to.first, num_moved, &removed->frames);
+    RecordLocked(from, /*writes_only=*/false);
+  }
+  if (!request.keep_old && !from.empty()) UnmapLocked(from, removed);
+  return to.start_addr();
+}
+
+// --- madvise, mincore, msync ---
+
+ErrnoOr<void> AddressSpace::DiscardPages(GuestAddr start, uint64_t length_bytes) {
+  if (!start.page_aligned()) return Errno(EINVAL);
+  const auto range = PageRange::ForUser(start, length_bytes);
+  if (!range) return length_bytes > kUserAddressEnd ? Errno(EINVAL) : Errno(ENOMEM);
+  RetiredFrames retired(context_->frames, context_->reclaimer);
+  MutexLock lock(&mu_);
+  if (table_.Remove(*range, &retired) != 0) RecordLocked(*range, /*writes_only=*/false);
+  if (!vmas_.Covers(*range)) return Errno(ENOMEM);
+  return Ok();
+}
+
+ErrnoOr<void> AddressSpace::CheckMapped(GuestAddr start, uint64_t length_bytes) const {
+  const auto range = PageRange::ForUser(GuestAddr(start.page()), length_bytes + start.page_offset());
+  if (!range) return Errno(ENOMEM);
+  MutexLock lock(&mu_);
+  if (!vmas_.Covers(*range)) return Errno(ENOMEM);
+  return Ok();
+}
+
+// --- brk ---
+
+void AddressSpace::InitializeBreak(GuestAddr start) {
+  MutexLock lock(&mu_);
+  break_start_ = break_end_ = start;
+}
+
+GuestAddr AddressSpace::SetBreak(GuestAddr wanted) {
+  Removed removed(context_);
+  MutexLock lock(&mu_);
+  if (wanted < break_start_ || wanted.value() > kUserAddressEnd) return break_end_;
+  const PageNumber old_end = PageOf(PageRoundUp(break_end_.value()));
+  const PageNumber new_end = PageOf(PageRoundUp(wanted.value()));
+  if (new_end < old_end) {
+    UnmapLocked({new_end, old_end}, &removed);
+  } else if (new_end > old_end) {
+    const PageRange more{old_end, new_end};
+    if (vmas_.size() >= kMaxMappings || !HasRoomLocked(more)) return break_end_;
+    Vma heap;
+    heap.range = more;
+    heap.protection = Protection(Protection::kRead | Protection::kWrite);
+    heap.name = "[heap]";
+    InsertLocked(std::move(heap));
+  }
+  break_end_ = wanted;
+  return break_end_;
+}
+
+}  // namespace remora::mm

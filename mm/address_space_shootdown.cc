@@ -1,0 +1,132 @@
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "mm/address_space.h"
+#include "mm/reverse_map.h"
+
+// How changes reach the TLBs of other workers, and what has to happen before code is decoded.
+//
+// Example: thread A unmaps a page while thread B runs guest code. A's munmap records the range, bumps the generation
+// from 8 to 9 and returns; A's worker asks AcknowledgedByOthers(9): B is in guest code and has seen 8, so its interrupt
+// flag is set and A parks on acknowledged_queue(). B leaves at the next block boundary (LeaveGuest: A is woken), and
+// before it runs guest code again EnterGuest replays invalidation 9 on its TLB. The frame is freed only after B has
+// been quiescent.
+
+namespace remora::mm {
+
+void AddressSpace::RecordLocked(PageRange range, bool writes_only) {
+  const uint64_t next = generation_.load(std::memory_order_relaxed) + 1;
+  ring_[next % kRingSize] = {range, writes_only};
+  generation_.store(next, std::memory_order_seq_cst);
+}
+
+uint64_t AddressSpace::ReplayInvalidations(uint64_t since, Tlb* tlb) {
+  MutexLock lock(&mu_);
+  const uint64_t now = generation_.load(std::memory_order_relaxed);
+  if (since > now || now - since > kRingSize) {
+    tlb->Flush();
+    return now;
+  }
+  for (uint64_t generation = since + 1; generation <= now; ++generation) {
+    const Invalidation& change = ring_[generation % kRingSize];
+    if (change.writes_only)
+      tlb->InvalidateWriteRights(change.range);
+    else
+      tlb->Invalidate(change.range);
+  }
+  return now;
+}
+
+void AddressSpace::RegisterRunner(Runner* runner) {
+  MutexLock lock(&runners_mu_);
+  runners_.push_back(runner);
+}
+
+void AddressSpace::UnregisterRunner(Runner* runner) {
+  {
+    MutexLock lock(&runners_mu_);
+    auto it = std::find(runners_.begin(), runners_.end(), runner);
+    CHECK(it != runners_.end());
+    *it = runners_.back();
+    runners_.pop_back();
+  }
+  if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
+}
+
+void AddressSpace::EnterGuest(Runner* runner, Tlb* tlb) {
+  runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
+  // Either an initiator that bumps the generation sees in_guest, or this loop sees its generation: both store first and
+  // load then, sequentially consistent.
+  runner->in_guest.store(true, std::memory_order_seq_cst);
+  do {
+    tlb->Synchronize();
+    runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
+  } while (generation() != tlb->seen_generation());
+  if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
+}
+
+void AddressSpace::LeaveGuest(Runner* runner) {
+  runner->in_guest.store(false, std::memory_order_seq_cst);
+  if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
+}
+
+bool AddressSpace::LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) {
+  const auto this_thread = static_cast<uintptr_t>(pthread_self());
+  bool found = false;
+  MutexLock lock(&runners_mu_);
+  for (Runner* runner : runners_) {
+    if (runner == self || !runner->in_guest.load(std::memory_order_seq_cst)) continue;
+    if (runner->seen_generation.load(std::memory_order_seq_cst) >= generation) continue;
+    if (skip_this_thread && runner->host_thread.load(std::memory_order_relaxed) == this_thread) continue;
+    found = true;
+    if (runner->interrupt != nullptr) runner->interrupt->fetch_or(1, std::memory_order_seq_cst);
+  }
+  return found;
+}
+
+bool AddressSpace::AcknowledgedByOthers(uint64_t generation, const Runner* self) {
+  return !LaggardExists(generation, self, /*skip_this_thread=*/false);
+}
+
+void AddressSpace::RevokeWriteRights(PageNumber page) {
+  MutexLock lock(&mu_);
+  RecordLocked({page, page + 1}, /*writes_only=*/true);
+}
+
+TlbSource::Translation AddressSpace::PrepareCode(PageNumber page) {
+  Translation result = Translate(page, Access::kFetch);
+  if (result.fault != FaultKind::kNone) return result;
+  result.writable = false;
+  FramePool& frames = *context_->frames;
+  if ((frames.bits(result.frame) & (FramePool::kHasCode | FramePool::kEverWritable)) == FramePool::kHasCode)
+    return result;
+
+  struct Mapper {
+    Ref<AddressSpace> space;
+    PageNumber page;
+  };
+  std::vector<Mapper> mappers;
+  MutexLock lock(&context_->code_mu);
+  while (true) {
+    const FramePool::CodeState state = frames.BeginCode(result.frame);
+    if (state == FramePool::CodeState::kReady) return result;
+    // The frame was ever writable: everybody who maps it may have it in a TLB for writing.
+    context_->reverse_map->ForEachMapper(result.frame, [&](PageTableOwner* owner, PageNumber at) {
+      auto* space = static_cast<AddressSpace*>(owner);
+      if (space->TryAddRef()) mappers.push_back({Ref<AddressSpace>::Adopt(space), at});
+    });
+    bool wait = state == FramePool::CodeState::kMustRevoke;
+    for (const Mapper& mapper : mappers) {
+      if (state == FramePool::CodeState::kMustRevoke) mapper.space->RevokeWriteRights(mapper.page);
+      // This thread's own TLB has to follow too. So the first call always ends here: the caller leaves guest code,
+      // synchronizes, and comes again.
+      if (mapper.space->LaggardExists(mapper.space->generation(), nullptr, /*skip_this_thread=*/false)) wait = true;
+    }
+    if (wait) return Failed(FaultKind::kMustWait);
+    if (frames.FinishRevocation(result.frame)) return result;
+  }
+}
+
+}  // namespace remora::mm

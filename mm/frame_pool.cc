@@ -1,0 +1,148 @@
+#include "mm/frame_pool.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "mm/guest_copy.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr uint64_t kSmallestPool = uint64_t{16} << 20;
+
+// Address space only: pages cost nothing until they are touched.
+void* Reserve(uint64_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+}  // namespace
+
+FramePool::FramePool(Options options) {
+  // Page-table entries hold a frame in 30 bits.
+  uint64_t bytes = std::clamp(PageRoundDown(options.max_bytes), 2 * kPageSize, uint64_t{1} << 42);
+  // A host with a limit on address space (ulimit -v) gives less.
+  while ((base_ = static_cast<std::byte*>(Reserve(bytes))) == nullptr && bytes > kSmallestPool)
+    bytes = PageRoundDown(bytes / 2);
+  CHECK_MSG(base_ != nullptr, "the host gives no address space for guest memory");
+  max_frames_ = bytes >> kPageShift;
+  counts_ = static_cast<std::atomic<uint32_t>*>(Reserve(max_frames_ * sizeof(*counts_)));
+  bits_ = static_cast<std::atomic<uint8_t>*>(Reserve(max_frames_ * sizeof(*bits_)));
+  CHECK_MSG(counts_ != nullptr && bits_ != nullptr, "the host gives no address space for frame counts");
+  counts_[0].store(1, std::memory_order_relaxed);
+}
+
+FramePool::~FramePool() {
+  munmap(base_, max_frames_ << kPageShift);
+  munmap(counts_, max_frames_ * sizeof(*counts_));
+  munmap(bits_, max_frames_ * sizeof(*bits_));
+}
+
+ErrnoOr<FrameId> FramePool::Allocate(bool zeroed) {
+  uint32_t index = 0;
+  bool fresh = false;
+  {
+    MutexLock lock(&mu_);
+    if (!free_.empty()) {
+      index = free_.back();
+      free_.pop_back();
+    } else if (next_never_used_ < max_frames_) {
+      index = next_never_used_++;
+      fresh = true;
+    } else {
+      return Errno(ENOMEM);
+    }
+  }
+  if (zeroed && !fresh) ZeroGuestMemory(Data(FrameId(index)), kPageSize);
+  num_allocated_.fetch_add(1, std::memory_order_relaxed);
+  counts_[index].store(1, std::memory_order_release);
+  return FrameId(index);
+}
+
+ErrnoOr<FrameId> FramePool::AllocateZeroed() { return Allocate(true); }
+ErrnoOr<FrameId> FramePool::AllocateUninitialized() { return Allocate(false); }
+
+void FramePool::AddRef(FrameId frame) {
+  if (frame == zero_frame()) return;
+  const uint32_t before = counts_[frame.value()].fetch_add(1, std::memory_order_relaxed);
+  DCHECK(before != 0);
+  (void)before;
+}
+
+bool FramePool::ReleaseUnlessLast(FrameId frame) {
+  if (frame == zero_frame()) return true;
+  std::atomic<uint32_t>& count = counts_[frame.value()];
+  uint32_t n = count.load(std::memory_order_relaxed);
+  DCHECK(n != 0);
+  while (n > 1)
+    if (count.compare_exchange_weak(n, n - 1, std::memory_order_acq_rel)) return true;
+  return false;
+}
+
+void FramePool::Release(FrameId frame) {
+  if (frame == zero_frame()) return;
+  const uint32_t before = counts_[frame.value()].fetch_sub(1, std::memory_order_acq_rel);
+  DCHECK(before != 0);
+  if (before == 1) Free(frame);
+}
+
+void FramePool::Free(FrameId frame) {
+  const uint8_t bits = bits_[frame.value()].exchange(0, std::memory_order_acq_rel);
+  if ((bits & kHasCode) != 0 && code_observer_ != nullptr) code_observer_->DropCode(frame);
+  num_allocated_.fetch_sub(1, std::memory_order_relaxed);
+  bool give_back = false;
+  {
+    MutexLock lock(&mu_);
+    give_back = free_.size() >= kFreeFramesKept;
+    if (!give_back) free_.push_back(frame.value());
+  }
+  if (!give_back) return;
+  // Before it is on the list: nobody may allocate and fill it while the host takes the page.
+  madvise(Data(frame), kPageSize, MADV_DONTNEED);
+  MutexLock lock(&mu_);
+  free_.push_back(frame.value());
+}
+
+void FramePool::PrepareWrite(FrameId frame) {
+  DCHECK(frame != zero_frame());
+  const uint8_t before = SetBits(frame, kEverWritable | kDirty);
+  if ((before & (kHasCode | kRevoking)) == 0) [[likely]]
+    return;
+  // Cleared first, so that whoever publishes code later under the observer's lock sees that it is stale.
+  ClearBits(frame, kHasCode | kRevoking);
+  if ((before & kHasCode) != 0 && code_observer_ != nullptr) code_observer_->DropCode(frame);
+}
+
+void FramePool::FinishKernelWrite(FrameId frame) {
+  // The bytes written must be visible before the bit is read: BeginCode sets the bit, then the bytes are decoded.
+  // A read-modify-write rather than a fence, which ThreadSanitizer does not see.
+  if ((bits_[frame.value()].fetch_or(0, std::memory_order_seq_cst) & kHasCode) != 0) PrepareWrite(frame);
+}
+
+FramePool::CodeState FramePool::BeginCode(FrameId frame) {
+  std::atomic<uint8_t>& bits = bits_[frame.value()];
+  uint8_t seen = bits.load(std::memory_order_acquire);
+  while (true) {
+    if ((seen & kRevoking) != 0) return CodeState::kAwaitingAcks;
+    const bool revoke = (seen & kEverWritable) != 0;
+    const uint8_t wanted = static_cast<uint8_t>(seen | kHasCode | (revoke ? kRevoking : 0));
+    if (bits.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst))
+      return revoke ? CodeState::kMustRevoke : CodeState::kReady;
+  }
+}
+
+bool FramePool::FinishRevocation(FrameId frame) {
+  std::atomic<uint8_t>& bits = bits_[frame.value()];
+  uint8_t seen = bits.load(std::memory_order_acquire);
+  while ((seen & kRevoking) != 0) {
+    const uint8_t wanted = static_cast<uint8_t>((seen & ~(kRevoking | kEverWritable)) | kHasCode);
+    if (bits.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) return true;
+  }
+  // Somebody else may have finished it.
+  return (seen & kEverWritable) == 0 && (seen & kHasCode) != 0;
+}
+
+}  // namespace remora::mm

@@ -1,0 +1,32 @@
+#ifndef REMORA_MM_MEMORY_CONTEXT_H_
+#define REMORA_MM_MEMORY_CONTEXT_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/lock_rank.h"
+#include "base/mutex.h"
+#include "mm/frame_pool.h"
+#include "sync/reclaimer.h"
+#include "sync/wait_queue.h"
+
+namespace remora::mm {
+
+class ReverseMap;
+
+// What all address spaces of one Kernel share. Owned by the Kernel, outlives every space.
+struct MemoryContext {
+  FramePool* frames;
+  sync::Reclaimer* reclaimer;
+  ReverseMap* reverse_map;
+  std::atomic<uint64_t> next_object_id{1};  // spaces, files, shared anonymous memory: ids never repeat
+  // Notified when a worker acknowledges a generation or leaves guest code, while somebody waits.
+  sync::WaitQueue acknowledged_queue{};
+  // Held while write rights to a frame are taken away everywhere, so that two that want its code do not mistake the
+  // other's half-done work for done.
+  Mutex code_mu{LockRank::kCodeRevocation};
+};
+
+}  // namespace remora::mm
+
+#endif  // REMORA_MM_MEMORY_CONTEXT_H_

@@ -1,0 +1,408 @@
+#include "mm/page_cache.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/check.h"
+#include "base/mutex.h"
+#include "mm/frame_pool.h"
+#include "mm/guest_copy.h"
+#include "mm/retired_frames.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr uint64_t kMaxFileBytes = (uint64_t{1} << 63) - kPageSize;
+constexpr uint64_t kAllPages = ~uint64_t{0} >> 1;
+
+uint64_t PagesFor(uint64_t bytes) { return (bytes >> kPageShift) + ((bytes & kPageMask) != 0 ? 1 : 0); }
+
+}  // namespace
+
+struct FilePages::Impl {
+  Impl(FilePages* owner_in, MemoryContext* context_in, std::unique_ptr<PageBacking> backing_in,
+       Description description_in)
+      : owner(owner_in),
+        context(context_in),
+        frames(context_in->frames),
+        backing(std::move(backing_in)),
+        description(std::move(description_in)) {}
+
+  // A reference to the frame of a present page; invalid if it is absent.
+  FrameId FindPresent(uint64_t index) {
+    ReaderLock lock(&mu);
+    auto it = pages.find(index);
+    if (it == pages.end()) return FrameId();
+    frames->AddRef(it->second);
+    return it->second;
+  }
+  ErrnoOr<FrameId> GetOrRead(uint64_t index, bool may_be_behind_end);
+  // Asks the backing whether the file has grown meanwhile.
+  void RefreshSize();
+  ErrnoOr<uint64_t> WriteLocked(IoBuffer& from, uint64_t offset);
+  // Zeroes [from, end of its page) if that page is present.
+  void ZeroTail(uint64_t from);
+  ErrnoOr<void> ZeroPart(uint64_t from, uint64_t end);
+  // Takes pages out of the cache, but not yet out of the spaces.
+  void Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // Takes pages out of every space that maps them. Without any lock.
+  void RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too);
+  bool IsMapped() {
+    MutexLock lock(&mappings_mu);
+    return !mapped_pages.empty();
+  }
+
+  FilePages* const owner;
+  MemoryContext* const context;
+  FramePool* const frames;
+  const std::unique_ptr<PageBacking> backing;
+  const Description description;
+
+  SharedMutex write_mu{LockRank::kFileWrite};
+
+  std::atomic<uint64_t> size{0};  // written under mu
+
+  // Held by writers while the map changes, never across I/O or a copy.
+  SharedMutex mu{LockRank::kPageCache};
+  absl::flat_hash_map<uint64_t, FrameId> pages ABSL_GUARDED_BY(mu);
+  uint64_t num_drops ABSL_GUARDED_BY(mu) = 0;  // a page read before the last one may be stale
+
+  Mutex mappings_mu{LockRank::kFileMappings};
+  absl::flat_hash_map<AddressSpace*, uint64_t> mapped_pages ABSL_GUARDED_BY(mappings_mu);
+  uint64_t mappings_version ABSL_GUARDED_BY(mappings_mu) = 0;  // grows with each OnMapped
+};
+
+FilePages::FilePages(MemoryContext* context, std::unique_ptr<PageBacking> backing, Description describe)
+    : object_id_(context->next_object_id.fetch_add(1, std::memory_order_relaxed)),
+      impl_(std::make_unique<Impl>(this, context, std::move(backing), std::move(describe))) {
+  impl_->RefreshSize();
+}
+
+FilePages::~FilePages() {
+  // Whoever has to know of a failure has called Sync before.
+  (void)Sync().ok();
+  RetiredFrames retired(impl_->frames, impl_->context->reclaimer);
+  WriterLock lock(&impl_->mu);
+  impl_->Drop(0, kAllPages, &retired);
+}
+
+Mappable::Description FilePages::Describe() const { return impl_->description; }
+
+uint64_t FilePages::size_bytes() const { return impl_->size.load(std::memory_order_acquire); }
+
+uint64_t FilePages::num_pages_present() const {
+  ReaderLock lock(&impl_->mu);
+  return impl_->pages.size();
+}
+
+// --- pages ---
+
+void FilePages::Impl::RefreshSize() {
+  if (!backing) return;
+  const ErrnoOr<uint64_t> now = backing->Size();
+  if (!now.ok()) return;
+  WriterLock lock(&mu);
+  // A larger size of ours is what Write has not written back yet.
+  if (*now > size.load(std::memory_order_relaxed)) size.store(*now, std::memory_order_release);
+}
+
+ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_end) {
+  while (true) {
+    if (!may_be_behind_end && index >= PagesFor(size.load(std::memory_order_acquire))) {
+      RefreshSize();
+      if (index >= PagesFor(size.load(std::memory_order_acquire))) return Errno(ENXIO);
+    }
+    uint64_t drops_before = 0;
+    {
+      ReaderLock lock(&mu);
+      auto it = pages.find(index);
+      if (it != pages.end()) {
+        frames->AddRef(it->second);
+        return it->second;
+      }
+      drops_before = num_drops;
+    }
+    const bool read = backing && index < PagesFor(size.load(std::memory_order_acquire));
+    const ErrnoOr<FrameId> fresh = read ? frames->AllocateUninitialized() : frames->AllocateZeroed();
+    if (!fresh.ok()) return fresh.error();
+    if (read) {
+      const ErrnoOr<void> filled = backing->ReadPage(index, {frames->Data(*fresh), kPageSize});
+      if (!filled.ok()) {
+        frames->Release(*fresh);
+        return filled.error();
+      }
+    }
+    WriterLock lock(&mu);
+    if (num_drops == drops_before) {
+      auto [it, inserted] = pages.try_emplace(index, *fresh);
+      if (!inserted) frames->Release(*fresh);
+      frames->AddRef(it->second);
+      return it->second;
+    }
+    frames->Release(*fresh);
+  }
+}
+
+ErrnoOr<FrameId> FilePages::GetFrame(uint64_t page_index, bool /*for_write*/) {
+  // A hole becomes a page even for reading: all who map it have to see the same frame later.
+  return impl_->GetOrRead(page_index, /*may_be_behind_end=*/false);
+}
+
+void FilePages::Impl::Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) {
+  ++num_drops;
+  if (num_pages < pages.size()) {
+    for (uint64_t index = first; index < first + num_pages; ++index) {
+      auto it = pages.find(index);
+      if (it == pages.end()) continue;
+      retired->Add(it->second);
+      pages.erase(it);
+    }
+    return;
+  }
+  for (auto it = pages.begin(); it != pages.end();) {
+    if (it->first - first >= num_pages) {  // also below first: the difference wraps
+      ++it;
+      continue;
+    }
+    retired->Add(it->second);
+    pages.erase(it++);
+  }
+}
+
+// --- mappings ---
+
+void FilePages::OnMapped(AddressSpace* space, PageRange range, uint64_t /*first_page_index*/) {
+  MutexLock lock(&impl_->mappings_mu);
+  impl_->mapped_pages[space] += range.num_pages();
+  ++impl_->mappings_version;
+}
+
+void FilePages::OnUnmapped(AddressSpace* space, PageRange range, uint64_t /*first_page_index*/) {
+  MutexLock lock(&impl_->mappings_mu);
+  auto it = impl_->mapped_pages.find(space);
+  CHECK(it != impl_->mapped_pages.end() && it->second >= range.num_pages());
+  it->second -= range.num_pages();
+  if (it->second == 0) impl_->mapped_pages.erase(it);
+}
+
+void FilePages::Impl::RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too) {
+  while (true) {
+    std::vector<Ref<AddressSpace>> spaces;
+    uint64_t version = 0;
+    {
+      MutexLock lock(&mappings_mu);
+      version = mappings_version;
+      spaces.reserve(mapped_pages.size());
+      for (const auto& [space, num_mapped] : mapped_pages)
+        if (space->TryAddRef()) spaces.push_back(Ref<AddressSpace>::Adopt(space));
+    }
+    for (const Ref<AddressSpace>& space : spaces)
+      space->OnObjectPagesRemoved(owner, first, num_pages, private_copies_too);
+    // A space that forked meanwhile may have handed its entries on before they were taken.
+    MutexLock lock(&mappings_mu);
+    if (version == mappings_version) return;
+  }
+}
+
+// --- read and write ---
+
+ErrnoOr<uint64_t> FilePages::Read(IoBuffer& to, uint64_t offset_bytes) {
+  Impl& impl = *impl_;
+  uint64_t done = 0;
+  while (to.remaining() != 0) {
+    const uint64_t at = offset_bytes + done;
+    if (at >= size_bytes()) {
+      impl.RefreshSize();
+      if (at >= size_bytes() || at < offset_bytes) break;
+    }
+    const uint64_t index = at >> kPageShift, in_page = at & kPageMask;
+    const ErrnoOr<std::span<std::byte>> piece = to.Peek(std::min(kPageSize - in_page, size_bytes() - at));
+    if (!piece.ok()) {
+      if (done == 0) return piece.error();
+      break;
+    }
+    if (piece->empty()) break;
+    FrameId frame = impl.FindPresent(index);
+    if (!frame.valid() && impl.backing) {
+      const ErrnoOr<FrameId> read = impl.GetOrRead(index, /*may_be_behind_end=*/false);
+      if (!read.ok()) {
+        if (read.error_number() == ENXIO) break;  // truncated meanwhile
+        if (done == 0) return read.error();
+        break;
+      }
+      frame = *read;
+    }
+    if (frame.valid()) {
+      CopyGuestMemory(piece->data(), impl.frames->Data(frame) + in_page, piece->size());
+      impl.frames->Release(frame);
+    } else {
+      ZeroGuestMemory(piece->data(), piece->size());
+    }
+    done += piece->size();
+    to.Advance(piece->size());
+  }
+  return done;
+}
+
+ErrnoOr<uint64_t> FilePages::Write(IoBuffer& from, uint64_t offset_bytes) {
+  if (offset_bytes >= kMaxFileBytes) return Errno(EFBIG);
+  if (from.remaining() <= kMaxFileBytes - offset_bytes) {
+    ReaderLock lock(&impl_->write_mu);
+    if (offset_bytes + from.remaining() <= size_bytes()) return impl_->WriteLocked(from, offset_bytes);
+  }
+  WriterLock lock(&impl_->write_mu);
+  const uint64_t old_size = size_bytes();
+  if (offset_bytes > old_size) impl_->ZeroTail(old_size);
+  return impl_->WriteLocked(from, offset_bytes);
+}
+
+ErrnoOr<uint64_t> FilePages::Impl::WriteLocked(IoBuffer& from, uint64_t offset) {
+  uint64_t done = 0;
+  while (from.remaining() != 0 && offset + done < kMaxFileBytes) {
+    const uint64_t at = offset + done;
+    const uint64_t in_page = at & kPageMask;
+    // The source first: a fault must not leave an empty page behind the end.
+    const ErrnoOr<std::span<std::byte>> piece = from.Peek(kPageSize - in_page);
+    if (!piece.ok()) {
+      if (done == 0) return piece.error();
+      break;
+    }
+    if (piece->empty()) break;
+    const ErrnoOr<FrameId> frame = GetOrRead(at >> kPageShift, /*may_be_behind_end=*/true);
+    if (!frame.ok()) {
+      if (done == 0) return frame.error();
+      break;
+    }
+    frames->PrepareWrite(*frame);
+    CopyGuestMemory(frames->Data(*frame) + in_page, piece->data(), piece->size());
+    frames->FinishKernelWrite(*frame);
+    frames->Release(*frame);
+    done += piece->size();
+    from.Advance(piece->size());
+    if (offset + done > size.load(std::memory_order_relaxed)) {
+      WriterLock lock(&mu);
+      if (offset + done > size.load(std::memory_order_relaxed)) size.store(offset + done, std::memory_order_release);
+    }
+  }
+  return done;
+}
+
+// --- size ---
+
+void FilePages::Impl::ZeroTail(uint64_t from) {
+  if ((from & kPageMask) == 0) return;
+  const FrameId frame = FindPresent(from >> kPageShift);
+  if (!frame.valid()) return;
+  frames->PrepareWrite(frame);
+  ZeroGuestMemory(frames->Data(frame) + (from & kPageMask), kPageSize - (from & kPageMask));
+  frames->FinishKernelWrite(frame);
+  frames->Release(frame);
+}
+
+ErrnoOr<void> FilePages::Impl::ZeroPart(uint64_t from, uint64_t end) {
+  if (from >= end) return Ok();
+  FrameId frame = FindPresent(from >> kPageShift);
+  if (!frame.valid()) {
+    if (!backing) return Ok();
+    REMORA_ASSIGN_OR_RETURN(frame, GetOrRead(from >> kPageShift, /*may_be_behind_end=*/false));
+  }
+  frames->PrepareWrite(frame);
+  ZeroGuestMemory(frames->Data(frame) + (from & kPageMask), end - from);
+  frames->FinishKernelWrite(frame);
+  frames->Release(frame);
+  return Ok();
+}
+
+ErrnoOr<void> FilePages::Truncate(uint64_t size_bytes_now) {
+  if (size_bytes_now > kMaxFileBytes) return Errno(EFBIG);
+  Impl& impl = *impl_;
+  RetiredFrames retired(impl.frames, impl.context->reclaimer);
+  const uint64_t first_gone = PagesFor(size_bytes_now);
+  bool shrinks = false;
+  {
+    WriterLock alone(&impl.write_mu);
+    const uint64_t old_size = size_bytes();
+    shrinks = size_bytes_now < old_size;
+    if (!shrinks) impl.ZeroTail(old_size);
+    {
+      WriterLock lock(&impl.mu);
+      impl.size.store(size_bytes_now, std::memory_order_release);
+      if (shrinks) impl.Drop(first_gone, kAllPages, &retired);
+    }
+    if (shrinks) impl.ZeroTail(size_bytes_now);
+  }
+  // `retired` keeps the frames' counts up until no private mapping holds one: see invariant 1.
+  if (shrinks) impl.RemoveFromSpaces(first_gone, kAllPages, /*private_copies_too=*/true);
+  return Ok();
+}
+
+ErrnoOr<void> FilePages::PunchHole(uint64_t offset_bytes, uint64_t length_bytes) {
+  Impl& impl = *impl_;
+  if (length_bytes == 0 || offset_bytes > kMaxFileBytes || length_bytes > kMaxFileBytes - offset_bytes)
+    return Errno(EINVAL);
+  RetiredFrames retired(impl.frames, impl.context->reclaimer);
+  uint64_t first = 0, end_page = 0;
+  {
+    WriterLock alone(&impl.write_mu);
+    const uint64_t end = std::min(offset_bytes + length_bytes, size_bytes());
+    if (offset_bytes >= end) return Ok();
+    first = PagesFor(offset_bytes);
+    // What lies behind the size is zero anyway, so a hole that reaches it takes the last page whole.
+    end_page = end == size_bytes() ? PagesFor(end) : end >> kPageShift;
+    if ((offset_bytes & kPageMask) != 0)
+      REMORA_RETURN_IF_ERROR(impl.ZeroPart(offset_bytes, std::min(end, first << kPageShift)));
+    if (end_page >= first && (end_page << kPageShift) < end)
+      REMORA_RETURN_IF_ERROR(impl.ZeroPart(end_page << kPageShift, end));
+    if (end_page <= first) return Ok();
+    WriterLock lock(&impl.mu);
+    impl.Drop(first, end_page - first, &retired);
+  }
+  impl.RemoveFromSpaces(first, end_page - first, /*private_copies_too=*/false);
+  return Ok();
+}
+
+ErrnoOr<void> FilePages::Sync() {
+  Impl& impl = *impl_;
+  if (!impl.backing) return Ok();
+  std::vector<uint64_t> dirty;
+  {
+    ReaderLock lock(&impl.mu);
+    for (const auto& [index, frame] : impl.pages)
+      if ((impl.frames->bits(frame) & FramePool::kDirty) != 0) dirty.push_back(index);
+  }
+  std::sort(dirty.begin(), dirty.end());
+  int first_error = 0;
+  for (const uint64_t index : dirty) {
+    const FrameId frame = impl.FindPresent(index);
+    if (!frame.valid()) continue;
+    const uint64_t start = index << kPageShift, size_now = size_bytes();
+    // While a space maps it, a write right in some TLB may make it dirty again without telling.
+    if (!impl.IsMapped()) impl.frames->ClearBits(frame, FramePool::kDirty);
+    if (start < size_now) {
+      const ErrnoOr<void> written =
+          impl.backing->WritePage(index, {impl.frames->Data(frame), std::min(kPageSize, size_now - start)});
+      if (!written.ok()) {
+        impl.frames->SetBits(frame, FramePool::kDirty);
+        if (first_error == 0) first_error = written.error_number();
+      }
+    }
+    impl.frames->Release(frame);
+  }
+  if (first_error != 0) return Errno(first_error);
+  return Ok();
+}
+
+Ref<FilePages> CreateSharedAnonymous(MemoryContext* context, uint64_t length_bytes) {
+  Mappable::Description description;
+  description.device_minor = 1;
+  description.inode = context->next_object_id.fetch_add(1, std::memory_order_relaxed);
+  description.path = "/dev/zero (deleted)";
+  Ref<FilePages> pages = MakeRef<FilePages>(context, nullptr, std::move(description));
+  (void)pages->Truncate(length_bytes).ok();
+  return pages;
+}
+
+}  // namespace remora::mm

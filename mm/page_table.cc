@@ -1,0 +1,378 @@
+#include "mm/page_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "base/check.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr uint32_t kFanOut = PageTableNode::kFanOut;
+
+PageTableInterior* Interior(PageTableNode* node) { return static_cast<PageTableInterior*>(node); }
+const PageTableInterior* Interior(const PageTableNode* node) { return static_cast<const PageTableInterior*>(node); }
+PageTableLeaf* Leaf(PageTableNode* node) { return static_cast<PageTableLeaf*>(node); }
+const PageTableLeaf* Leaf(const PageTableNode* node) { return static_cast<const PageTableLeaf*>(node); }
+
+// How owners are written down: see PageTableNode, invariant 2.
+void* AsOwner(PageTableNode* node) { return node; }
+void* AsOwner(PageTableOwner* owner) { return owner; }
+
+PageRange RangeOfSlot(const PageTableNode* node, uint32_t slot) {
+  const uint64_t pages = PageTableNode::PagesPerSlot(node->level);
+  const PageNumber first = node->first_page + slot * pages;
+  return {first, first + pages};
+}
+
+// Slots of `node` that meet `range`, which lies within the node.
+struct SlotSpan {
+  uint32_t first, end;
+};
+SlotSpan SlotsIn(const PageTableNode* node, PageRange range) {
+  return {PageTableNode::SlotOf(range.first, node->level), PageTableNode::SlotOf(range.end - 1, node->level) + 1};
+}
+PageRange Clip(PageRange a, PageRange b) { return {std::max(a.first, b.first), std::min(a.end, b.end)}; }
+
+struct Count {
+  uint64_t present = 0, resident = 0;
+};
+void CountBelow(const PageTableNode* node, Count* count) {
+  if (node->level == 0) {
+    count->present += node->num_used;
+    count->resident += Leaf(node)->num_resident;
+    return;
+  }
+  for (const PageTableNode* child : Interior(node)->children)
+    if (child != nullptr) CountBelow(child, count);
+}
+
+bool AnyIn(const PageTableNode* node, PageRange range) {
+  const auto [first, end] = SlotsIn(node, range);
+  for (uint32_t slot = first; slot < end; ++slot) {
+    if (node->level == 0) {
+      if (Leaf(node)->entries[slot].present()) return true;
+      continue;
+    }
+    const PageTableNode* child = Interior(node)->children[slot];
+    if (child != nullptr && AnyIn(child, Clip(range, RangeOfSlot(node, slot)))) return true;
+  }
+  return false;
+}
+
+bool Visit(const PageTableNode* node, PageRange range, absl::FunctionRef<bool(PageNumber, PageTableEntry)> visit) {
+  const auto [first, end] = SlotsIn(node, range);
+  for (uint32_t slot = first; slot < end; ++slot) {
+    if (node->level == 0) {
+      const PageTableEntry entry = Leaf(node)->entries[slot];
+      if (entry.present() && !visit(node->first_page + slot, entry)) return false;
+      continue;
+    }
+    const PageTableNode* child = Interior(node)->children[slot];
+    if (child != nullptr && !Visit(child, Clip(range, RangeOfSlot(node, slot)), visit)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+PageTable::~PageTable() { CHECK_MSG(root_ == nullptr, "page table destroyed with entries"); }
+
+PageTableNode* PageTable::NewNode(uint8_t level, PageNumber first, void* owner) {
+  PageTableNode* node = level == 0 ? static_cast<PageTableNode*>(new PageTableLeaf(first))
+                                   : static_cast<PageTableNode*>(new PageTableInterior(level, first));
+  // Nobody can see it yet, but the reverse map's walk up will once entries are below it.
+  MutexLock lock(&reverse_map_->sharing_mutex());
+  node->owners.push_back(owner);
+  node->count.store(1, std::memory_order_release);
+  return node;
+}
+
+PageTableNode* PageTable::CopyNode(const PageTableNode* node, void* owner) {
+  PageTableNode* copy = NewNode(node->level, node->first_page, owner);
+  copy->num_used = node->num_used;
+  if (node->level == 0) {
+    PageTableLeaf* leaf = Leaf(copy);
+    leaf->entries = Leaf(node)->entries;
+    leaf->num_resident = Leaf(node)->num_resident;
+    for (uint32_t slot = 0; slot < kFanOut; ++slot) {
+      if (!leaf->entries[slot].resident()) continue;
+      frames_->AddRef(leaf->entries[slot].frame());
+      reverse_map_->Add(leaf->entries[slot].frame(), leaf, slot);
+    }
+    return copy;
+  }
+  PageTableInterior* interior = Interior(copy);
+  interior->children = Interior(node)->children;
+  MutexLock lock(&reverse_map_->sharing_mutex());
+  for (PageTableNode* child : interior->children) {
+    if (child == nullptr) continue;
+    child->owners.push_back(AsOwner(copy));
+    child->count.fetch_add(1, std::memory_order_relaxed);
+  }
+  return copy;
+}
+
+void PageTable::DropNode(PageTableNode* node, void* owner, RetiredFrames* retired) {
+  {
+    MutexLock lock(&reverse_map_->sharing_mutex());
+    auto it = std::find(node->owners.begin(), node->owners.end(), owner);
+    CHECK(it != node->owners.end());
+    *it = node->owners.back();
+    node->owners.pop_back();
+    // Release: what this space read and copied is done before another finds the node exclusive. Acquire: the same of
+    // others, before it is destroyed.
+    if (node->count.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  }
+  if (node->level == 0) {
+    PageTableLeaf* leaf = Leaf(node);
+    for (uint32_t slot = 0; slot < kFanOut; ++slot) {
+      if (!leaf->entries[slot].resident()) continue;
+      reverse_map_->Remove(leaf->entries[slot].frame(), leaf, slot);
+      retired->Add(leaf->entries[slot].frame());
+    }
+    delete leaf;
+    return;
+  }
+  for (PageTableNode* child : Interior(node)->children)
+    if (child != nullptr) DropNode(child, AsOwner(node), retired);
+  delete Interior(node);
+}
+
+void PageTable::ShareFrom(const PageTable& other) {
+  CHECK(root_ == nullptr);
+  if (other.root_ == nullptr) return;
+  MutexLock lock(&reverse_map_->sharing_mutex());
+  other.root_->owners.push_back(AsOwner(owner_));
+  other.root_->count.fetch_add(1, std::memory_order_relaxed);
+  root_ = other.root_;
+  num_resident_ = other.num_resident_;
+}
+
+PageTableInterior* PageTable::ExclusiveRoot(RetiredFrames* retired) {
+  if (root_ == nullptr) {
+    root_ = Interior(NewNode(PageTableNode::kRootLevel, PageNumber(0), AsOwner(owner_)));
+  } else if (!root_->exclusive()) {
+    PageTableInterior* shared = root_;
+    root_ = Interior(CopyNode(shared, AsOwner(owner_)));
+    DropNode(shared, AsOwner(owner_), retired);
+  }
+  return root_;
+}
+
+PageTableNode* PageTable::ExclusiveChild(PageTableInterior* parent, uint32_t slot, RetiredFrames* retired) {
+  PageTableNode* child = parent->children[slot];
+  if (child->exclusive()) return child;
+  parent->children[slot] = CopyNode(child, AsOwner(static_cast<PageTableNode*>(parent)));
+  DropNode(child, AsOwner(static_cast<PageTableNode*>(parent)), retired);
+  return parent->children[slot];
+}
+
+PageTableLeaf* PageTable::ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired) {
+  if (root_ == nullptr && !create) return nullptr;
+  PageTableInterior* node = ExclusiveRoot(retired);
+  while (true) {
+    const uint32_t slot = PageTableNode::SlotOf(page, node->level);
+    if (node->children[slot] == nullptr) {
+      if (!create) return nullptr;
+      node->children[slot] =
+          NewNode(node->level - 1, RangeOfSlot(node, slot).first, AsOwner(static_cast<PageTableNode*>(node)));
+      ++node->num_used;
+    }
+    PageTableNode* child = ExclusiveChild(node, slot, retired);
+    if (child->level == 0) return Leaf(child);
+    node = Interior(child);
+  }
+}
+
+const PageTableLeaf* PageTable::FindLeaf(PageNumber page) const {
+  const PageTableNode* node = root_;
+  while (node != nullptr && node->level != 0) node = Interior(node)->children[PageTableNode::SlotOf(page, node->level)];
+  return node == nullptr ? nullptr : Leaf(node);
+}
+
+PageTableEntry PageTable::Find(PageNumber page) const {
+  const PageTableLeaf* leaf = FindLeaf(page);
+  return leaf == nullptr ? PageTableEntry() : leaf->entries[PageTableNode::SlotOf(page, 0)];
+}
+
+bool PageTable::IsExclusive(PageNumber page) const {
+  const PageTableNode* node = root_;
+  while (node != nullptr && node->exclusive()) {
+    const uint32_t slot = PageTableNode::SlotOf(page, node->level);
+    if (node->level == 0) {
+      const PageTableEntry entry = Leaf(node)->entries[slot];
+      return entry.resident() && frames_->ref_count(entry.frame()) == 1;
+    }
+    node = Interior(node)->children[slot];
+  }
+  return false;
+}
+
+void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired) {
+  DCHECK(entry.present());
+  PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
+  const uint32_t slot = PageTableNode::SlotOf(page, 0);
+  PageTableEntry& place = leaf->entries[slot];
+  if (place.resident()) {
+    reverse_map_->Remove(place.frame(), leaf, slot);
+    retired->Add(place.frame());
+    --leaf->num_resident;
+    --num_resident_;
+  }
+  if (!place.present()) ++leaf->num_used;
+  place = entry;
+  if (entry.resident()) {
+    reverse_map_->Add(entry.frame(), leaf, slot);
+    ++leaf->num_resident;
+    ++num_resident_;
+  }
+}
+
+PageTableEntry PageTable::Take(PageNumber page, RetiredFrames* retired) {
+  if (!Find(page).present()) return {};
+  PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/false, retired);
+  const uint32_t slot = PageTableNode::SlotOf(page, 0);
+  const PageTableEntry entry = std::exchange(leaf->entries[slot], PageTableEntry());
+  --leaf->num_used;
+  if (entry.resident()) {
+    reverse_map_->Remove(entry.frame(), leaf, slot);
+    --leaf->num_resident;
+    --num_resident_;
+  }
+  if (leaf->num_used == 0) PruneEmpty(page, retired);
+  return entry;
+}
+
+void PageTable::PruneEmpty(PageNumber page, RetiredFrames* retired) {
+  // The path is exclusive: its caller has just changed the leaf.
+  while (true) {
+    PageTableInterior* node = root_;
+    while (true) {
+      const uint32_t slot = PageTableNode::SlotOf(page, node->level);
+      PageTableNode* child = node->children[slot];
+      if (child == nullptr) return;
+      if (child->num_used == 0) {
+        node->children[slot] = nullptr;
+        --node->num_used;
+        DropNode(child, AsOwner(static_cast<PageTableNode*>(node)), retired);
+        break;
+      }
+      if (child->level == 0) return;
+      node = Interior(child);
+    }
+  }
+}
+
+uint64_t PageTable::RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired) {
+  uint64_t removed = 0;
+  const auto [first, end] = SlotsIn(node, range);
+  if (node->level == 0) {
+    PageTableLeaf* leaf = Leaf(node);
+    for (uint32_t slot = first; slot < end; ++slot) {
+      const PageTableEntry entry = std::exchange(leaf->entries[slot], PageTableEntry());
+      if (!entry.present()) continue;
+      ++removed;
+      --leaf->num_used;
+      if (!entry.resident()) continue;
+      reverse_map_->Remove(entry.frame(), leaf, slot);
+      retired->Add(entry.frame());
+      --leaf->num_resident;
+      --num_resident_;
+    }
+    return removed;
+  }
+  PageTableInterior* interior = Interior(node);
+  for (uint32_t slot = first; slot < end; ++slot) {
+    PageTableNode* child = interior->children[slot];
+    if (child == nullptr) continue;
+    const PageRange whole = RangeOfSlot(node, slot);
+    if (range.Contains(whole)) {
+      Count count;
+      CountBelow(child, &count);
+      removed += count.present;
+      num_resident_ -= count.resident;
+    } else {
+      const PageRange part = Clip(range, whole);
+      if (!child->exclusive() && !AnyIn(child, part)) continue;
+      child = ExclusiveChild(interior, slot, retired);
+      removed += RemoveIn(child, part, retired);
+      if (child->num_used != 0) continue;
+    }
+    interior->children[slot] = nullptr;
+    --interior->num_used;
+    DropNode(child, AsOwner(node), retired);
+  }
+  return removed;
+}
+
+uint64_t PageTable::Remove(PageRange range, RetiredFrames* retired) {
+  if (root_ == nullptr || range.empty()) return 0;
+  if (!root_->exclusive() && !AnyIn(root_, range)) return 0;
+  return RemoveIn(ExclusiveRoot(retired), range, retired);
+}
+
+uint64_t PageTable::RemoveOfObject(PageRange range, RetiredFrames* retired) {
+  uint64_t removed = 0;
+  absl::InlinedVector<PageNumber, 64> found;
+  while (!range.empty()) {
+    found.clear();
+    ForEach(range, [&](PageNumber page, PageTableEntry entry) {
+      if (!entry.anonymous()) found.push_back(page);
+      return found.size() < found.capacity();
+    });
+    if (found.empty()) break;
+    for (const PageNumber page : found) retired->Add(Take(page, retired).frame());
+    removed += found.size();
+    range.first = found.back() + 1;
+  }
+  return removed;
+}
+
+void PageTable::Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired) {
+  PageRange range{from, from + num_pages};
+  absl::InlinedVector<PageNumber, 64> found;
+  while (!range.empty()) {
+    found.clear();
+    ForEach(range, [&](PageNumber page, PageTableEntry) {
+      found.push_back(page);
+      return found.size() < found.capacity();
+    });
+    if (found.empty()) break;
+    for (const PageNumber page : found) Install(to + (page - from), Take(page, retired), retired);
+    range.first = found.back() + 1;
+  }
+}
+
+void PageTable::Clear(RetiredFrames* retired) {
+  if (root_ == nullptr) return;
+  DropNode(std::exchange(root_, nullptr), AsOwner(owner_), retired);
+  num_resident_ = 0;
+}
+
+void PageTable::ForEach(PageRange range, absl::FunctionRef<bool(PageNumber, PageTableEntry)> visit) const {
+  if (root_ != nullptr && !range.empty()) Visit(root_, range, visit);
+}
+
+void PageTable::CheckInvariants() const {
+  if (root_ == nullptr) {
+    CHECK(num_resident_ == 0);
+    return;
+  }
+  Count count;
+  CountBelow(root_, &count);
+  CHECK(count.resident == num_resident_);
+  uint64_t resident = 0;
+  ForEach({PageNumber(0), PageNumber(uint64_t{1} << 36)}, [&](PageNumber, PageTableEntry entry) {
+    if (entry.resident()) {
+      ++resident;
+      CHECK(frames_->ref_count(entry.frame()) >= 1);
+      CHECK(reverse_map_->num_entries(entry.frame()) >= 1);
+    }
+    return true;
+  });
+  CHECK(resident == num_resident_);
+}
+
+}  // namespace remora::mm

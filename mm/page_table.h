@@ -1,0 +1,88 @@
+#ifndef REMORA_MM_PAGE_TABLE_H_
+#define REMORA_MM_PAGE_TABLE_H_
+
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "base/guest_addr.h"
+#include "mm/frame_pool.h"
+#include "mm/page_table_node.h"
+#include "mm/retired_frames.h"
+#include "mm/reverse_map.h"
+#include "mm/types.h"
+
+namespace remora::mm {
+
+// Which frame stands behind each page of one address space: a 4-level radix tree whose nodes are shared with relatives
+// after fork and copied at the first change below them.
+//
+// Example: a shell with 300 pages forks. The child's table is the same root with count two. The child writes to its
+// stack: root, two interior nodes and one leaf are copied (the leaf's frames now have count two), then the frame.
+// Everything else stays one tree, until exec drops the child's hold on it.
+//
+// Invariants:
+//  1. Only exclusive nodes are changed (PageTableNode, invariant 1).
+//  2. A resident entry holds one reference to its frame and one entry of the ReverseMap, however many tables share its
+//  leaf.
+//  3. num_resident() is the number of resident entries that can be reached from this root.
+//  4. No node but the root is empty.
+// Thread safety: guarded by its space's lock. Linux twin: the pgd..pte tree; differences: no rights, no hardware.
+class PageTable {
+ public:
+  PageTable(FramePool* frames, ReverseMap* reverse_map, PageTableOwner* owner)
+      : frames_(frames), reverse_map_(reverse_map), owner_(owner) {}
+  ~PageTable();  // must be empty: Clear first
+  PageTable(const PageTable&) = delete;
+  PageTable& operator=(const PageTable&) = delete;
+
+  // Becomes a copy of `other`, for a price that does not depend on its size. This table must be empty.
+  void ShareFrom(const PageTable& other);
+
+  PageTableEntry Find(PageNumber page) const;
+  // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
+  bool IsExclusive(PageNumber page) const;
+
+  // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
+  // `retired`. Unshares the path.
+  void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
+  // Takes an entry out with its reference, which is now the caller's; an entry that is not present if there was none.
+  PageTableEntry Take(PageNumber page, RetiredFrames* retired);
+  // Empties the range; how many present entries went. Whole subtrees go without being looked through where shared.
+  uint64_t Remove(PageRange range, RetiredFrames* retired);
+  // The same for entries that are not anonymous.
+  uint64_t RemoveOfObject(PageRange range, RetiredFrames* retired);
+  // Moves the entries of [from, from + num_pages) to `to`; the ranges do not overlap and the target is empty.
+  void Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired);
+  void Clear(RetiredFrames* retired);
+
+  // Present entries in page order, until `visit` returns false.
+  void ForEach(PageRange range, absl::FunctionRef<bool(PageNumber, PageTableEntry)> visit) const;
+
+  uint64_t num_resident() const { return num_resident_; }
+  void CheckInvariants() const;
+
+ private:
+  PageTableNode* NewNode(uint8_t level, PageNumber first, void* owner);
+  // A copy of a shared node for `owner`; its children or frames get one holder more.
+  PageTableNode* CopyNode(const PageTableNode* node, void* owner);
+  void DropNode(PageTableNode* node, void* owner, RetiredFrames* retired);
+  // The root, or the child in a slot of an exclusive node, made exclusive.
+  PageTableInterior* ExclusiveRoot(RetiredFrames* retired);
+  PageTableNode* ExclusiveChild(PageTableInterior* parent, uint32_t slot, RetiredFrames* retired);
+  // The exclusive leaf of a page; created if `create`, else null where there is none.
+  PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
+  const PageTableLeaf* FindLeaf(PageNumber page) const;
+  uint64_t RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired);
+  // Drops nodes on the path of `page` that have become empty.
+  void PruneEmpty(PageNumber page, RetiredFrames* retired);
+
+  FramePool* const frames_;
+  ReverseMap* const reverse_map_;
+  PageTableOwner* const owner_;
+  PageTableInterior* root_ = nullptr;
+  uint64_t num_resident_ = 0;
+};
+
+}  // namespace remora::mm
+
+#endif  // REMORA_MM_PAGE_TABLE_H_

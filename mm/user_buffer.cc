@@ -1,0 +1,111 @@
+#include "mm/user_buffer.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace remora::mm {
+namespace {
+
+constexpr uint64_t kMaxIovecs = 1024;               // UIO_MAXIOV
+constexpr uint64_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT
+struct GuestIovec {
+  uint64_t base;
+  uint64_t length_bytes;
+};
+
+uint64_t TotalBytes(const UserBuffer::Ranges& ranges) {
+  uint64_t total = 0;
+  for (const UserRange& range : ranges) total += range.length_bytes;
+  return total;
+}
+
+}  // namespace
+
+UserBuffer::UserBuffer(UserMemory memory, Direction direction, UserRange range)
+    : IoBuffer(direction, range.length_bytes), memory_(memory), ranges_({range}) {}
+
+UserBuffer::UserBuffer(UserMemory memory, Direction direction, Ranges ranges)
+    : IoBuffer(direction, TotalBytes(ranges)), memory_(memory), ranges_(std::move(ranges)) {}
+
+ErrnoOr<UserBuffer::Ranges> UserBuffer::ReadIovecs(UserMemory memory, GuestAddr iovecs, uint64_t count) {
+  if (count > kMaxIovecs) return Errno(EINVAL);
+  Ranges ranges;
+  ranges.reserve(count);
+  for (uint64_t i = 0; i < count; ++i) {
+    REMORA_ASSIGN_OR_RETURN(const GuestIovec iovec, memory.Read<GuestIovec>(iovecs + i * sizeof(GuestIovec)));
+    if (static_cast<int64_t>(iovec.length_bytes) < 0) return Errno(EINVAL);
+    ranges.push_back({GuestAddr(iovec.base), iovec.length_bytes});
+  }
+  uint64_t left = kMaxTransferBytes;
+  for (UserRange& range : ranges) {
+    if (range.start.value() > kUserAddressEnd || range.length_bytes > kUserAddressEnd - range.start.value())
+      return Errno(EFAULT);
+    range.length_bytes = std::min(range.length_bytes, left);
+    left -= range.length_bytes;
+  }
+  return ranges;
+}
+
+void UserBuffer::SkipFinished() {
+  while (current_ < ranges_.size() && consumed_ == ranges_[current_].length_bytes) {
+    ++current_;
+    consumed_ = 0;
+  }
+}
+
+ErrnoOr<std::span<std::byte>> UserBuffer::Peek(uint64_t max_bytes) {
+  SkipFinished();
+  if (max_bytes == 0 || remaining() == 0) return std::span<std::byte>();
+  memory_.tlb().Synchronize();
+  generation_ = memory_.tlb().seen_generation();
+  const UserRange& range = ranges_[current_];
+  const GuestAddr at = range.start + consumed_;
+  // Not beyond the page: what is not used must not be made present.
+  const uint64_t n = std::min({max_bytes, range.length_bytes - consumed_, kPageSize - at.page_offset()});
+  std::byte* host = memory_.Resolve(at, access());
+  if (host == nullptr) return Errno(EFAULT);
+  return std::span<std::byte>(host, n);
+}
+
+ErrnoOr<uint32_t> UserBuffer::Gather(std::span<iovec> out, uint64_t max_bytes) {
+  SkipFinished();
+  memory_.tlb().Synchronize();
+  generation_ = memory_.tlb().seen_generation();
+  uint32_t count = 0;
+  uint64_t consumed = consumed_;
+  for (uint32_t piece = current_; piece < ranges_.size() && max_bytes != 0; ++piece, consumed = 0) {
+    const UserRange& range = ranges_[piece];
+    while (consumed < range.length_bytes && max_bytes != 0) {
+      const GuestAddr at = range.start + consumed;
+      const uint64_t n = std::min({max_bytes, range.length_bytes - consumed, kPageSize - at.page_offset()});
+      std::byte* host = memory_.Resolve(at, access());
+      if (host == nullptr) {
+        if (count == 0) return Errno(EFAULT);
+        return count;
+      }
+      if (count != 0 && static_cast<std::byte*>(out[count - 1].iov_base) + out[count - 1].iov_len == host) {
+        out[count - 1].iov_len += n;
+      } else {
+        if (count == out.size()) return count;
+        out[count++] = {host, n};
+      }
+      consumed += n;
+      max_bytes -= n;
+    }
+  }
+  return count;
+}
+
+void UserBuffer::Advance(uint64_t n) {
+  NoteAdvanced(n);
+  while (n != 0) {
+    SkipFinished();
+    const UserRange& range = ranges_[current_];
+    const uint64_t step = std::min(n, range.length_bytes - consumed_);
+    if (direction() == Direction::kFill) memory_.FinishWrite(range.start + consumed_, step, generation_);
+    consumed_ += step;
+    n -= step;
+  }
+}
+
+}  // namespace remora::mm

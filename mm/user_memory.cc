@@ -1,0 +1,184 @@
+#include "mm/user_memory.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+
+#include "mm/guest_copy.h"
+
+namespace remora::mm {
+namespace {
+
+template <typename T>
+void LoadAligned(std::byte* to, const std::byte* from) {
+  const T value = __atomic_load_n(reinterpret_cast<const T*>(from), __ATOMIC_ACQUIRE);
+  std::memcpy(to, &value, sizeof(T));
+}
+
+template <typename T>
+void StoreAligned(std::byte* to, const std::byte* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  __atomic_store_n(reinterpret_cast<T*>(to), value, __ATOMIC_RELEASE);
+}
+
+// Sizes and alignments whose copies must be one access. Such a copy never crosses a page.
+bool IsAtomicCopy(GuestAddr addr, uint64_t n) {
+  return (n == 1 || n == 2 || n == 4 || n == 8) && (addr.value() & (n - 1)) == 0;
+}
+
+void CopyInPiece(std::byte* to, const std::byte* host, GuestAddr addr, uint64_t n) {
+  if (!IsAtomicCopy(addr, n)) return CopyGuestMemory(to, host, n);
+  switch (n) {
+    case 1:
+      return LoadAligned<uint8_t>(to, host);
+    case 2:
+      return LoadAligned<uint16_t>(to, host);
+    case 4:
+      return LoadAligned<uint32_t>(to, host);
+    default:
+      return LoadAligned<uint64_t>(to, host);
+  }
+}
+
+void CopyOutPiece(std::byte* host, const std::byte* from, GuestAddr addr, uint64_t n) {
+  if (!IsAtomicCopy(addr, n)) return CopyGuestMemory(host, from, n);
+  switch (n) {
+    case 1:
+      return StoreAligned<uint8_t>(host, from);
+    case 2:
+      return StoreAligned<uint16_t>(host, from);
+    case 4:
+      return StoreAligned<uint32_t>(host, from);
+    default:
+      return StoreAligned<uint64_t>(host, from);
+  }
+}
+
+uint64_t PieceAt(GuestAddr at, uint64_t left) { return std::min(left, kPageSize - at.page_offset()); }
+
+}  // namespace
+
+std::byte* UserMemory::Resolve(GuestAddr addr, Access access) const {
+  while (true) {
+    std::byte* host = access == Access::kWrite ? tlb_->Lookup<Access::kWrite>(addr) : tlb_->Lookup<Access::kRead>(addr);
+    // The kernel need not wait for other workers here: this task's worker does before the next guest instruction.
+    if (host != nullptr || tlb_->last_fault().kind != FaultKind::kMustWait) return host;
+    tlb_->Synchronize();
+  }
+}
+
+void UserMemory::FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const {
+  // Our stores must be visible before the generation is read; whoever prepares code bumps it, then reads the bytes.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (tlb_->source()->generation() == generation) [[likely]]
+    return;
+  tlb_->Synchronize();
+  for (uint64_t done = 0; done < length_bytes;) {
+    const GuestAddr at = to + done;
+    Resolve(at, Access::kWrite);
+    done += PieceAt(at, length_bytes - done);
+  }
+}
+
+ErrnoOr<void> UserMemory::CopyIn(std::span<std::byte> to, GuestAddr from) const {
+  tlb_->Synchronize();
+  for (uint64_t done = 0; done < to.size();) {
+    const GuestAddr at = from + done;
+    const uint64_t n = PieceAt(at, to.size() - done);
+    const std::byte* host = Resolve(at, Access::kRead);
+    if (host == nullptr) return Errno(EFAULT);
+    CopyInPiece(to.data() + done, host, at, n);
+    done += n;
+  }
+  return Ok();
+}
+
+ErrnoOr<void> UserMemory::CopyOut(GuestAddr to, std::span<const std::byte> from) const {
+  tlb_->Synchronize();
+  const uint64_t generation = tlb_->seen_generation();
+  for (uint64_t done = 0; done < from.size();) {
+    const GuestAddr at = to + done;
+    const uint64_t n = PieceAt(at, from.size() - done);
+    std::byte* host = Resolve(at, Access::kWrite);
+    if (host == nullptr) {
+      FinishWrite(to, done, generation);
+      return Errno(EFAULT);
+    }
+    CopyOutPiece(host, from.data() + done, at, n);
+    done += n;
+  }
+  FinishWrite(to, from.size(), generation);
+  return Ok();
+}
+
+ErrnoOr<void> UserMemory::Zero(GuestAddr to, uint64_t length_bytes) const {
+  tlb_->Synchronize();
+  const uint64_t generation = tlb_->seen_generation();
+  for (uint64_t done = 0; done < length_bytes;) {
+    const GuestAddr at = to + done;
+    const uint64_t n = PieceAt(at, length_bytes - done);
+    std::byte* host = Resolve(at, Access::kWrite);
+    if (host == nullptr) {
+      FinishWrite(to, done, generation);
+      return Errno(EFAULT);
+    }
+    ZeroGuestMemory(host, n);
+    done += n;
+  }
+  FinishWrite(to, length_bytes, generation);
+  return Ok();
+}
+
+ErrnoOr<std::string> UserMemory::ReadString(GuestAddr from, uint64_t max_bytes) const {
+  tlb_->Synchronize();
+  std::string result;
+  std::array<char, 256> chunk;
+  while (result.size() < max_bytes) {
+    const GuestAddr at = from + result.size();
+    const uint64_t n = std::min<uint64_t>(PieceAt(at, max_bytes - result.size()), chunk.size());
+    const std::byte* host = Resolve(at, Access::kRead);
+    if (host == nullptr) return Errno(EFAULT);
+    CopyGuestMemory(reinterpret_cast<std::byte*>(chunk.data()), host, n);
+    if (const void* end = std::memchr(chunk.data(), 0, n)) {
+      result.append(chunk.data(), static_cast<size_t>(static_cast<const char*>(end) - chunk.data()));
+      return result;
+    }
+    result.append(chunk.data(), n);
+  }
+  return Errno(ENAMETOOLONG);
+}
+
+ErrnoOr<uint32_t> UserMemory::LoadWord(GuestAddr addr) const {
+  if ((addr.value() & 3) != 0) return Errno(EINVAL);
+  tlb_->Synchronize();
+  const std::byte* host = Resolve(addr, Access::kRead);
+  if (host == nullptr) return Errno(EFAULT);
+  return __atomic_load_n(reinterpret_cast<const uint32_t*>(host), __ATOMIC_SEQ_CST);
+}
+
+ErrnoOr<void> UserMemory::StoreWord(GuestAddr addr, uint32_t value) const {
+  if ((addr.value() & 3) != 0) return Errno(EINVAL);
+  tlb_->Synchronize();
+  const uint64_t generation = tlb_->seen_generation();
+  std::byte* host = Resolve(addr, Access::kWrite);
+  if (host == nullptr) return Errno(EFAULT);
+  __atomic_store_n(reinterpret_cast<uint32_t*>(host), value, __ATOMIC_SEQ_CST);
+  FinishWrite(addr, sizeof(value), generation);
+  return Ok();
+}
+
+ErrnoOr<bool> UserMemory::CompareExchangeWord(GuestAddr addr, uint32_t expected, uint32_t desired) const {
+  if ((addr.value() & 3) != 0) return Errno(EINVAL);
+  tlb_->Synchronize();
+  const uint64_t generation = tlb_->seen_generation();
+  std::byte* host = Resolve(addr, Access::kWrite);
+  if (host == nullptr) return Errno(EFAULT);
+  const bool stored = __atomic_compare_exchange_n(reinterpret_cast<uint32_t*>(host), &expected, desired,
+                                                  /*weak=*/false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  FinishWrite(addr, sizeof(desired), generation);
+  return stored;
+}
+
+}  // namespace remora::mm
