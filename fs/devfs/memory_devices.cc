@@ -20,7 +20,7 @@ constexpr uint64_t kZeroObjectBytes = uint64_t{1} << 46;
 // What null, zero, full and random have in common: no position, no end, never waiting, and writes vanish.
 class MemoryDevice : public File {
  public:
-  using File::File;
+  MemoryDevice(Ref<Inode> inode, const Path& path, uint32_t flags) : File(std::move(inode), path, flags) {}
   ErrnoOr<uint64_t> Write(mm::IoBuffer& from, uint64_t) override {
     const uint64_t n = from.remaining();
     from.Advance(n);
