@@ -26,7 +26,7 @@ enum class LockRank : uint8_t {
   kPipe = 60,
   kTerminal = 62,
   // mm/
-  kFileWrite = 68,  // a file's writers against its truncation; held while the writer's memory is faulted in
+  kFileWrite = 68,       // a file's writers against its truncation; held while the writer's memory is faulted in
   kCodeRevocation = 69,  // one revocation of write rights at a time; takes the spaces' locks one by one
   kAddressSpace = 70,
   kSpaceRunners = 72,
