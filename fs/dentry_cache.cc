@@ -29,6 +29,8 @@ struct alignas(64) DentryCache::Shard {
   mutable Mutex mu{LockRank::kDentryShard};
   std::unique_ptr<LookupHash<Entry>> entries;  // read without the lock, written under it
   uint32_t clock_hand ABSL_GUARDED_BY(mu) = 0;
+  // Not counted up atomically as a pair with the lookup: for --stats.
+  std::atomic<uint64_t> hits{0}, negative_hits{0}, misses{0};
 
   Entry* Find(uint64_t hash, uint64_t directory_id, std::string_view name) const {
     return entries->Find(hash, [&](const Entry& e) { return e.directory_id == directory_id && e.name() == name; });
@@ -131,12 +133,30 @@ Ref<Dentry> DentryCache::MakeUnhashed(const Ref<Dentry>& parent, std::string_vie
 
 DentryCache::Found DentryCache::Lookup(const Dentry& directory, std::string_view name) const {
   const uint64_t hash = HashOf(directory.id_, name);
-  Entry* entry = ShardOf(hash).Find(hash, directory.id_, name);
-  if (entry == nullptr) return {};
+  Shard& shard = ShardOf(hash);
+  Entry* entry = shard.Find(hash, directory.id_, name);
+  // An entry whose dentry takes no reference is just being evicted.
+  if (entry == nullptr || (entry->dentry != nullptr && !entry->dentry->TryAddRef())) {
+    shard.misses.fetch_add(1, std::memory_order_relaxed);
+    return {};
+  }
   if (!entry->used.load(std::memory_order_relaxed)) entry->used.store(true, std::memory_order_relaxed);
-  if (entry->dentry == nullptr) return {Answer::kNegative, nullptr};
-  if (!entry->dentry->TryAddRef()) return {};  // it is just being evicted
+  if (entry->dentry == nullptr) {
+    shard.negative_hits.fetch_add(1, std::memory_order_relaxed);
+    return {Answer::kNegative, nullptr};
+  }
+  shard.hits.fetch_add(1, std::memory_order_relaxed);
   return {Answer::kPositive, Ref<Dentry>::Adopt(entry->dentry)};
+}
+
+DentryCache::Counters DentryCache::counters() const {
+  Counters sum;
+  for (uint32_t i = 0; i < kNumShards; ++i) {
+    sum.hits += shards_[i].hits.load(std::memory_order_relaxed);
+    sum.negative_hits += shards_[i].negative_hits.load(std::memory_order_relaxed);
+    sum.misses += shards_[i].misses.load(std::memory_order_relaxed);
+  }
+  return sum;
 }
 
 void DentryCache::PutLocked(Shard& shard, Entry* entry, Trash* trash) ABSL_NO_THREAD_SAFETY_ANALYSIS {

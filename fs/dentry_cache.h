@@ -30,6 +30,7 @@ class Dentry final : public RefCounted {
  public:
   const Ref<Inode>& inode() const { return inode_; }
   DentryCache& cache() const { return *cache_; }
+  sync::Reclaimer* reclaimer() const { return reclaimer_; }
   // Null for the root of a file system. Counted, since a rename may drop the old one at any time. In a read section.
   Ref<Dentry> parent() const;
   std::string name() const;
@@ -45,8 +46,17 @@ class Dentry final : public RefCounted {
 
   // May everybody search this directory, by its permissions when they were last looked at? Saves the walk a call of
   // GetAttributes for each component. False says nothing.
-  bool known_searchable() const { return known_searchable_.load(std::memory_order_relaxed); }
-  void set_known_searchable(bool value) { known_searchable_.store(value, std::memory_order_relaxed); }
+  bool known_searchable() const { return known_searchable_.load(std::memory_order_acquire); }
+  // The permissions that were asked for after reading `change_count` let everybody search.
+  void NoteSearchable(uint64_t change_count) {
+    known_searchable_.exchange(true);
+    if (change_count_.load() != change_count) known_searchable_.store(false);
+  }
+  // The permissions have changed.
+  void ForgetSearchable() {
+    change_count_.fetch_add(1);
+    known_searchable_.store(false);
+  }
 
   // The text of a symlink, once known. Stays valid as long as the dentry does.
   const std::string* link_text() const { return link_text_.load(std::memory_order_acquire); }
@@ -131,6 +141,10 @@ class DentryCache {
 
   sync::Reclaimer* reclaimer() const { return reclaimer_; }
   uint64_t num_entries() const;
+  struct Counters {
+    uint64_t hits = 0, negative_hits = 0, misses = 0;
+  };
+  Counters counters() const;
   void CheckInvariants() const;
 
  private:

@@ -46,6 +46,9 @@ struct AttributeChange {
   std::optional<uint32_t> permissions;  // 07777
   std::optional<uint32_t> uid, gid;
   std::optional<Timestamp> accessed, modified;
+  // The dates are the present time, as utimensat(NULL or UTIME_NOW) asks: who may write may do that, not only the
+  // owner.
+  bool dates_are_now = false;
 };
 
 // Which process and thread a walk is for: /proc/self and /proc/thread-self. 0: none (set-up by the runner).
@@ -75,7 +78,7 @@ class Inode : public RefCounted {
         0;  // S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK with permissions (umask applied)
     uint32_t uid = 0, gid = 0;
     uint32_t special_major = 0, special_minor = 0;
-    std::string_view symlink_target;
+    std::string_view symlink_target = {};
   };
   virtual ErrnoOr<Ref<Inode>> Create(std::string_view name, const NewNode& node);  // EEXIST
   virtual ErrnoOr<void> Link(std::string_view name, Inode& target);

@@ -41,6 +41,10 @@ class Mount final : public RefCounted {
 
  private:
   ~Mount() override = default;
+  // Lock-free lookups may still try to count it.
+  void OnLastRelease() override {
+    root_->reclaimer()->Retire(this, [](void* mount) { delete static_cast<Mount*>(mount); });
+  }
   const uint64_t id_;
   const Ref<FileSystem> file_system_;
   const Ref<Dentry> root_;

@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_VFS_H_
 #define REMORA_FS_VFS_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,18 +14,11 @@
 #include "fs/file.h"
 #include "fs/inode.h"
 #include "fs/path.h"
+#include "fs/path_walk.h"
 #include "fs/special/anonymous_files.h"
 #include "sync/reclaimer.h"
 
 namespace remora::fs {
-
-// From where and as whom a path is resolved. A value: proc/ makes one for each call from the task's FsContext.
-struct WalkContext {
-  Path root;
-  Path start;  // the cwd, or what a dirfd is open on; used for relative paths
-  Credentials credentials;
-  CallerIds caller;  // whom /proc/self means
-};
 
 struct WalkOptions {
   bool follow_last = true;         // a symlink as the last component
@@ -51,6 +45,10 @@ class Vfs {
                       uint32_t flags);
   ErrnoOr<void> Unmount(const WalkContext& context, std::string_view target, uint32_t flags);
   Path root() const;
+  // A number for FileSystem::device_id() that no other file system of this Vfs has.
+  uint64_t NewDeviceId() { return next_device_id_.fetch_add(1, std::memory_order_relaxed); }
+  // A Path for what has no name (a pipe, an eventfd), so that a magic link can lead to it: no mount, an unnamed dentry.
+  Path PathOfAnonymous(Ref<Inode> inode);
 
   ErrnoOr<Path> Resolve(const WalkContext& context, std::string_view path, const WalkOptions& options = {});
 
@@ -83,10 +81,14 @@ class Vfs {
   // fchmod, fchown, futimens: on what is open.
   ErrnoOr<void> SetAttributes(const WalkContext& context, const Path& path, Inode& inode,
                               const AttributeChange& change);
+  // A file without a name in the directory (O_TMPFILE).
+  ErrnoOr<Ref<File>> OpenUnnamed(const WalkContext& context, std::string_view directory, const OpenOptions& options);
   ErrnoOr<FileSystem::Statistics> GetStatistics(const WalkContext& context, std::string_view path);
 
   // May `credentials` do `mode` (R_OK | W_OK | X_OK) to an inode with these attributes?
-  static bool Permits(const Credentials& credentials, const Attributes& attributes, uint32_t mode);
+  static bool Permits(const Credentials& credentials, const Attributes& attributes, uint32_t mode) {
+    return PermissionsAllow(credentials, attributes, mode);
+  }
 
   // The absolute name of `path` seen from `root`: for getcwd and /proc. "(unreachable)" prefixed where it lies outside;
   // " (deleted)" appended when unlinked.
@@ -95,7 +97,14 @@ class Vfs {
   struct MountInfo {
     std::string source, target, type_name, options;
   };
+  // In the order of mounting, those that `root` can see.
   std::vector<MountInfo> ListMounts(const Path& root) const;
+  // The mount that an absolute path without symlinks, "." and ".." lies in, and the rest of the path, by names alone.
+  struct NamedMount {
+    Ref<fs::Mount> mount;
+    std::string_view rest;
+  };
+  NamedMount FindMount(std::string_view path) const;
 
   struct Counters {
     uint64_t dentry_hits = 0, dentry_misses = 0, negative_hits = 0;
@@ -108,6 +117,7 @@ class Vfs {
 
  private:
   Clock* const clock_;
+  std::atomic<uint64_t> next_device_id_{30};  // anonymous device minors, as Linux counts them
   const Ref<AnonymousFiles> anonymous_files_ = MakeRef<AnonymousFiles>(clock_);
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -1,0 +1,59 @@
+#ifndef REMORA_FS_VFS_IMPL_H_
+#define REMORA_FS_VFS_IMPL_H_
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "base/errno_or.h"
+#include "fs/dentry_cache.h"
+#include "fs/mount.h"
+#include "fs/mount_table.h"
+#include "fs/path_walk.h"
+#include "fs/vfs.h"
+
+namespace remora::fs {
+
+// What Vfs' sources share; nobody else includes it.
+struct Vfs::Impl {
+  explicit Impl(sync::Reclaimer* reclaimer) : dentries(reclaimer), mounts(reclaimer) {}
+
+  DentryCache dentries;
+  MountTable mounts;
+  Path root;
+
+  // Runs `operation(revalidate)`, and once more, believing no cache, if a file system says that what a cached name led
+  // to is gone (a host folder that others change).
+  template <typename Operation>
+  static auto WithFreshNames(Operation operation) {
+    auto result = operation(false);
+    if (result.error_number() != ESTALE) return result;
+    return operation(true);
+  }
+
+  // May names in this directory be made or removed? ENOENT if it was removed, EACCES.
+  static ErrnoOr<void> MayChangeNames(const Credentials& credentials, const Path& directory);
+  // Also that of a sticky directory: EPERM. `is_directory`: what the call wants; EISDIR, ENOTDIR.
+  static ErrnoOr<void> MayRemove(const Credentials& credentials, const Path& directory, const Dentry& victim,
+                                 bool is_directory);
+  // EROFS.
+  static ErrnoOr<void> MayWriteTo(const Path& path) {
+    if (path.mount && path.mount->read_only()) return Errno(EROFS);
+    return Ok();
+  }
+  // Makes `name` in `directory` and its dentry.
+  ErrnoOr<Ref<Dentry>> Create(const Credentials& credentials, const Ref<Dentry>& directory, std::string_view name,
+                              Inode::NewNode node);
+  // The dentry of an inode that was just given the name.
+  Ref<Dentry> Adopt(const Ref<Dentry>& directory, std::string_view name, const Ref<Inode>& inode,
+                    uint64_t change_count);
+  // Makes a dentry that was moved while other names of its directory changed findable, if its name is still its own.
+  void KeepMoved(const Ref<Dentry>& dentry);
+  // mkdir, mknod and symlink: everything but the node.
+  ErrnoOr<void> MakeNamed(const WalkContext& context, std::string_view path, const Inode::NewNode& node);
+  void NoteRenamedDirectory(const Vfs& vfs);
+};
+
+}  // namespace remora::fs
+
+#endif  // REMORA_FS_VFS_IMPL_H_
