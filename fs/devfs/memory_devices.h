@@ -3,7 +3,7 @@
 
 #include "base/entropy.h"
 #include "fs/device_registry.h"
-#include "mm/address_space.h"
+#include "mm/memory_context.h"
 
 namespace remora::fs {
 

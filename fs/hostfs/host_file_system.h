@@ -15,7 +15,7 @@
 #include "fs/hostfs/host_stream.h"
 #include "fs/inode.h"
 #include "fs/inode_table.h"
-#include "mm/address_space.h"
+#include "mm/memory_context.h"
 
 namespace remora::fs {
 

@@ -10,7 +10,7 @@
 #include "fs/hostfs/host_reactor.h"
 #include "fs/special/anonymous_files.h"
 #include "fs/tty/host_terminal.h"
-#include "mm/address_space.h"
+#include "mm/memory_context.h"
 
 namespace remora::fs {
 
