@@ -38,11 +38,13 @@ class TlbSource {
 // One worker's software TLB for one address space: 4-way set-associative, separate read, write and fetch rights.
 //
 // Invariants:
-//  1. An entry's right is there only if the page table granted it at a generation <= seen_generation(), and no
-//  invalidation that
-//     covers it lies between.
-//  2. Way 0 of a set holds the entry last hit, so the inline probe compares one tag.
+//  1. A right in an entry was granted by the source, and no invalidation at or before seen_generation() took it away
+//     since. (One filled later than seen_generation() may be dropped once more by a replay: harmless.)
+//  2. Way 0 of a set holds the entry last used, so the inline probe compares one tag. No page has two entries.
 //  3. A write right implies that FramePool::PrepareWrite has been called since the frame last got code.
+//  4. Between two values of fetch_generation() no page's fetch translation that was ever answered has gone or changed,
+//     even if its entry was displaced meanwhile: a bit for each set remembers that a fetch right was displaced there,
+//     and an invalidation that meets the bit counts.
 // Thread safety: used by its worker only. Other threads touch it never: they bump the source's generation and interrupt
 // the worker.
 class Tlb {
@@ -98,7 +100,8 @@ class Tlb {
   void InvalidateWriteRights(PageRange range);
   void Flush();
 
-  // Grows whenever a fetch right goes away: what caches pc -> block compares it.
+  // Grows whenever a fetch right is taken away or a page's frame changes, not when an entry is merely displaced: what
+  // caches pc -> block compares it.
   uint64_t fetch_generation() const { return fetch_generation_; }
 
   struct Counters {
@@ -107,30 +110,67 @@ class Tlb {
     uint64_t evictions_by_conflict = 0, evictions_by_range = 0, evictions_by_flush = 0;
   };
   const Counters& counters() const { return counters_; }
+  // Entries that hold a translation.
+  uint64_t CountEntriesForTesting() const;
+  void CheckInvariants() const;
 
  private:
   static constexpr uint64_t kNoTag = ~uint64_t{0};  // no page-aligned address equals it
-  struct Entry {
+  // A cache line each, so that the inline probe finds its set by a shift.
+  struct alignas(64) Entry {
     uint64_t read_tag = kNoTag, write_tag = kNoTag, fetch_tag = kNoTag;
     uint64_t delta = 0;  // host page - guest page
     FrameId frame;
-    uint32_t last_used = 0;
+    uint32_t last_used = 0;  // of clock_, when it left way 0
     PageNumber page;
     bool used = false;
+
+    uint64_t tag_for(Access access) const {
+      return access == Access::kRead ? read_tag : access == Access::kWrite ? write_tag : fetch_tag;
+    }
   };
   struct Set {
     std::array<Entry, kWays> ways;
   };
+  static_assert(sizeof(Set) == 256);
+  // One bit for each set.
+  class SetBits {
+   public:
+    bool Test(uint32_t set) const { return (words_[set / 64] >> (set % 64)) & 1; }
+    void Insert(uint32_t set) { words_[set / 64] |= uint64_t{1} << (set % 64); }
+    void Clear() { words_ = {}; }
+    bool Any() const;
+    template <typename F>
+    void ForEach(F visit) const;
+
+   private:
+    std::array<uint64_t, kSets / 64> words_{};
+  };
+
   static uint32_t SetOf(PageNumber page) {
     return static_cast<uint32_t>(page.value() ^ (page.value() >> 10)) & (kSets - 1);
   }
   void SynchronizeSlow();
+  // The way of `set` that holds `page`, or kWays.
+  uint32_t WayOf(const Set& set, PageNumber page) const;
+  void Promote(Set& set, uint32_t way);
+  Entry& Displace(uint32_t set_index);
+  void Record(Entry& entry, PageNumber page, Access access, const TlbSource::Translation& translation);
+  // Forgets an entry; true if it had a fetch right.
+  static bool Drop(Entry& entry);
+  void NoteFetchRightsGone();
+  // Calls visit(entry) for the entries of pages in `range`.
+  template <typename F>
+  void ForEachEntry(PageRange range, F visit);
 
   std::array<Set, kSets> sets_;
+  SetBits used_sets_;        // may have entries: what Flush and long ranges look at
+  SetBits displaced_fetch_;  // invariant 4
   TlbSource* source_ = nullptr;
   uint64_t source_id_ = 0;
   uint64_t seen_generation_ = 0;
   uint64_t fetch_generation_ = 1;
+  uint32_t clock_ = 0;
   Fault last_fault_;
   Counters counters_;
 };
