@@ -90,7 +90,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
     GuestAddr old_address;
     uint64_t old_length_bytes = 0, new_length_bytes = 0;
     bool may_move = false, fixed = false, keep_old = false;  // MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP
-    GuestAddr new_address;                                   // for fixed
+    GuestAddr new_address{};                                 // for fixed
   };
   ErrnoOr<GuestAddr> Remap(const RemapRequest& request);
   // MADV_DONTNEED: private anonymous pages read as zero again, file pages are read anew.
