@@ -26,6 +26,7 @@ enum class LockRank : uint8_t {
   kPipe = 60,
   kTerminal = 62,
   // mm/
+  kSplitAccess = 66,     // LOCKed guest accesses across a line or page; held across TLB fills
   kFileWrite = 68,       // a file's writers against its truncation; held while the writer's memory is faulted in
   kCodeRevocation = 69,  // one revocation of write rights at a time; takes the spaces' locks one by one
   kAddressSpace = 70,

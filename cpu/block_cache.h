@@ -27,8 +27,8 @@ class BlockCache final : public mm::CodeObserver {
   uint64_t num_blocks() const;
 
  private:
-  friend class Interpreter;
-  struct Impl;
+  friend class InterpreterCore;
+  class Impl;
   std::unique_ptr<Impl> impl_;
 };
 

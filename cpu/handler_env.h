@@ -103,6 +103,8 @@ class HandlerEnv {
   CpuState* state_ = nullptr;
   mm::Tlb* tlb_ = nullptr;
   Exit exit_;
+  // A write missed the TLB since somebody last looked: code may have been dropped or moved (RunContext::CodeChanged).
+  bool filled_for_write_ = false;
 };
 
 }  // namespace remora::cpu

@@ -3,13 +3,23 @@
 
 #include <memory>
 
+#include "base/clock.h"
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
 
 namespace remora::cpu {
 
+struct InterpreterOptions {
+  // What RDTSC counts: its monotonic nanoseconds. Null: retired instructions.
+  Clock* clock = nullptr;
+};
+
 // The reference engine: portable C++. See interpreter.cc for how a block runs.
-std::unique_ptr<Engine> MakeInterpreter(BlockCache* cache);
+//
+// It remembers pc -> block for the TLBs that it last ran with, by their address and fetch_generation(): a Tlb given to
+// Run must live as long as the engine, or be followed by no other at its address. Run belongs to one thread at a time,
+// which the cache's Reclaimer knows to be online, and which passes a quiescent point only between two calls.
+std::unique_ptr<Engine> MakeInterpreter(BlockCache* cache, InterpreterOptions options = {});
 
 }  // namespace remora::cpu
 

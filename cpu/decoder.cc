@@ -1,0 +1,222 @@
+#include "cpu/decoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "base/check.h"
+#include "base/guest_addr.h"
+#include "cpu/guest_access.h"
+#include "cpu/handler_env.h"
+#include "cpu/lower.h"
+
+namespace remora::cpu {
+namespace {
+
+constexpr uint32_t kMaxInstructionBytes = 15;
+
+// Appends ops to a buffer and counts instructions.
+class Builder {
+ public:
+  Builder(BlockBuffer* out, mm::FrameId frame, uint32_t page_offset)
+      : out_(out), frame_(frame), page_offset_(page_offset) {
+    out->num_ops = 0;
+  }
+
+  Op* AddInstruction() {
+    Op* op = Add();
+    op->uncounted = static_cast<uint8_t>(num_instructions_++);
+    return op;
+  }
+  // An op that is no instruction; it counts as belonging to the next one.
+  Op* AddHelper() {
+    Op* op = Add();
+    op->uncounted = static_cast<uint8_t>(num_instructions_);
+    return op;
+  }
+  // Behind the branch `op`.
+  void AddLinks(const Op& op) {
+    auto* links = new (&out_->ops[out_->num_ops]) BranchLinks;
+    links->frame = frame_.value();
+    links->taken_in_page = InPage(op.immediate);
+    links->not_taken_in_page = InPage(int64_t{op.offset} + op.length);
+    is_op_[out_->num_ops++] = false;
+  }
+  void AddTail(const std::byte* bytes, uint32_t count) {
+    auto* tail = new (&out_->ops[out_->num_ops]) TailBytes;
+    tail->count = static_cast<uint8_t>(count);
+    std::memcpy(tail->bytes.data(), bytes, count);
+    is_op_[out_->num_ops++] = false;
+  }
+  void AddFallThrough(uint32_t offset) {
+    Op* op = AddHelper();
+    op->handler = FallThroughHandler();
+    op->offset = static_cast<uint16_t>(offset);
+    AddLinks(*op);
+  }
+  uint32_t num_instructions() const { return num_instructions_; }
+  bool full() const { return out_->num_ops + 4 > kMaxBlockOps; }
+
+  // `uncounted` held the number of instructions before the op until here.
+  void Finish() {
+    for (uint32_t i = 0; i < out_->num_ops; ++i)
+      if (is_op_[i]) out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);
+  }
+
+ private:
+  bool InPage(int64_t offset_in_block) const {
+    const int64_t offset = int64_t{page_offset_} + offset_in_block;
+    return offset >= 0 && offset < static_cast<int64_t>(kPageSize);
+  }
+  Op* Add() {
+    is_op_[out_->num_ops] = true;
+    return new (&out_->ops[out_->num_ops++]) Op;
+  }
+
+  BlockBuffer* const out_;
+  const mm::FrameId frame_;
+  const uint32_t page_offset_;
+  uint32_t num_instructions_ = 0;
+  std::array<bool, kMaxBlockOps> is_op_{};
+};
+
+void MakeRaise(uint32_t offset, ExitReason reason, Op* op) {
+  *op = Op();
+  op->offset = static_cast<uint16_t>(offset);
+  op->handler = RaiseHandler();
+  op->immediate = static_cast<int64_t>(reason);
+}
+
+// Whether the instruction gives new values to all status flags, reads none, and cannot fault.
+bool OverwritesFlags(const DecodedInstruction& in) {
+  switch (in.info.mnemonic) {
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+    case ZYDIS_MNEMONIC_CMP:
+    case ZYDIS_MNEMONIC_TEST:
+    case ZYDIS_MNEMONIC_AND:
+    case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_XOR:
+      break;
+    default:
+      return false;
+  }
+  for (int i = 0; i < in.info.operand_count_visible; ++i)
+    if (in.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY) return false;
+  return true;
+}
+
+}  // namespace
+
+Block* Block::Create(const Op* ops, uint32_t num_ops, uint16_t page_offset) {
+  void* memory = ::operator new(sizeof(Block) + num_ops * sizeof(Op), std::align_val_t{alignof(Block)});
+  auto* block = new (memory) Block;
+  block->num_ops = num_ops;
+  block->page_offset = page_offset;
+  // Ops, links and tails alike are plain memory until they are published.
+  std::memcpy(static_cast<void*>(block->ops()), static_cast<const void*>(ops), num_ops * sizeof(Op));
+  return block;
+}
+
+void Block::Delete(Block* block) { ::operator delete(block, std::align_val_t{alignof(Block)}); }
+
+Decoder::Decoder() {
+  CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
+  // Encodings that CPUs without these extensions run as something older: BSF, BSR, NOP.
+  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
+                                      ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_CLDEMOTE})
+    CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE)));
+}
+
+Decoder::Status Decoder::DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const {
+  const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes, available, &out->info, out->operands);
+  if (ZYAN_SUCCESS(status)) return Status::kGood;
+  if (status == ZYDIS_STATUS_NO_MORE_DATA)
+    return available < kMaxInstructionBytes ? Status::kTruncated : Status::kTooLong;
+  return status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? Status::kTooLong : Status::kIllegal;
+}
+
+Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm::FrameId frame,
+                                uint32_t max_instructions, BlockBuffer* out) {
+  Builder builder(out, frame, page_offset);
+  max_instructions = std::min(max_instructions, kMaxBlockInstructions);
+  DecodedInstruction slots[2];
+  DecodedInstruction* in = &slots[0];
+  DecodedInstruction* next = &slots[1];
+  uint32_t at = page_offset;
+  const auto decode_at = [&](uint32_t offset, DecodedInstruction* to) {
+    std::byte bytes[kMaxInstructionBytes];
+    const uint32_t available = std::min<uint32_t>(kMaxInstructionBytes, kPageSize - offset);
+    CopyFromGuest(bytes, page + offset, available);
+    return DecodeOne(bytes, available, to);
+  };
+  Status status = decode_at(at, in);
+  if (status == Status::kTruncated) return Result::kNeedsTail;
+  KnownFlags flags = KnownFlags::kUnknown;
+  while (true) {
+    const uint32_t offset = at - page_offset;
+    if (status == Status::kIllegal || status == Status::kTooLong) {
+      MakeRaise(offset, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection,
+                builder.AddInstruction());
+      break;
+    }
+    if (status == Status::kTruncated || builder.full() || builder.num_instructions() == max_instructions) {
+      builder.AddFallThrough(offset);
+      break;
+    }
+    at += in->info.length;
+    status = at < kPageSize ? decode_at(at, next) : Status::kTruncated;
+    const bool next_belongs = status == Status::kGood && builder.num_instructions() + 1 < max_instructions;
+
+    Op* op = builder.AddInstruction();
+    const uint8_t index = op->uncounted;
+    Lowering lowering{*in, op};
+    lowering.flags = flags;
+    lowering.flags_dead = next_belongs && OverwritesFlags(*next);
+    if (!Lower(*in, offset, &lowering)) {
+      MakeRaise(offset, ExitReason::kIllegal, op);
+      lowering.end = BlockEnd::kPlain;
+    }
+    op->uncounted = index;
+    if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
+    if (lowering.end != BlockEnd::kNone) break;
+    flags = lowering.flags;
+    if (next_belongs && next->info.meta.category == ZYDIS_CATEGORY_COND_BR)
+      if (const Handler fused = FuseWithBranch(lowering, next->info.mnemonic)) op->handler = fused;
+    std::swap(in, next);
+  }
+  builder.Finish();
+  return Result::kDone;
+}
+
+void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const std::byte* next_page, mm::FrameId frame,
+                             BlockBuffer* out) {
+  Builder builder(out, frame, page_offset);
+  std::byte bytes[kMaxInstructionBytes];
+  const uint32_t in_first = static_cast<uint32_t>(kPageSize) - page_offset;
+  CopyFromGuest(bytes, page + page_offset, in_first);
+  CopyFromGuest(bytes + in_first, next_page, kMaxInstructionBytes - in_first);
+  DecodedInstruction in;
+  const Status status = DecodeOne(bytes, kMaxInstructionBytes, &in);
+  const uint32_t length = status == Status::kGood ? in.info.length : kMaxInstructionBytes;
+
+  Op* validate = builder.AddHelper();
+  validate->handler = ValidateTailHandler();
+  builder.AddTail(bytes + in_first, length - in_first);
+  Op* op = builder.AddInstruction();
+  if (status != Status::kGood) {
+    MakeRaise(0, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection, op);
+  } else {
+    Lowering lowering{in, op};
+    if (!Lower(in, 0, &lowering)) {
+      MakeRaise(0, ExitReason::kIllegal, op);
+      lowering.end = BlockEnd::kPlain;
+    }
+    op->uncounted = 0;
+    if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
+    if (lowering.end == BlockEnd::kNone) builder.AddFallThrough(length);
+  }
+  builder.Finish();
+}
+
+}  // namespace remora::cpu

@@ -1,0 +1,289 @@
+// MOV MOVZX MOVSX MOVSXD LEA CMOVcc SETcc XCHG (registers) BSWAP MOVNTI and the widenings of RAX.
+
+#include "cpu/chain.h"
+#include "cpu/lower.h"
+
+namespace remora::cpu {
+namespace {
+
+using mm::Access;
+
+template <typename T>
+REMORA_CHAINED void MovRegReg(REMORA_PARAMS) {
+  WriteRegister<T>(state, op->dst, ReadRegister<T>(state, op->src));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename T>
+REMORA_CHAINED void MovRegImm(REMORA_PARAMS) {
+  WriteRegister<T>(state, op->dst, static_cast<T>(op->immediate));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// Loads From, extends it to Wide (as From is signed or not), writes To.
+template <typename To, typename From, AddressKind kKind, bool kSlow>
+REMORA_CHAINED void LoadExtended(REMORA_PARAMS) {
+  const uint64_t address = OperandAddress<kKind>(state, op);
+  From value;
+  if constexpr (!kSlow) {
+    const std::byte* host = ProbeGuest<Access::kRead, sizeof(From)>(tlb, address);
+    if (host == nullptr) [[unlikely]]
+      REMORA_TAIL LoadExtended<To, From, AddressKind::kAny, true>(REMORA_ARGS);
+    value = LoadGuest<From>(host);
+  } else {
+    if (!context->Load(address, &value)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+  }
+  WriteRegister<To>(state, op->dst, static_cast<To>(value));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename To, typename From>
+REMORA_CHAINED void MovExtended(REMORA_PARAMS) {
+  WriteRegister<To>(state, op->dst, static_cast<To>(ReadRegister<From>(state, op->src)));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename T, AddressKind kKind, bool kImmediate, bool kSlow>
+REMORA_CHAINED void MovMem(REMORA_PARAMS) {
+  const uint64_t address = OperandAddress<kKind>(state, op);
+  const T value = kImmediate ? static_cast<T>(op->immediate) : ReadRegister<T>(state, op->dst);
+  if constexpr (!kSlow) {
+    std::byte* host = ProbeGuest<Access::kWrite, sizeof(T)>(tlb, address);
+    if (host == nullptr) [[unlikely]]
+      REMORA_TAIL MovMem<T, AddressKind::kAny, kImmediate, true>(REMORA_ARGS);
+    StoreGuest<T>(host, value);
+    REMORA_TAIL Next(REMORA_ARGS);
+  } else {
+    if (!context->Store(address, value)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
+  }
+}
+
+// RAX from or to a 64-bit address in the instruction.
+template <typename T, bool kStore>
+REMORA_CHAINED void MovOffset(REMORA_PARAMS) {
+  uint64_t address = static_cast<uint64_t>(op->immediate);
+  if (op->segment != 0) address += op->segment == 1 ? state->fs_base : state->gs_base;
+  T value;
+  if constexpr (kStore) {
+    if (!context->Store(address, ReadRegister<T>(state, kRax))) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
+  } else {
+    if (!context->Load(address, &value)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    WriteRegister<T>(state, kRax, value);
+    REMORA_TAIL Next(REMORA_ARGS);
+  }
+}
+
+template <typename T, AddressKind kKind>
+REMORA_CHAINED void Lea(REMORA_PARAMS) {
+  WriteRegister<T>(state, op->dst, static_cast<T>(OperandOffset<kKind>(state, op)));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename T, Condition kCondition>
+REMORA_CHAINED void CmovReg(REMORA_PARAMS) {
+  const T value = ReadRegister<T>(state, Holds<kCondition>(flag_a, flag_b, flag_kind) ? op->src : op->dst);
+  WriteRegister<T>(state, op->dst, value);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+template <typename T, Condition kCondition, FlagKind kKind>
+REMORA_CHAINED void CmovRegKnown(REMORA_PARAMS) {
+  const T value = ReadRegister<T>(state, HoldsFor<kCondition, kKind>(flag_a, flag_b, flag_kind) ? op->src : op->dst);
+  WriteRegister<T>(state, op->dst, value);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// The operand is read even where the condition fails, as the CPU does.
+template <typename T, Condition kCondition>
+REMORA_CHAINED void CmovMem(REMORA_PARAMS) {
+  T value;
+  if (!context->Load(OperandAddress<AddressKind::kAny>(state, op), &value)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+  if (!Holds<kCondition>(flag_a, flag_b, flag_kind)) value = ReadRegister<T>(state, op->dst);
+  WriteRegister<T>(state, op->dst, value);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <Condition kCondition>
+REMORA_CHAINED void SetReg(REMORA_PARAMS) {
+  WriteRegister<uint8_t>(state, op->dst, Holds<kCondition>(flag_a, flag_b, flag_kind) ? 1 : 0);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+template <Condition kCondition, FlagKind kKind>
+REMORA_CHAINED void SetRegKnown(REMORA_PARAMS) {
+  WriteRegister<uint8_t>(state, op->dst, HoldsFor<kCondition, kKind>(flag_a, flag_b, flag_kind) ? 1 : 0);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+template <Condition kCondition>
+REMORA_CHAINED void SetMem(REMORA_PARAMS) {
+  const uint8_t value = Holds<kCondition>(flag_a, flag_b, flag_kind) ? 1 : 0;
+  if (!context->Store(OperandAddress<AddressKind::kAny>(state, op), value)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+  REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
+}
+
+template <typename T>
+REMORA_CHAINED void Bswap(REMORA_PARAMS) {
+  const T value = ReadRegister<T>(state, op->dst);
+  if constexpr (sizeof(T) == 8) {
+    WriteRegister<T>(state, op->dst, __builtin_bswap64(value));
+  } else if constexpr (sizeof(T) == 4) {
+    WriteRegister<T>(state, op->dst, __builtin_bswap32(value));
+  } else {
+    WriteRegister<T>(state, op->dst, 0);  // undefined by the manuals; what CPUs do
+  }
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// CBW CWDE CDQE: RAX's lower half, sign-extended.
+template <typename To, typename From>
+REMORA_CHAINED void WidenRax(REMORA_PARAMS) {
+  WriteRegister<To>(state, kRax, static_cast<To>(static_cast<From>(state->gpr[kRax])));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+// CWD CDQ CQO: RDX becomes RAX's sign.
+template <typename T>
+REMORA_CHAINED void SignIntoRdx(REMORA_PARAMS) {
+  const T value = static_cast<T>(state->gpr[kRax]);
+  WriteRegister<T>(state, kRdx, static_cast<T>(value >> (8 * sizeof(T) - 1)));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename From>
+Handler Extend(const Lowering& lowering) {
+  const Op& op = *lowering.op;
+  const auto by_target = [&]<typename Unsigned>() -> Handler {
+    using To = std::conditional_t<std::is_signed_v<From>, std::make_signed_t<Unsigned>, Unsigned>;
+    if constexpr (sizeof(To) < sizeof(From)) {
+      return nullptr;
+    } else {
+      if (lowering.shape == Shape::kRegReg) return &MovExtended<To, From>;
+      return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &LoadExtended<To, From, kKind, false>; });
+    }
+  };
+  return ByWideSize(lowering.in.operands[0].size / 8, by_target);
+}
+
+Handler MovHandler(const Lowering& lowering) {
+  Op& op = *lowering.op;
+  switch (lowering.shape) {
+    case Shape::kRegReg:
+      return BySize(op.size, []<typename T>() -> Handler { return &MovRegReg<T>; });
+    case Shape::kRegImm:
+      return BySize(op.size, []<typename T>() -> Handler { return &MovRegImm<T>; });
+    case Shape::kRegMem:
+      return BySize(op.size, [&]<typename T>() -> Handler {
+        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &LoadExtended<T, T, kKind, false>; });
+      });
+    case Shape::kMemReg:
+      return BySize(op.size, [&]<typename T>() -> Handler {
+        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &MovMem<T, kKind, false, false>; });
+      });
+    case Shape::kMemImm:
+      return BySize(op.size, [&]<typename T>() -> Handler {
+        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &MovMem<T, kKind, true, false>; });
+      });
+    default:
+      return nullptr;
+  }
+}
+
+bool IsFarOffset(const Lowering& lowering) {
+  for (int i = 0; i < lowering.in.info.operand_count_visible; ++i) {
+    const ZydisDecodedOperand& operand = lowering.in.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.base == ZYDIS_REGISTER_NONE &&
+        operand.mem.disp.value != static_cast<int32_t>(operand.mem.disp.value)) {
+      lowering.op->immediate = operand.mem.disp.value;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool LowerConditional(Lowering* lowering) {
+  const ZydisMnemonic mnemonic = lowering->in.info.mnemonic;
+  const ZydisInstructionCategory category = lowering->in.info.meta.category;
+  Op& op = *lowering->op;
+  const int condition = ConditionOf(mnemonic);
+  const KnownFlags known = lowering->flags;
+  if (category == ZYDIS_CATEGORY_CMOV) {
+    op.handler = ByWideSize(op.size, [&]<typename T>() -> Handler {
+      return ByCondition(condition, [&]<Condition kCondition>() -> Handler {
+        if (lowering->shape == Shape::kRegMem) return &CmovMem<T, kCondition>;
+        if constexpr (sizeof(T) != 2) {
+          if (known == KnownFlags::kSub) return &CmovRegKnown<T, kCondition, FlagKind::kSub>;
+          if (known == KnownFlags::kResult) return &CmovRegKnown<T, kCondition, FlagKind::kResult>;
+        }
+        return &CmovReg<T, kCondition>;
+      });
+    });
+    return op.handler != nullptr;
+  }
+  if (category != ZYDIS_CATEGORY_SETCC) return false;
+  op.handler = ByCondition(condition, [&]<Condition kCondition>() -> Handler {
+    if (lowering->shape == Shape::kMem) return &SetMem<kCondition>;
+    if (known == KnownFlags::kSub) return &SetRegKnown<kCondition, FlagKind::kSub>;
+    if (known == KnownFlags::kResult) return &SetRegKnown<kCondition, FlagKind::kResult>;
+    return &SetReg<kCondition>;
+  });
+  return op.handler != nullptr;
+}
+
+}  // namespace
+
+bool LowerMove(Lowering* lowering) {
+  Op& op = *lowering->op;
+  switch (lowering->in.info.mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+      if (op.has_memory && IsFarOffset(*lowering)) {
+        const bool store = lowering->shape == Shape::kMemReg;
+        op.handler = BySize(
+            op.size, [&]<typename T>() -> Handler { return store ? &MovOffset<T, true> : &MovOffset<T, false>; });
+      } else {
+        op.handler = MovHandler(*lowering);
+      }
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_MOVNTI:
+      op.handler = MovHandler(*lowering);
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_MOVZX:
+      op.handler = lowering->in.operands[1].size == 8 ? Extend<uint8_t>(*lowering) : Extend<uint16_t>(*lowering);
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+      op.handler = lowering->in.operands[1].size == 8    ? Extend<int8_t>(*lowering)
+                   : lowering->in.operands[1].size == 16 ? Extend<int16_t>(*lowering)
+                                                         : Extend<int32_t>(*lowering);
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_LEA:
+      op.segment = 0;
+      op.handler = ByWideSize(lowering->in.operands[0].size / 8, [&]<typename T>() -> Handler {
+        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &Lea<T, kKind>; });
+      });
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_BSWAP:
+      op.handler = ByWideSize(op.size, []<typename T>() -> Handler { return &Bswap<T>; });
+      return op.handler != nullptr;
+    case ZYDIS_MNEMONIC_CBW:
+      op.handler = &WidenRax<int16_t, int8_t>;
+      return true;
+    case ZYDIS_MNEMONIC_CWDE:
+      op.handler = &WidenRax<int32_t, int16_t>;
+      return true;
+    case ZYDIS_MNEMONIC_CDQE:
+      op.handler = &WidenRax<int64_t, int32_t>;
+      return true;
+    case ZYDIS_MNEMONIC_CWD:
+      op.handler = &SignIntoRdx<int16_t>;
+      return true;
+    case ZYDIS_MNEMONIC_CDQ:
+      op.handler = &SignIntoRdx<int32_t>;
+      return true;
+    case ZYDIS_MNEMONIC_CQO:
+      op.handler = &SignIntoRdx<int64_t>;
+      return true;
+    default:
+      return LowerConditional(lowering);
+  }
+}
+
+}  // namespace remora::cpu

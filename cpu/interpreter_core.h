@@ -1,0 +1,74 @@
+#ifndef REMORA_CPU_INTERPRETER_CORE_H_
+#define REMORA_CPU_INTERPRETER_CORE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "base/mutex.h"
+#include "cpu/block_cache_impl.h"
+#include "cpu/chain.h"
+#include "cpu/decoder.h"
+#include "cpu/engine.h"
+#include "cpu/interpreter.h"
+
+namespace remora::cpu {
+
+// How it runs: Run sets up the RunContext and calls Resolve, the first handler of the chain. Resolve asks Find for the
+// block at state->rip; the block's handlers tail-call each other, then the next block's, found through links or the
+// jump cache; only a miss comes back to Find. The chain ends when a handler returns without a tail call, after it wrote
+// the lazy flags into the context and the exit's reason into context->exit().
+//
+// Blocks that are not to be shared (those cut short by the budget, and crossing instructions whose tail is another
+// than the cache's) are built in a buffer of this engine, used once, never linked to.
+class InterpreterCore final : public Engine {
+ public:
+  InterpreterCore(BlockCache* cache, InterpreterOptions options);
+
+  Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) override;
+  std::string_view name() const override { return "interpreter"; }
+  Counters counters() const override { return counters_; }
+
+  // The first op of the block at state.rip; null: the exit is recorded.
+  const Op* Find(RunContext& context);
+  // As Find, of at most `max_instructions`, in this engine's buffer.
+  const Op* FindScratch(RunContext& context, uint32_t max_instructions);
+  bool CodeChanged(RunContext& context);
+  uint64_t TimeStamp(const RunContext& context) const;
+  Mutex& split_lock() { return blocks_->split_lock(); }
+
+ private:
+  // Which epoch of the jump cache belongs to a TLB as it is now.
+  struct EpochEntry {
+    const mm::Tlb* tlb = nullptr;
+    uint64_t fetch_generation = 0;
+    uint64_t epoch = 0;
+  };
+
+  void RefreshEpoch(RunContext& context);
+  // Looks the code page of state.rip up; null: the exit is recorded.
+  std::byte* FetchPage(RunContext& context, uint64_t address);
+  bool FailFetch(RunContext& context, const mm::Fault& fault);
+  // Decodes into scratch_. False: the exit is recorded.
+  bool Decode(RunContext& context, uint32_t max_instructions);
+
+  BlockCache::Impl* const blocks_;
+  const InterpreterOptions options_;
+  Decoder decoder_;
+  BlockBuffer scratch_;
+  RunContext context_;
+  std::unique_ptr<JumpCacheEntry[]> jump_cache_;
+  std::array<EpochEntry, 64> epochs_;
+  uint32_t next_epoch_entry_ = 0;
+  uint64_t last_epoch_ = 0;
+  uint64_t code_generation_ = 0;  // of the block cache, when epochs_ were last known to be good
+  uint64_t fetch_generation_ = 0;
+  uint64_t budget_ = 0;
+  Counters counters_;
+};
+
+}  // namespace remora::cpu
+
+#endif  // REMORA_CPU_INTERPRETER_CORE_H_
