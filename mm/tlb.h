@@ -15,7 +15,7 @@ class TlbSource {
  public:
   struct Translation {
     std::byte* host_page = nullptr;  // null: see fault
-    FrameId frame;
+    FrameId frame{};
     bool writable = false;  // a write fill may be recorded too
     FaultKind fault = FaultKind::kNone;
   };

@@ -15,14 +15,14 @@ namespace remora::mm {
 
 // One mapping: what mmap made, or what later calls left of it.
 struct Vma {
-  PageRange range;
-  Protection protection;
+  PageRange range{};
+  Protection protection{};
   Protection max_protection{7};  // what mprotect may grant
   bool shared = false;
   bool grows_down = false;
-  Ref<Mappable> object;           // null: private anonymous memory
+  Ref<Mappable> object{};         // null: private anonymous memory
   uint64_t first_page_index = 0;  // of `object`, at range.first; unused where object is null
-  std::string name;               // "[heap]", "[stack]"; else empty
+  std::string name{};             // "[heap]", "[stack]"; else empty
 
   // The object's page behind `page`, which lies in range.
   uint64_t PageIndexOf(PageNumber page) const { return first_page_index + (page - range.first); }
