@@ -244,6 +244,15 @@ TEST_F(TlbTest, AnInvalidationOfADisplacedCodePageCounts) {
   EXPECT_GT(tlb_->fetch_generation(), before);
 }
 
+TEST_F(TlbTest, ACopyOfADisplacedCodePageCountsAtOnce) {
+  for (uint64_t i = 0; i < 6; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
+  for (uint64_t i = 0; i < 6; ++i) Fetch(Colliding(i));
+  const uint64_t before = tlb_->fetch_generation();
+  source_.copy_on_write[Colliding(0) >> kPageShift] = true;
+  EXPECT_NE(Write(Colliding(0)), nullptr);
+  EXPECT_GT(tlb_->fetch_generation(), before);
+}
+
 // Random mappings, protections, copies and accesses; after each Synchronize the TLB must say what the source says, and
 // a cache of fetch translations kept by fetch_generation must never be stale.
 TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
