@@ -43,7 +43,7 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 9> kFlags = {"root",    "bind",   "env",    "chdir", "workers",
+constexpr std::array<std::string_view, 9> kFlags = {"root",   "bind",   "env",   "chdir",  "workers",
                                                     "memory", "strace", "stats", "version"};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
@@ -111,8 +111,7 @@ absl::StatusOr<Options> ParseCommandLine(int argc, const char* const* argv) {
       help = true;
       continue;
     }
-    const std::string unknown =
-        absl::StrCat("no such flag: ", std::string(argument), " (remora --help lists them)");
+    const std::string unknown = absl::StrCat("no such flag: ", std::string(argument), " (remora --help lists them)");
     if (!argument.starts_with("--")) return absl::InvalidArgumentError(unknown);
     argument.remove_prefix(2);
     const size_t equals = argument.find('=');

@@ -34,8 +34,8 @@ struct Options {
   std::vector<std::string> program;  // PROGRAM and its arguments
 };
 
-// Flags stand before PROGRAM, as --flag or --flag=value; the first argument without a leading dash is PROGRAM, all behind it is the
-// guest's. InvalidArgument with one sentence for what it does not understand.
+// Flags stand before PROGRAM, as --flag or --flag=value; the first argument without a leading dash is PROGRAM, all
+// behind it is the guest's. InvalidArgument with one sentence for what it does not understand.
 absl::StatusOr<Options> ParseCommandLine(int argc, const char* const* argv);
 
 // What --help prints: fits on a screen.

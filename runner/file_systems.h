@@ -1,0 +1,44 @@
+#ifndef REMORA_RUNNER_FILE_SYSTEMS_H_
+#define REMORA_RUNNER_FILE_SYSTEMS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/ref_counted.h"
+#include "fs/device_registry.h"
+#include "fs/hostfs/host_reactor.h"
+#include "fs/hostfs/host_stream.h"
+#include "fs/tty/host_terminal.h"
+#include "proc/kernel.h"
+#include "runner/options.h"
+
+namespace remora::runner {
+
+// What a guest sees as its tree: the host's folder read-only below an in-memory overlay at /, /dev, /proc, and the
+// --binds. Outlives the Kernel's Run and everything the guest had open. Thread safety: Build once, before the guest
+// runs; the rest is immutable.
+class FileSystems {
+ public:
+  explicit FileSystems(proc::Kernel* kernel);
+
+  // `terminal`: what /dev/tty opens, may be null. The status says which folder is the trouble.
+  absl::Status Build(const Options& options, Ref<fs::HostTerminal> terminal);
+
+  const fs::HostStreamContext& streams() const { return streams_; }
+  // Walks from the root as `credentials` would.
+  fs::WalkContext WalkAs(const fs::Credentials& credentials) const;
+
+ private:
+  absl::Status MountBind(const Bind& bind);
+  absl::Status MountAt(const std::string& target, Ref<fs::FileSystem> file_system, const std::string& source);
+
+  proc::Kernel* const kernel_;
+  fs::HostReactor reactor_;
+  const fs::HostStreamContext streams_;
+  fs::DeviceRegistry devices_;
+};
+
+}  // namespace remora::runner
+
+#endif  // REMORA_RUNNER_FILE_SYSTEMS_H_

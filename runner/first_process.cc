@@ -1,0 +1,147 @@
+#include "runner/first_process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "fs/hostfs/host_stream.h"
+
+extern char** environ;
+
+namespace remora::runner {
+namespace {
+
+constexpr int kSetUpFailed = 125;
+constexpr int kNotFound = 127;
+
+fs::Credentials CallersCredentials() {
+  fs::Credentials credentials;
+  getresuid(&credentials.uid, &credentials.euid, &credentials.suid);
+  getresgid(&credentials.gid, &credentials.egid, &credentials.sgid);
+  credentials.fsuid = credentials.euid;
+  credentials.fsgid = credentials.egid;
+  const int count = getgroups(0, nullptr);
+  if (count > 0) {
+    credentials.groups.resize(static_cast<size_t>(count));
+    getgroups(count, credentials.groups.data());
+  }
+  return credentials;
+}
+
+std::vector<std::string> Environment(const std::vector<std::string>& changes) {
+  std::vector<std::string> result;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) result.emplace_back(*entry);
+  for (const std::string& change : changes) {
+    const std::string_view name = std::string_view(change).substr(0, change.find('=') + 1);
+    std::erase_if(result, [&](const std::string& entry) { return entry.starts_with(name); });
+    result.push_back(change);
+  }
+  return result;
+}
+
+std::string_view ValueOf(const std::vector<std::string>& environment, std::string_view name) {
+  for (const std::string& entry : environment)
+    if (entry.starts_with(name) && entry.size() > name.size() && entry[name.size()] == '=')
+      return std::string_view(entry).substr(name.size() + 1);
+  return {};
+}
+
+// As execvp: the first executable regular file of that name along PATH; empty if there is none.
+std::string FindInPath(const std::string& name, std::string_view path, fs::Vfs& vfs, const fs::WalkContext& walk) {
+  if (name.find('/') != std::string::npos) return name;
+  while (true) {
+    const size_t colon = path.find(':');
+    const std::string folder(path.substr(0, colon));
+    const std::string candidate = absl::StrCat(folder.empty() ? "." : folder, "/", name);
+    const auto attributes = vfs.Stat(walk, candidate, {});
+    if (attributes.ok() && attributes->is_regular() && fs::Vfs::Permits(walk.credentials, *attributes, X_OK))
+      return candidate;
+    if (colon == std::string_view::npos) return {};
+    path.remove_prefix(colon + 1);
+  }
+}
+
+// Descriptors 0, 1 and 2 as the caller has them; one that is closed stays closed. They are moved out of the way, so
+// that the guest's close of its stdout is the last close for the host's reader, too.
+absl::Status AddStandardStreams(const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
+                                fs::FdTable& fds) {
+  constexpr int kOutOfTheWay = 100;
+  for (int fd = 0; fd < 3; ++fd) {
+    const auto flags = fs::HostStreamFlags(fd);
+    if (!flags.ok()) continue;
+    const bool is_terminal = isatty(fd) != 0;
+    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay);
+    if (moved < 0) return absl::ResourceExhaustedError(absl::StrCat("no descriptor left: ", std::strerror(errno)));
+    auto stream = fs::MakeHostStream(context, MakeRef<fs::HostFd>(moved), *flags, is_terminal ? terminal : nullptr);
+    if (!stream.ok()) continue;
+    if (fd != 2) {  // stderr stays for Remora's own words
+      const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+      dup2(null, fd);
+      close(null);
+    }
+    const auto added = fds.Set(fd, *std::move(stream), false);
+    if (!added.ok()) return absl::InternalError("cannot set up the standard streams");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Ref<fs::HostTerminal> FindTerminal() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (isatty(fd)) {
+      const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+      if (copy >= 0) return MakeRef<fs::HostTerminal>(MakeRef<fs::HostFd>(copy));
+    }
+  return nullptr;
+}
+
+absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
+                                                            const FileSystems& file_systems,
+                                                            const Ref<fs::HostTerminal>& terminal, int* exit_status) {
+  *exit_status = kSetUpFailed;
+  proc::Kernel::FirstProcess first;
+  first.credentials = CallersCredentials();
+  first.exec.argv = options.program;
+  first.exec.envp = Environment(options.environment);
+
+  sync::Reclaimer::ReadSection reading(&kernel->reclaimer());
+  fs::WalkContext walk = file_systems.WalkAs(first.credentials);
+  std::string directory = "/";
+  if (options.directory) {
+    directory = *options.directory;
+  } else if (char cwd[4096]; getcwd(cwd, sizeof cwd) != nullptr && options.root == "/") {
+    directory = cwd;
+  }
+  const auto cwd = kernel->vfs().Resolve(walk, directory, {.must_be_directory = true});
+  if (!cwd.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot start in ", directory, ": ", std::strerror(cwd.error_number())));
+  }
+  walk.start = *cwd;
+
+  const std::string& program = options.program[0];
+  const std::string_view path = ValueOf(first.exec.envp, "PATH");
+  first.exec.path = FindInPath(program, path.empty() ? "/usr/local/bin:/usr/bin:/bin" : path, kernel->vfs(), walk);
+  if (first.exec.path.empty()) {
+    *exit_status = kNotFound;
+    return absl::NotFoundError(absl::StrCat(program, ": no such program in PATH"));
+  }
+
+  const mode_t mask = umask(022);
+  umask(mask);
+  first.fs_context = MakeRef<proc::FsContext>(walk.root, walk.start, mask);
+  first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer());
+  if (absl::Status added = AddStandardStreams(file_systems.streams(), terminal, *first.fds); !added.ok()) return added;
+  return first;
+}
+
+}  // namespace remora::runner

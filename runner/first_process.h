@@ -1,0 +1,25 @@
+#ifndef REMORA_RUNNER_FIRST_PROCESS_H_
+#define REMORA_RUNNER_FIRST_PROCESS_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "fs/tty/host_terminal.h"
+#include "proc/kernel.h"
+#include "runner/file_systems.h"
+#include "runner/options.h"
+
+namespace remora::runner {
+
+// The terminal that Remora was started on: that of stdin, stdout or stderr; null if none of them is one.
+Ref<fs::HostTerminal> FindTerminal();
+
+// The caller's ids, standard streams, environment, umask and folder as the first guest process gets them. On failure
+// `exit_status` says what Remora exits with: 125, or 127 when PROGRAM is not in PATH.
+absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
+                                                            const FileSystems& file_systems,
+                                                            const Ref<fs::HostTerminal>& terminal, int* exit_status);
+
+}  // namespace remora::runner
+
+#endif  // REMORA_RUNNER_FIRST_PROCESS_H_

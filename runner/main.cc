@@ -1,0 +1,103 @@
+// remora [FLAGS] PROGRAM [ARGS]: the only place where modules, flags and the host's environment meet.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "cpu/interpreter.h"
+#include "proc/kernel.h"
+#include "runner/file_systems.h"
+#include "runner/first_process.h"
+#include "runner/host_signals.h"
+#include "runner/options.h"
+#include "runner/report.h"
+#include "syscalls/dispatcher.h"
+
+namespace remora::runner {
+namespace {
+
+// Exit statuses of env(1), timeout(1) and the shells.
+constexpr int kSetUpFailed = 125;
+constexpr int kNotExecutable = 126;
+constexpr int kNotFound = 127;
+
+int Fail(int exit_status, std::string_view sentence) {
+  std::fprintf(stderr, "remora: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
+  return exit_status;
+}
+
+std::string_view Message(const absl::Status& status) { return {status.message().data(), status.message().size()}; }
+
+int ExitStatusOf(int wait_status) {
+  return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
+int Run(const Options& options) {
+  HostSignals signals;  // before any thread: all inherit the mask
+
+  auto dispatcher = syscalls::Dispatcher::Create({.strace = options.strace.has_value(),
+                                                  .strace_filter = options.strace.value_or(""),
+                                                  .strace_sink = nullptr,
+                                                  .measure_time = options.stats != StatsFormat::kNone});
+  if (!dispatcher.ok())
+    return Fail(kSetUpFailed, std::string("--strace: ") + std::string(Message(dispatcher.status())));
+
+  proc::Kernel::Options kernel_options;
+  kernel_options.num_workers =
+      options.num_workers != 0 ? options.num_workers : std::max(1u, std::thread::hardware_concurrency());
+  if (options.max_memory_mib != 0) kernel_options.max_memory_bytes = options.max_memory_mib << 20;
+  kernel_options.dispatcher = dispatcher->get();
+  kernel_options.make_engine = [](cpu::BlockCache* blocks) { return cpu::MakeInterpreter(blocks); };
+  kernel_options.on_first_process_stopped = HostSignals::StopSelf;
+  char host_name[256] = "remora";
+  gethostname(host_name, sizeof host_name - 1);
+  kernel_options.host_name = host_name;
+  proc::Kernel kernel(std::move(kernel_options));
+
+  const Ref<fs::HostTerminal> terminal = FindTerminal();
+  FileSystems file_systems(&kernel);
+  if (absl::Status built = file_systems.Build(options, terminal); !built.ok())
+    return Fail(kSetUpFailed, Message(built));
+  int exit_status = kSetUpFailed;
+  auto first = MakeFirstProcess(options, &kernel, file_systems, terminal, &exit_status);
+  if (!first.ok()) return Fail(exit_status, Message(first.status()));
+  int error_number = 0;
+  if (absl::Status started = kernel.Start(*std::move(first), &error_number); !started.ok())
+    return Fail(error_number == ENOENT ? kNotFound : kNotExecutable, Message(started));
+  first = absl::CancelledError();  // the guest's descriptors are its own now
+  if (terminal) {
+    const Ref<proc::ThreadGroup> group = kernel.first_group();
+    terminal->SetSession(group->session(), group->process_group());
+  }
+
+  signals.Start(&kernel, terminal.get());
+  const int32_t wait_status = kernel.Run();
+  signals.Stop();
+  if (terminal) terminal->restore().Restore();
+  if (options.stats != StatsFormat::kNone) {
+    const std::string report = StatsReport(options.stats, kernel, **dispatcher);
+    std::fwrite(report.data(), 1, report.size(), stderr);
+  }
+  return ExitStatusOf(wait_status);
+}
+
+}  // namespace
+}  // namespace remora::runner
+
+int main(int argc, char** argv) {
+  using namespace remora::runner;
+  const auto options = ParseCommandLine(argc, argv);
+  if (!options.ok()) return Fail(kSetUpFailed, Message(options.status()));
+  if (options->help || options->version) {
+    const std::string text = options->help ? HelpText() : VersionText();
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? 0 : 1;
+  }
+  return Run(*options);
+}

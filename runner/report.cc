@@ -1,0 +1,68 @@
+#include "runner/report.h"
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace remora::runner {
+namespace {
+
+using Rows = std::vector<std::pair<const char*, uint64_t>>;
+
+// Everything but the syscalls: a name that is also the JSON key, and the figure.
+Rows Figures(const proc::Kernel& kernel) {
+  const proc::Kernel::Counters counters = kernel.counters();
+  const fs::Vfs::Counters names = kernel.vfs().counters();
+  return {
+      {"instructions", counters.engine.instructions},
+      {"blocks_decoded", counters.engine.blocks_decoded},
+      {"blocks_entered_slowly", counters.engine.blocks_entered_slowly},
+      {"TLB_way_hits", counters.tlb.way_hits},
+      {"TLB_misses", counters.tlb.misses},
+      {"TLB_evictions_by_conflict", counters.tlb.evictions_by_conflict},
+      {"TLB_evictions_by_range", counters.tlb.evictions_by_range},
+      {"TLB_evictions_by_flush", counters.tlb.evictions_by_flush},
+      {"task_switches", counters.task_switches},
+      {"dentry_hits", names.dentry_hits},
+      {"dentry_misses", names.dentry_misses},
+      {"negative_dentry_hits", names.negative_hits},
+      {"frames_at_end", kernel.frames().num_allocated()},
+  };
+}
+
+std::string AsText(const Rows& figures, const std::vector<syscalls::Dispatcher::CallCount>& calls) {
+  std::string out;
+  for (const auto& [name, value] : figures) absl::StrAppendFormat(&out, "%-28s %15u\n", name, value);
+  absl::StrAppendFormat(&out, "\n%-28s %15s %12s\n", "syscall", "calls", "microseconds");
+  for (const auto& call : calls)
+    absl::StrAppendFormat(&out, "%-28s %15u %12.1f%s\n",
+                          call.name.empty() ? absl::StrCat("#", call.number) : std::string(call.name), call.calls,
+                          static_cast<double>(call.nanos) / 1000, call.absent ? "  absent: ENOSYS" : "");
+  return out;
+}
+
+std::string AsJson(const Rows& figures, const std::vector<syscalls::Dispatcher::CallCount>& calls) {
+  std::string out = "{";
+  for (const auto& [name, value] : figures) absl::StrAppendFormat(&out, "\"%s\": %u, ", name, value);
+  out += "\"syscalls\": [";
+  const char* separator = "";
+  for (const auto& call : calls) {
+    absl::StrAppendFormat(&out, "%s{\"name\": \"%s\", \"number\": %u, \"calls\": %u, \"nanos\": %u, \"absent\": %s}",
+                          separator, std::string(call.name), call.number, call.calls, call.nanos,
+                          call.absent ? "true" : "false");
+    separator = ", ";
+  }
+  return out + "]}\n";
+}
+
+}  // namespace
+
+std::string StatsReport(StatsFormat format, const proc::Kernel& kernel, const syscalls::Dispatcher& dispatcher) {
+  const Rows figures = Figures(kernel);
+  return format == StatsFormat::kJson ? AsJson(figures, dispatcher.counts()) : AsText(figures, dispatcher.counts());
+}
+
+}  // namespace remora::runner

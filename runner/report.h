@@ -1,0 +1,17 @@
+#ifndef REMORA_RUNNER_REPORT_H_
+#define REMORA_RUNNER_REPORT_H_
+
+#include <string>
+
+#include "proc/kernel.h"
+#include "runner/options.h"
+#include "syscalls/dispatcher.h"
+
+namespace remora::runner {
+
+// What --stats prints at the end: instructions, blocks, TLB, syscalls by count and time, memory.
+std::string StatsReport(StatsFormat format, const proc::Kernel& kernel, const syscalls::Dispatcher& dispatcher);
+
+}  // namespace remora::runner
+
+#endif  // REMORA_RUNNER_REPORT_H_
