@@ -37,8 +37,8 @@ struct CloneRequest {
 };
 
 // Makes a child of `parent` that returns 0 from the call under way; runnable when this returns. CLONE_VFORK: the
-// child's vfork_done is request.vfork_done; the caller waits on it. Own worker of `parent` only. EINVAL for combinations Linux
-// refuses, EAGAIN at the pid limit or RLIMIT_NPROC, ENOMEM.
+// child's vfork_done is request.vfork_done; the caller waits on it. Own worker of `parent` only. EINVAL for
+// combinations Linux refuses, EAGAIN at the pid limit or RLIMIT_NPROC, ENOMEM.
 ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request);
 
 }  // namespace remora::proc

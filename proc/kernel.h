@@ -24,6 +24,7 @@
 namespace remora::proc {
 
 class PidTable;
+class ProcessTree;
 class Scheduler;
 class Worker;
 
@@ -34,6 +35,9 @@ class SyscallDispatcher {
   virtual ~SyscallDispatcher() = default;
   // task.syscall_number and syscall_args are set. `memory` reaches task's address space through the worker's TLB.
   virtual SyscallOutcome Dispatch(Task& task, mm::UserMemory memory) = 0;
+  // For strace: a handler is being called or a default action taken; a thread or (whole_group) the process has ended.
+  virtual void OnSignalDelivered(Task&, const SignalInfo&) {}
+  virtual void OnTaskExit(Task&, int32_t /*status*/, bool /*whole_group*/) {}
 };
 
 // One running Remora: everything hangs off it, and two live side by side in one host process.
@@ -50,6 +54,8 @@ class Kernel {
     SyscallDispatcher* dispatcher = nullptr;                                    // not owned
     std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker
     std::string host_name = "remora";
+    // The first process was stopped by this signal, and whoever started Remora may want to see that.
+    std::function<void(int signal)> on_first_process_stopped;
   };
   explicit Kernel(Options options);
   ~Kernel();  // after Run has returned
@@ -65,6 +71,8 @@ class Kernel {
   absl::Status Start(FirstProcess first, int* error_number);
   // Runs the workers until the first process is dead; then kills the rest. Its wait status word.
   int32_t Run();
+  // The first process, for signals from outside; from any thread. Null before Start.
+  Ref<ThreadGroup> first_group() const;
 
   Clock& clock() const;
   Entropy& entropy() const;
@@ -75,6 +83,7 @@ class Kernel {
   sync::Reclaimer& reclaimer() const;
   cpu::BlockCache& blocks() const;
   PidTable& pids() const;
+  ProcessTree& tree() const;
   Scheduler& scheduler() const;
   const mm::AddressLayout& layout() const;
   const Options& options() const;
@@ -82,13 +91,21 @@ class Kernel {
   void set_host_name(std::string name);
   int64_t boot_time_nanos() const;  // CLOCK_MONOTONIC when the Kernel was made
 
-  // Sums over workers, for --stats.
+  // Sums over workers, for --stats; complete once Run has returned.
   struct Counters {
     cpu::Engine::Counters engine;
     mm::Tlb::Counters tlb;
     uint64_t task_switches = 0;
   };
   Counters counters() const;
+
+  // --- for exit.cc ---
+  // A process's last thread has ended. True if it was the first process.
+  bool OnProcessDead(ThreadGroup& group, int32_t status);
+  // A thread was retired; when none is left after the first process's end, the workers go home.
+  void OnTaskRetired();
+  // The first process is dead: nothing new may come to life.
+  bool shutting_down() const;
 
  private:
   struct Impl;

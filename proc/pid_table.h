@@ -2,19 +2,18 @@
 #define REMORA_PROC_PID_TABLE_H_
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <vector>
 
 #include "base/errno_or.h"
 #include "base/ref_counted.h"
 #include "proc/task.h"
 #include "proc/thread_group.h"
+#include "proc/tid_map.h"
 #include "sync/reclaimer.h"
 
 namespace remora::proc {
 
-// Numbers to tasks and processes. Lookups take no lock; numbers are handed out round robin, as Linux does.
+// Numbers to tasks and processes. Lookups take no lock (see TidMap for who may look up); numbers are handed out round
+// robin, as Linux does.
 // Thread safety: all methods from any thread.
 class PidTable {
  public:
@@ -25,6 +24,9 @@ class PidTable {
   ErrnoOr<int32_t> Allocate();
   void Publish(int32_t tid, Ref<Task> task);  // after which lookups find it
   void Remove(int32_t tid);                   // reaped; the number may be used again
+  // Process groups and sessions keep their number from being handed out again.
+  void Hold(int32_t number);
+  void Unhold(int32_t number);
 
   Ref<Task> FindTask(int32_t tid) const;          // null
   Ref<ThreadGroup> FindGroup(int32_t pid) const;  // null; zombies are found
@@ -33,8 +35,7 @@ class PidTable {
   uint32_t num_groups() const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  TidMap map_;
 };
 
 }  // namespace remora::proc

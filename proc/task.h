@@ -1,10 +1,13 @@
 #ifndef REMORA_PROC_TASK_H_
 #define REMORA_PROC_TASK_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/guest_addr.h"
 #include "base/mutex.h"
@@ -13,7 +16,9 @@
 #include "fs/fd_table.h"
 #include "mm/address_space.h"
 #include "proc/credentials.h"
+#include "proc/deadline_heap.h"
 #include "proc/fs_context.h"
+#include "proc/pending_signals.h"
 #include "proc/signal_types.h"
 #include "proc/syscall_outcome.h"
 #include "sync/wait_queue.h"
@@ -23,6 +28,7 @@ namespace remora::proc {
 class Kernel;
 class Scheduler;
 class ThreadGroup;
+class VforkDone;
 
 // One guest thread: its CPU state, handles to what it shares with others, and where it stands between running and
 // parked. It knows little: free functions (clone.h, exec.h, exit.h, signal_delivery.h, wait.h) do the work.
@@ -33,7 +39,8 @@ class ThreadGroup;
 class Task final : public RefCounted {
  public:
   Kernel& kernel() const { return *kernel_; }
-  int32_t tid() const { return tid_; }
+  // Changes once at most: when a thread other than the first execs, it takes the process's number.
+  int32_t tid() const { return tid_.load(std::memory_order_relaxed); }
   ThreadGroup& group() const { return *group_; }
 
   cpu::CpuState cpu;
@@ -61,10 +68,13 @@ class Task final : public RefCounted {
   // --- signals: see proc/signals.h for sending and proc/signal_delivery.h for delivery ---
   SignalSet blocked_signals() const { return SignalSet(blocked_.load(std::memory_order_acquire)); }
   void set_blocked_signals(SignalSet set);  // recomputes signal_pending
+  // True if there is something for the worker to look at before guest code: a signal, a stop, the end of the process.
   bool signal_pending() const { return signal_pending_.load(std::memory_order_acquire); }
   AlternateStack alternate_stack;
   // rt_sigsuspend, ppoll, pselect: the mask to put back after the handler was set up.
   std::optional<SignalSet> saved_blocked_signals;
+  // PR_SET_PDEATHSIG: sent to this task when its parent's thread group is gone. 0: none.
+  std::atomic<int> parent_death_signal{0};
 
   // --- thread bookkeeping ---
   GuestAddr clear_child_tid;  // set_tid_address, CLONE_CHILD_CLEARTID: zeroed and futex-woken at exit
@@ -74,9 +84,20 @@ class Task final : public RefCounted {
   // --- the syscall that is being carried out ---
   // Non-null while a handler is blocked; the handler finds what it saved.
   std::unique_ptr<SyscallState> syscall_state;
+  // While the task waits for other workers to acknowledge what it changed: the worker's, not a handler's.
+  std::unique_ptr<SyscallState> memory_wait;
   uint64_t syscall_number = 0;  // of the call under way
   std::array<uint64_t, 6> syscall_args{};
   bool in_syscall = false;
+  // Whether the present or last stop in the kernel was a syscall that may be restarted, and with which number: what
+  // Linux keeps in orig_rax. Cleared by sigreturn.
+  bool restartable = false;
+
+  // The last CPU exception, as a signal frame's sigcontext tells it.
+  struct Trap {
+    uint64_t number = 0, error_code = 0, fault_address = 0;
+  };
+  Trap trap;
 
   // --- parking ---
   // Makes the task run (again): from any thread, any number of times; may be called under locks that rank before
@@ -88,32 +109,68 @@ class Task final : public RefCounted {
   int64_t park_deadline_nanos = kNoDeadline;
   // For /proc/PID/stat: R, S, T, Z.
   char state_letter() const;
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
 
   // CPU time used in nanoseconds, of guest and kernel code.
   std::atomic<uint64_t> user_nanos{0}, system_nanos{0};
+  // Adds what was used since the slice began or was last charged. A slice's time is split by what was done in it: a
+  // call counts as kSyscallCost guest instructions, so that no clock is read around calls.
+  void ChargeSlice(int64_t now_nanos);
+  static constexpr uint64_t kSyscallCost = 1000;
+  struct Slice {
+    int64_t start_nanos = 0;
+    uint64_t instructions = 0, calls = 0;
+  };
+  Slice slice;
+  // The worker's TLB, bound to space(), while a worker runs this task; else null.
+  mm::Tlb* tlb = nullptr;
+  // Times it was parked, and put back on the queue because others wanted to run.
+  std::atomic<uint64_t> voluntary_switches{0}, involuntary_switches{0};
   // vfork: whom to wake when this task execs or exits; null otherwise.
-  Ref<class VforkDone> vfork_done;
+  Ref<VforkDone> vfork_done;
 
   Mutex& mu() const ABSL_LOCK_RETURNED(mu_) { return mu_; }
 
  private:
   friend class Kernel;
   friend class Scheduler;
-  friend class TaskBuilder;  // proc/clone.cc
-  friend class SignalState;  // proc/signals.cc
+  friend class SignalState;  // proc/signal_state.h
+  friend class TaskBuilder;  // proc/task_builder.h
+  friend class TaskReaper;   // proc/task_reaper.h
+  friend class ThreadGroup;
+
+  Task(Kernel* kernel, int32_t tid, Ref<ThreadGroup> group);
+  ~Task() override;
+  // Lock-free readers of the pid table may still see it.
+  void OnLastRelease() override;
+
+  // Where the task stands. Wake() moves kParked to kQueued and kRunning to kRunningWoken; the worker does the rest.
+  enum class RunState : uint8_t { kNew, kQueued, kRunning, kRunningWoken, kParked, kDead };
 
   Kernel* const kernel_;
-  const int32_t tid_;
-  Ref<ThreadGroup> group_;
-  mutable Mutex mu_;
+  std::atomic<int32_t> tid_;
+  const Ref<ThreadGroup> group_;
+  mutable Mutex mu_{LockRank::kLeaf};
+  // Written by the own worker under mu_, so it reads them without.
   Ref<mm::AddressSpace> space_;
   Ref<fs::FdTable> fds_;
   Ref<FsContext> fs_context_;
   std::shared_ptr<const Credentials> credentials_ ABSL_GUARDED_BY(mu_);
   std::string name_ ABSL_GUARDED_BY(mu_);
+
   std::atomic<uint64_t> blocked_{0};
   std::atomic<bool> signal_pending_{false};
-  // The implementer adds: pending signals, run-queue link, park state.
+  PendingSignals pending_;     // guarded by the group's mutex
+  bool stop_counted_ = false;  // likewise: counted among the group's stopped threads
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> dead_{false};
+
+  // Scheduling. next_ and deadline_ are guarded by the scheduler's lock.
+  std::atomic<RunState> run_state_{RunState::kNew};
+  std::atomic<std::atomic<uint32_t>*> running_on_{nullptr};  // the interrupt flag of the worker that runs it
+  Task* next_ = nullptr;
+  DeadlineNode deadline_;
+  uint32_t last_worker_ = 0;
 };
 
 // A Waiter that wakes a task: what SyscallStates hold.

@@ -1,0 +1,228 @@
+#include "proc/kernel.h"
+
+#include <string.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/abi/signal.h"
+#include "base/check.h"
+#include "mm/reverse_map.h"
+#include "proc/pid_table.h"
+#include "proc/process_tree.h"
+#include "proc/program_loader.h"
+#include "proc/scheduler.h"
+#include "proc/signal_state.h"
+#include "proc/task_builder.h"
+#include "proc/thread_group.h"
+#include "proc/worker.h"
+
+namespace remora::proc {
+
+namespace {
+
+// As Linux: 22 random bits of pages for the stack, 28 for mmap and for executables, 32 MiB for the heap's gap.
+mm::AddressLayout RandomLayout(Entropy& entropy) {
+  constexpr uint64_t kStackBits = 22, kMmapBits = 28, kBrkBits = 13;
+  constexpr uint64_t kGapBytes = uint64_t{8} << 30;  // what the stack may grow to
+  mm::AddressLayout layout;
+  layout.stack_top = GuestAddr(kUserAddressEnd - entropy.Below(uint64_t{1} << kStackBits) * kPageSize);
+  layout.mmap_top = GuestAddr(kUserAddressEnd - ((uint64_t{1} << kStackBits) * kPageSize + kGapBytes) -
+                              entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
+  layout.executable_base = GuestAddr(0x555555554000 + entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
+  layout.brk_gap_bytes = entropy.Below(uint64_t{1} << kBrkBits) * kPageSize;
+  return layout;
+}
+
+}  // namespace
+
+// Members stand in the order in which they need each other; ~Kernel empties before the destructors run.
+struct Kernel::Impl {
+  explicit Impl(Options given)
+      : options(std::move(given)),
+        clock(options.clock ? options.clock : &host_clock),
+        entropy(options.entropy ? options.entropy : &host_entropy),
+        boot_time_nanos(clock->MonotonicNanos()),
+        layout(RandomLayout(*entropy)),
+        frames(mm::FramePool::Options{options.max_memory_bytes}),
+        reverse_map(&frames),
+        memory{&frames, &reclaimer, &reverse_map},
+        blocks(&frames, &reclaimer),
+        vfs(std::make_unique<fs::Vfs>(clock, &reclaimer)),
+        pids(std::make_unique<PidTable>(&reclaimer, options.max_pid)),
+        tree(pids.get()),
+        scheduler(clock, options.num_workers) {}
+
+  const Options options;
+  HostClock host_clock;
+  HostEntropy host_entropy;
+  Clock* const clock;
+  Entropy* const entropy;
+  const int64_t boot_time_nanos;
+  const mm::AddressLayout layout;
+
+  mm::FramePool frames;
+  mm::ReverseMap reverse_map;
+  sync::Reclaimer reclaimer;
+  mm::MemoryContext memory;
+  cpu::BlockCache blocks;
+  std::unique_ptr<fs::Vfs> vfs;
+  sync::FutexTable futexes;
+  std::unique_ptr<PidTable> pids;
+  ProcessTree tree;
+  Scheduler scheduler;
+  std::vector<std::unique_ptr<Worker>> workers;
+
+  Ref<ThreadGroup> first;  // set by Start
+  std::atomic<int32_t> first_status{0};
+  std::atomic<bool> shutting_down{false};
+
+  Mutex mu{LockRank::kLeaf};
+  std::string host_name ABSL_GUARDED_BY(mu);
+  Counters counters ABSL_GUARDED_BY(mu);
+};
+
+Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {
+  CHECK_MSG(impl_->options.dispatcher != nullptr && impl_->options.make_engine, "a Kernel needs calls and an engine");
+  {
+    MutexLock lock(&impl_->mu);
+    impl_->host_name = impl_->options.host_name;
+  }
+  impl_->frames.set_code_observer(&impl_->blocks);
+  // 1 is Remora itself, the parent of orphans.
+  const ErrnoOr<int32_t> own = impl_->pids->Allocate();
+  CHECK(own.ok() && *own == 1);
+}
+
+Kernel::~Kernel() {
+  // What tasks and files still hold goes while everything that they may touch is there.
+  impl_->workers.clear();
+  impl_->first.reset();
+  impl_->pids.reset();
+  while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
+  impl_->vfs.reset();
+  while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
+}
+
+absl::Status Kernel::Start(FirstProcess first, int* error_number) {
+  CHECK(!impl_->first);
+  const sync::Reclaimer::ReadSection section(&impl_->reclaimer);
+  const auto fail = [&](int error, std::string message) {
+    if (error_number) *error_number = error;
+    return error == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
+  };
+  const ErrnoOr<int32_t> pid = impl_->pids->Allocate();
+  if (!pid.ok()) return fail(pid.error_number(), "no process number is free");
+  Ref<ThreadGroup> group = TaskBuilder::NewGroup(this, *pid);
+  Ref<Task> task = TaskBuilder::NewTask(this, *pid, group);
+  task->set_credentials(std::make_shared<const Credentials>(first.credentials));
+  task->ReplaceFds(std::move(first.fds));
+  task->ReplaceFsContext(std::move(first.fs_context));
+
+  std::string diagnosis;
+  // No worker runs yet, so this thread may wait for a slow host file.
+  ErrnoOr<LoadedProgram> program = LoadProgram(*task, first.exec, &diagnosis);
+  while (!program.ok() && program.error_number() == EAGAIN) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    program = LoadProgram(*task, first.exec, &diagnosis);
+  }
+  if (!program.ok()) {
+    const int error = program.error_number();
+    task->ReplaceFds(nullptr);
+    task->ReplaceFsContext(nullptr);
+    impl_->pids->Remove(*pid);
+    if (diagnosis.empty()) diagnosis = absl::StrCat(first.exec.path, ": ", strerrordesc_np(error));
+    return fail(error, std::move(diagnosis));
+  }
+  BecomeProgram(*task, *std::move(program));
+  CHECK(SignalState::AddTask(*group, task));
+  impl_->pids->Publish(*pid, task);
+  impl_->tree.AddFirst(*group);
+  impl_->first = group;
+  impl_->scheduler.Add(*task);
+  if (error_number) *error_number = 0;
+  return absl::OkStatus();
+}
+
+int32_t Kernel::Run() {
+  CHECK(impl_->first);
+  for (uint32_t i = 0; i < impl_->options.num_workers; ++i) impl_->workers.push_back(std::make_unique<Worker>(this, i));
+  std::vector<std::thread> threads;
+  for (auto& worker : impl_->workers) threads.emplace_back([&worker] { worker->Run(); });
+  for (std::thread& thread : threads) thread.join();
+
+  Counters sum;
+  for (const auto& worker : impl_->workers) {
+    const cpu::Engine::Counters engine = worker->engine_counters();
+    sum.engine.instructions += engine.instructions;
+    sum.engine.blocks_decoded += engine.blocks_decoded;
+    sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
+    const mm::Tlb::Counters tlb = worker->tlb_counters();
+    sum.tlb.way_hits += tlb.way_hits;
+    sum.tlb.misses += tlb.misses;
+    sum.tlb.evictions_by_conflict += tlb.evictions_by_conflict;
+    sum.tlb.evictions_by_range += tlb.evictions_by_range;
+    sum.tlb.evictions_by_flush += tlb.evictions_by_flush;
+  }
+  sum.task_switches = impl_->scheduler.num_switches();
+  MutexLock lock(&impl_->mu);
+  impl_->counters = sum;
+  return impl_->first_status.load(std::memory_order_acquire);
+}
+
+bool Kernel::OnProcessDead(ThreadGroup& group, int32_t status) {
+  const bool is_first = &group == impl_->first.get();
+  const auto credentials = [&] {
+    const Ref<Task> leader = impl_->pids->FindTask(group.pid());
+    return leader ? leader->credentials() : nullptr;
+  }();
+  if (impl_->tree.OnDead(group, status, credentials ? credentials->uid : 0)) impl_->pids->Remove(group.pid());
+  if (!is_first) return false;
+  impl_->first_status.store(status, std::memory_order_release);
+  impl_->shutting_down.store(true, std::memory_order_seq_cst);
+  for (Ref<ThreadGroup> other = impl_->pids->NextGroup(1); other; other = impl_->pids->NextGroup(other->pid() + 1))
+    if (other.get() != &group) SignalState::BeginGroupExit(*other, abi::kSIGKILL);
+  return true;
+}
+
+bool Kernel::shutting_down() const { return impl_->shutting_down.load(std::memory_order_seq_cst); }
+
+void Kernel::OnTaskRetired() {
+  if (shutting_down() && impl_->scheduler.num_live() == 0) impl_->scheduler.Stop();
+}
+
+Clock& Kernel::clock() const { return *impl_->clock; }
+Entropy& Kernel::entropy() const { return *impl_->entropy; }
+fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
+mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
+mm::FramePool& Kernel::frames() const { return impl_->frames; }
+sync::FutexTable& Kernel::futexes() const { return impl_->futexes; }
+sync::Reclaimer& Kernel::reclaimer() const { return impl_->reclaimer; }
+cpu::BlockCache& Kernel::blocks() const { return impl_->blocks; }
+PidTable& Kernel::pids() const { return *impl_->pids; }
+ProcessTree& Kernel::tree() const { return impl_->tree; }
+Scheduler& Kernel::scheduler() const { return impl_->scheduler; }
+const mm::AddressLayout& Kernel::layout() const { return impl_->layout; }
+const Kernel::Options& Kernel::options() const { return impl_->options; }
+int64_t Kernel::boot_time_nanos() const { return impl_->boot_time_nanos; }
+Ref<ThreadGroup> Kernel::first_group() const { return impl_->first; }
+
+std::string Kernel::host_name() const {
+  MutexLock lock(&impl_->mu);
+  return impl_->host_name;
+}
+void Kernel::set_host_name(std::string name) {
+  MutexLock lock(&impl_->mu);
+  impl_->host_name = std::move(name);
+}
+
+Kernel::Counters Kernel::counters() const {
+  MutexLock lock(&impl_->mu);
+  return impl_->counters;
+}
+
+}  // namespace remora::proc

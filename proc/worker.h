@@ -1,0 +1,86 @@
+#ifndef REMORA_PROC_WORKER_H_
+#define REMORA_PROC_WORKER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "base/ref_counted.h"
+#include "cpu/engine.h"
+#include "mm/address_space.h"
+#include "mm/tlb.h"
+#include "mm/user_memory.h"
+#include "proc/scheduler.h"
+#include "proc/task.h"
+#include "sync/reclaimer.h"
+
+namespace remora::proc {
+
+class Kernel;
+
+// One host thread's work: takes tasks from the scheduler, runs each for a slice (guest code by its engine, calls by the
+// dispatcher, signals), and parks it or puts it back.
+//
+// Invariants:
+//  1. The bound TLB belongs to bound_space_, and the runner is registered there, while a task runs.
+//  2. Guest code runs only between EnterGuest and LeaveGuest, and not before the other runners of the space have
+//     acknowledged what this task changed.
+//  3. Between two calls of one task neither a lock is taken nor a table cleared by the loop itself.
+// Thread safety: Run on the worker's own thread; counters() from any thread, exact once Run has returned.
+class Worker {
+ public:
+  Worker(Kernel* kernel, uint32_t index);
+  ~Worker();
+
+  // Until the scheduler is stopped.
+  void Run();
+
+  cpu::Engine::Counters engine_counters() const { return engine_->counters(); }
+  mm::Tlb::Counters tlb_counters() const;
+
+ private:
+  enum class SliceEnd : uint8_t { kPark, kYield, kDead };
+
+  void RunSlice(Task& task);
+  SliceEnd RunTask(Task& task);
+  // Carries the call under way out, or goes on with it.
+  enum class CallEnd : uint8_t { kBlocked, kReturned, kMustDeliver, kDead };
+  CallEnd RunCall(Task& task);
+  // True if the task has to wait until other workers acknowledge what its space changed.
+  bool MustWaitForOthers(Task& task);
+  // What an exit of the engine means for the task. True: park for a moment and run again.
+  bool HandleExit(Task& task, const cpu::Exit& exit);
+  void RaiseFault(Task& task, const mm::Fault& fault);
+  void Raise(Task& task, int signal, int code, uint64_t address, uint64_t trap);
+
+  void Bind(Task& task);
+  void Unbind();
+  mm::UserMemory memory() const { return mm::UserMemory(tlb_); }
+
+  static constexpr uint32_t kNumTlbs = 4;
+  struct OwnedTlb {
+    std::unique_ptr<mm::Tlb> tlb;
+    uint64_t space_id = 0;
+    uint64_t last_used = 0;
+  };
+
+  Kernel& kernel_;
+  Scheduler& scheduler_;
+  Scheduler::Slot& slot_;
+  const std::unique_ptr<cpu::Engine> engine_;
+  sync::Reclaimer::Participant participant_;
+  const uint64_t slice_instructions_;
+
+  std::array<OwnedTlb, kNumTlbs> tlbs_;
+  uint64_t binds_ = 0;
+  Ref<mm::AddressSpace> bound_space_;
+  mm::Tlb* tlb_ = nullptr;
+  mm::AddressSpace::Runner runner_;
+  // The generation of bound_space_ that everybody is known to have seen.
+  uint64_t acknowledged_generation_ = 0;
+  uint64_t budget_left_ = 0;
+};
+
+}  // namespace remora::proc
+
+#endif  // REMORA_PROC_WORKER_H_
