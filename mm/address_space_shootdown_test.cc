@@ -1,0 +1,330 @@
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "gtest/gtest.h"
+#include "mm/address_space.h"
+#include "mm/frame_pool.h"
+#include "mm/memory_for_testing.h"
+#include "mm/page_cache.h"
+#include "mm/tlb.h"
+#include "mm/types.h"
+#include "mm/user_memory.h"
+#include "sync/reclaimer.h"
+#include "sync/wait_queue.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr GuestAddr kBase(0x10000000);
+
+// What a worker has: a TLB, a mailbox and an interrupt flag.
+struct Worker {
+  explicit Worker(AddressSpace* space_in) : space(space_in) {
+    runner.interrupt = &interrupt;
+    tlb->Bind(space, space->id());
+    space->RegisterRunner(&runner);
+  }
+  ~Worker() { space->UnregisterRunner(&runner); }
+  void Enter() { space->EnterGuest(&runner, tlb.get()); }
+  void Leave() { space->LeaveGuest(&runner); }
+
+  AddressSpace* const space;
+  std::unique_ptr<Tlb> tlb = std::make_unique<Tlb>();
+  AddressSpace::Runner runner;
+  std::atomic<uint32_t> interrupt{0};
+};
+
+class ShootdownTest : public ::testing::Test {
+ protected:
+  std::byte* Read(Worker& worker, GuestAddr at) { return worker.tlb->Lookup<Access::kRead>(at); }
+  std::byte* Write(Worker& worker, GuestAddr at) { return worker.tlb->Lookup<Access::kWrite>(at); }
+
+  MemoryForTesting memory_;
+  Ref<AddressSpace> space_ = AddressSpace::Create(&memory_.context, memory_.layout);
+};
+
+TEST_F(ShootdownTest, ATlbForgetsAnUnmappedPageWhenItSynchronizes) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 2)).ok());
+  Worker worker(space_.get());
+  ASSERT_NE(Write(worker, kBase), nullptr);
+  ASSERT_NE(Write(worker, kBase + kPageSize), nullptr);
+  ASSERT_TRUE(space_->Unmap(kBase, kPageSize).ok());
+  worker.tlb->Synchronize();
+  EXPECT_EQ(Read(worker, kBase), nullptr);
+  EXPECT_EQ(worker.tlb->last_fault().kind, FaultKind::kUnmapped);
+  EXPECT_NE(worker.tlb->Probe<Access::kWrite>(kBase + kPageSize), nullptr);
+}
+
+TEST_F(ShootdownTest, ProtectTakesOnlyTheLostRight) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker worker(space_.get());
+  ASSERT_NE(Write(worker, kBase), nullptr);
+  ASSERT_TRUE(space_->Protect(kBase, kPageSize, Protection(1)).ok());
+  worker.tlb->Synchronize();
+  EXPECT_EQ(worker.tlb->Probe<Access::kWrite>(kBase), nullptr);
+  EXPECT_NE(worker.tlb->Probe<Access::kRead>(kBase), nullptr);
+}
+
+TEST_F(ShootdownTest, ForkTakesWriteRights) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker worker(space_.get());
+  std::byte* const before = Write(worker, kBase);
+  const Ref<AddressSpace> child = *space_->Fork();
+  worker.tlb->Synchronize();
+  EXPECT_EQ(worker.tlb->Probe<Access::kWrite>(kBase), nullptr);
+  EXPECT_EQ(worker.tlb->Probe<Access::kRead>(kBase), before);
+  EXPECT_NE(Write(worker, kBase), before);
+}
+
+TEST_F(ShootdownTest, ATlbThatMissedMoreThanTheRingHoldsIsFlushed) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 2)).ok());
+  Worker worker(space_.get()), other(space_.get());
+  ASSERT_NE(Write(worker, kBase), nullptr);
+  ASSERT_NE(Write(worker, kBase + kPageSize), nullptr);
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_NE(Write(other, kBase), nullptr);
+    ASSERT_TRUE(space_->DiscardPages(kBase, kPageSize).ok());
+    other.tlb->Synchronize();
+  }
+  worker.tlb->Synchronize();
+  EXPECT_EQ(worker.tlb->Probe<Access::kRead>(kBase), nullptr);
+  EXPECT_EQ(worker.tlb->Probe<Access::kRead>(kBase + kPageSize), nullptr);
+  EXPECT_NE(Write(worker, kBase + kPageSize), nullptr);
+}
+
+TEST_F(ShootdownTest, AWorkerInGuestCodeIsInterruptedAndWaitedFor) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker worker(space_.get()), other(space_.get());
+  other.Enter();
+  ASSERT_NE(Write(other, kBase), nullptr);
+  ASSERT_TRUE(space_->Unmap(kBase, kPageSize).ok());
+  EXPECT_FALSE(space_->AcknowledgedByOthers(space_->generation(), &worker.runner));
+  EXPECT_NE(other.interrupt.load(), 0u);
+  other.Leave();
+  EXPECT_TRUE(space_->AcknowledgedByOthers(space_->generation(), &worker.runner));
+  other.Enter();
+  EXPECT_TRUE(space_->AcknowledgedByOthers(space_->generation(), &worker.runner));
+  EXPECT_EQ(other.tlb->Probe<Access::kRead>(kBase), nullptr);
+  other.Leave();
+}
+
+TEST_F(ShootdownTest, WhoeverWaitsIsNotified) {
+  struct CountingWaiter final : sync::Waiter {
+    ~CountingWaiter() override { Disarm(); }
+    void Notify(sync::Events) override { ++count; }
+    int count = 0;
+  };
+  CountingWaiter waiter;
+  Worker other(space_.get());
+  other.Enter();
+  space_->acknowledged_queue().Arm(&waiter, sync::kReadable);
+  other.Leave();
+  EXPECT_EQ(waiter.count, 1);
+}
+
+TEST_F(ShootdownTest, ACopyWaitsForAThreadThatReadsTheOldPage) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker worker(space_.get()), other(space_.get());
+  std::thread([&] {
+    other.Enter();
+    EXPECT_NE(Read(other, kBase), nullptr);  // the zero page
+  }).join();
+  worker.Enter();
+  EXPECT_EQ(Write(worker, kBase), nullptr);
+  EXPECT_EQ(worker.tlb->last_fault().kind, FaultKind::kMustWait);
+  worker.Leave();
+  other.Leave();
+  worker.Enter();
+  EXPECT_NE(Write(worker, kBase), nullptr);
+  worker.Leave();
+}
+
+// --- code ---
+
+class ReportingObserver final : public CodeObserver {
+ public:
+  void DropCode(FrameId frame) override { dropped.push_back(frame); }
+  std::vector<FrameId> dropped;
+};
+
+TEST_F(ShootdownTest, CodeOfANeverWrittenPageIsReadyAtOnce) {
+  const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, kPageSize);
+  MapRequest request = FixedRequest(kBase, 1, Protection(5));
+  request.object = file;
+  ASSERT_TRUE(space_->Map(request).ok());
+  const TlbSource::Translation code = space_->PrepareCode(kBase.page());
+  ASSERT_EQ(code.fault, FaultKind::kNone);
+  EXPECT_NE(memory_.frames.bits(code.frame) & FramePool::kHasCode, 0);
+}
+
+TEST_F(ShootdownTest, CodeNeedsTheRightToExecute) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kProtection);
+}
+
+TEST_F(ShootdownTest, CodeOfAWrittenPageTakesWriteRightsAwayInEverySpace) {
+  ReportingObserver observer;
+  memory_.frames.set_code_observer(&observer);
+  const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, kPageSize);
+  const Ref<AddressSpace> writer_space = AddressSpace::Create(&memory_.context, memory_.layout);
+  MapRequest request = FixedRequest(kBase, 1, Protection(5));
+  request.object = file;
+  request.shared = true;
+  ASSERT_TRUE(space_->Map(request).ok());
+  request.address = kBase + 77 * kPageSize;
+  request.protection = Protection(3);
+  ASSERT_TRUE(writer_space->Map(request).ok());
+  Worker writer(writer_space.get());
+  writer.Enter();
+  ASSERT_NE(Write(writer, request.address), nullptr);
+
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
+  EXPECT_NE(writer.interrupt.load(), 0u);
+  writer.Leave();
+  const TlbSource::Translation code = space_->PrepareCode(kBase.page());
+  ASSERT_EQ(code.fault, FaultKind::kNone);
+  EXPECT_TRUE(observer.dropped.empty());
+
+  writer.Enter();
+  EXPECT_EQ(writer.tlb->Probe<Access::kWrite>(request.address), nullptr);
+  ASSERT_NE(Write(writer, request.address), nullptr);
+  EXPECT_EQ(observer.dropped, std::vector<FrameId>{code.frame});
+  writer.Leave();
+  memory_.frames.set_code_observer(nullptr);
+}
+
+TEST_F(ShootdownTest, CodeInAPageSharedByForkIsFoundThroughTheSharedNodes) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1, Protection(7))).ok());
+  Worker parent(space_.get());
+  parent.Enter();
+  ASSERT_NE(Write(parent, kBase), nullptr);
+  const Ref<AddressSpace> child = *space_->Fork();
+  // The child has written nothing: both see the frame through one leaf.
+  EXPECT_EQ(child->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
+  EXPECT_NE(parent.interrupt.load(), 0u);
+  parent.Leave();
+  EXPECT_EQ(child->PrepareCode(kBase.page()).fault, FaultKind::kNone);
+}
+
+TEST_F(ShootdownTest, AKernelCopyThatOverlapsTheMakingOfCodeDropsIt) {
+  ReportingObserver observer;
+  memory_.frames.set_code_observer(&observer);
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1, Protection(7))).ok());
+  Worker worker(space_.get());
+  UserMemory user(worker.tlb.get());
+  ASSERT_TRUE(user.StoreWord(kBase, 1).ok());
+  worker.tlb->Synchronize();
+  const uint64_t generation = worker.tlb->seen_generation();
+  ASSERT_NE(user.Resolve(kBase, Access::kWrite), nullptr);
+  while (space_->PrepareCode(kBase.page()).fault == FaultKind::kMustWait) {
+  }
+  EXPECT_TRUE(observer.dropped.empty());
+  user.FinishWrite(kBase, 4, generation);
+  EXPECT_EQ(observer.dropped.size(), 1u);
+  memory_.frames.set_code_observer(nullptr);
+}
+
+// --- two threads ---
+
+// One thread reads and writes a page in "guest code" while the other maps and unmaps it, waits for the acknowledgement
+// and reuses the frame elsewhere. The guest must never see a byte of somebody else's.
+TEST_F(ShootdownTest, AGuestNeverSeesAFrameThatWasTakenFromIt) {
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> accesses{0};
+  std::thread guest([&] {
+    sync::Reclaimer::Participant participant(&memory_.reclaimer);
+    Worker worker(space_.get());
+    while (!stop.load(std::memory_order_relaxed)) {
+      participant.Online();
+      worker.Enter();
+      while (worker.interrupt.exchange(0) == 0 && !stop.load(std::memory_order_relaxed)) {
+        std::byte* host = worker.tlb->Lookup<Access::kWrite>(kBase);
+        if (host == nullptr) continue;
+        auto* word = reinterpret_cast<uint32_t*>(host);
+        const uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+        ASSERT_TRUE(seen == 0 || seen == 0x11111111) << seen;
+        __atomic_store_n(word, 0x11111111, __ATOMIC_RELAXED);
+        accesses.fetch_add(1, std::memory_order_relaxed);
+      }
+      worker.Leave();
+      participant.Offline();
+      memory_.Settle();
+    }
+  });
+  const Ref<AddressSpace> other = AddressSpace::Create(&memory_.context, memory_.layout);
+  const uint32_t secret = 0x22222222;
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+    if (i % 16 == 0) std::this_thread::yield();
+    ASSERT_TRUE(space_->Unmap(kBase, kPageSize).ok());
+    const uint64_t generation = space_->generation();
+    while (!space_->AcknowledgedByOthers(generation, nullptr)) std::this_thread::yield();
+    memory_.Settle();
+    ASSERT_TRUE(other->Map(FixedRequest(kBase, 1)).ok());
+    ASSERT_EQ(other->WriteRemote(kBase, std::as_bytes(std::span(&secret, 1))), 4u);
+    uint32_t seen = 0;
+    ASSERT_EQ(other->ReadRemote(kBase, std::as_writable_bytes(std::span(&seen, 1))), 4u);
+    ASSERT_EQ(seen, secret);
+  }
+  stop = true;
+  guest.join();
+}
+
+// Both threads increment their own words of pages that a third forks again and again.
+TEST_F(ShootdownTest, WritesAreNotLostWhileTheSpaceForks) {
+  constexpr uint64_t kPages = 8, kRounds = 3000;
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, kPages)).ok());
+  auto count = [&](uint64_t offset) {
+    sync::Reclaimer::Participant participant(&memory_.reclaimer);
+    Worker worker(space_.get());
+    participant.Online();
+    worker.Enter();
+    for (uint64_t i = 0; i < kRounds;) {
+      std::byte* host = worker.tlb->Lookup<Access::kWrite>(kBase + (i % kPages) * kPageSize + offset);
+      if (host != nullptr) {
+        __atomic_fetch_add(reinterpret_cast<uint64_t*>(host), 1, __ATOMIC_RELAXED);
+        ++i;
+      }
+      if (host != nullptr && worker.interrupt.exchange(0) == 0) continue;
+      worker.Leave();
+      participant.Quiesce();
+      while (!space_->AcknowledgedByOthers(space_->generation(), &worker.runner)) std::this_thread::yield();
+      worker.Enter();
+    }
+    worker.Leave();
+    participant.Offline();
+  };
+  std::thread first(count, 0), second(count, 8);
+  for (int i = 0; i < 100; ++i) {
+    const Ref<AddressSpace> child = *space_->Fork();
+    while (!space_->AcknowledgedByOthers(space_->generation(), nullptr)) std::this_thread::yield();
+    // The child is a snapshot: it does not change any more.
+    uint64_t once = 0, again = 0;
+    child->ReadRemote(kBase, std::as_writable_bytes(std::span(&once, 1)));
+    std::this_thread::yield();
+    child->ReadRemote(kBase, std::as_writable_bytes(std::span(&again, 1)));
+    ASSERT_EQ(once, again);
+    memory_.Settle();
+  }
+  first.join();
+  second.join();
+  for (const uint64_t offset : {0, 8}) {
+    uint64_t total = 0;
+    for (uint64_t page = 0; page < kPages; ++page) {
+      uint64_t value = 0;
+      space_->ReadRemote(kBase + page * kPageSize + offset, std::as_writable_bytes(std::span(&value, 1)));
+      total += value;
+    }
+    EXPECT_EQ(total, kRounds);
+  }
+  space_->CheckInvariants();
+}
+
+}  // namespace
+}  // namespace remora::mm

@@ -1,0 +1,375 @@
+#include "mm/page_cache.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/errno_or.h"
+#include "base/guest_addr.h"
+#include "gtest/gtest.h"
+#include "mm/address_space.h"
+#include "mm/io_buffer.h"
+#include "mm/memory_for_testing.h"
+#include "mm/types.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr GuestAddr kBase(0x10000000);
+
+// A file in a string, which counts how often it is asked.
+struct FakeDisk {
+  std::string content;
+  int reads = 0, writes = 0;
+  bool broken = false;
+};
+
+class FakeBacking final : public PageBacking {
+ public:
+  explicit FakeBacking(FakeDisk* disk) : disk_(disk) {}
+  ErrnoOr<void> ReadPage(uint64_t index, std::span<std::byte> page) override {
+    if (disk_->broken) return Errno(EIO);
+    ++disk_->reads;
+    std::fill(page.begin(), page.end(), std::byte{0});
+    const uint64_t start = index * kPageSize;
+    if (start < disk_->content.size())
+      std::memcpy(page.data(), disk_->content.data() + start,
+                  std::min<uint64_t>(kPageSize, disk_->content.size() - start));
+    return Ok();
+  }
+  ErrnoOr<void> WritePage(uint64_t index, std::span<const std::byte> page) override {
+    if (disk_->broken) return Errno(EIO);
+    ++disk_->writes;
+    const uint64_t start = index * kPageSize;
+    if (disk_->content.size() < start + page.size()) disk_->content.resize(start + page.size());
+    std::memcpy(disk_->content.data() + start, page.data(), page.size());
+    return Ok();
+  }
+  ErrnoOr<uint64_t> Size() override { return disk_->content.size(); }
+
+ private:
+  FakeDisk* const disk_;
+};
+
+class PageCacheTest : public ::testing::Test {
+ protected:
+  Ref<FilePages> NewFile() { return MakeRef<FilePages>(&memory_.context, nullptr, Mappable::Description{}); }
+  Ref<FilePages> NewFileOn(FakeDisk* disk) {
+    return MakeRef<FilePages>(&memory_.context, std::make_unique<FakeBacking>(disk), Mappable::Description{});
+  }
+  uint64_t Write(FilePages& file, uint64_t offset, std::string text) {
+    KernelBuffer buffer(IoBuffer::Direction::kDrain, std::as_writable_bytes(std::span(text)));
+    return *file.Write(buffer, offset);
+  }
+  std::string Read(FilePages& file, uint64_t offset, uint64_t length) {
+    std::string text(length, '?');
+    KernelBuffer buffer(IoBuffer::Direction::kFill, std::as_writable_bytes(std::span(text)));
+    text.resize(*file.Read(buffer, offset));
+    return text;
+  }
+  Ref<AddressSpace> SpaceWith(const Ref<FilePages>& file, uint64_t pages, bool shared,
+                              Protection protection = Protection(3)) {
+    Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+    MapRequest request = FixedRequest(kBase, pages, protection);
+    request.object = file;
+    request.shared = shared;
+    EXPECT_TRUE(space->Map(request).ok());
+    return space;
+  }
+  std::string Peek(AddressSpace& space, uint64_t offset, uint64_t length) {
+    std::string text(length, '?');
+    text.resize(space.ReadRemote(kBase + offset, std::as_writable_bytes(std::span(text))));
+    return text;
+  }
+  uint64_t Poke(AddressSpace& space, uint64_t offset, std::string_view text) {
+    return space.WriteRemote(kBase + offset, std::as_bytes(std::span(text)));
+  }
+  FaultKind FaultAt(AddressSpace& space, uint64_t page, Access access = Access::kRead) {
+    return space.Translate(kBase.page() + page, access).fault;
+  }
+
+  MemoryForTesting memory_;
+};
+
+TEST_F(PageCacheTest, ReadsBackWhatWasWritten) {
+  const Ref<FilePages> file = NewFile();
+  EXPECT_EQ(Write(*file, 0, "hello"), 5u);
+  EXPECT_EQ(Write(*file, 4094, "world"), 5u);
+  EXPECT_EQ(file->size_bytes(), 4099u);
+  EXPECT_EQ(Read(*file, 0, 5), "hello");
+  EXPECT_EQ(Read(*file, 4094, 100), "world");
+  EXPECT_EQ(Read(*file, 5, 3), std::string(3, '\0'));
+  EXPECT_EQ(Read(*file, 4099, 10), "");
+}
+
+TEST_F(PageCacheTest, HolesReadAsZerosAndTakeNoPage) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 100 * kPageSize, "x");
+  EXPECT_EQ(Read(*file, 50 * kPageSize, 4), std::string(4, '\0'));
+  EXPECT_EQ(file->num_pages_present(), 1u);
+}
+
+TEST_F(PageCacheTest, OffsetsNearTheEndOfTheWorldAreRefused) {
+  const Ref<FilePages> file = NewFile();
+  std::string text = "x";
+  KernelBuffer buffer(IoBuffer::Direction::kDrain, std::as_writable_bytes(std::span(text)));
+  EXPECT_EQ(file->Write(buffer, ~uint64_t{0}).error_number(), EFBIG);
+  EXPECT_EQ(file->Truncate(~uint64_t{0}).error_number(), EFBIG);
+  EXPECT_EQ(Read(*file, ~uint64_t{0} - 2, 10), "");
+}
+
+TEST_F(PageCacheTest, APageIsReadFromTheBackingOnce) {
+  FakeDisk disk{.content = std::string(kPageSize, 'a') + "tail"};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  EXPECT_EQ(file->size_bytes(), kPageSize + 4);
+  EXPECT_EQ(Read(*file, kPageSize - 2, 100), "aatail");
+  EXPECT_EQ(Read(*file, kPageSize - 2, 100), "aatail");
+  EXPECT_EQ(disk.reads, 2);
+}
+
+TEST_F(PageCacheTest, AHostFileThatGrowsIsSeenAtItsEnd) {
+  FakeDisk disk{.content = "a"};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  disk.content += std::string(2 * kPageSize, 'b');
+  EXPECT_EQ(Read(*file, kPageSize, 2), "bb");
+}
+
+TEST_F(PageCacheTest, AnUnreadableHostFileIsEioOrABusError) {
+  FakeDisk disk{.content = std::string(kPageSize, 'a')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  disk.broken = true;
+  std::string text(4, '?');
+  KernelBuffer buffer(IoBuffer::Direction::kFill, std::as_writable_bytes(std::span(text)));
+  EXPECT_EQ(file->Read(buffer, 0).error_number(), EIO);
+  const Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/false);
+  EXPECT_EQ(FaultAt(*space, 0), FaultKind::kBeyondEnd);
+  disk.broken = false;
+  EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
+}
+
+TEST_F(PageCacheTest, SyncWritesDirtyPagesUpToTheSize) {
+  FakeDisk disk{.content = std::string(3 * kPageSize, 'a')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  Write(*file, kPageSize, "b");
+  Write(*file, 3 * kPageSize, "end");
+  ASSERT_TRUE(file->Sync().ok());
+  EXPECT_EQ(disk.writes, 2);
+  EXPECT_EQ(disk.content.size(), 3 * kPageSize + 3);
+  EXPECT_EQ(disk.content[kPageSize], 'b');
+  ASSERT_TRUE(file->Sync().ok());
+  EXPECT_EQ(disk.writes, 2);
+}
+
+TEST_F(PageCacheTest, WhatAMappingWroteReachesTheBacking) {
+  FakeDisk disk{.content = std::string(2 * kPageSize, 'a')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  {
+    const Ref<AddressSpace> space = SpaceWith(file, 2, /*shared=*/true);
+    Poke(*space, 0, "x");
+    ASSERT_TRUE(file->Sync().ok());
+    EXPECT_EQ(disk.content[0], 'x');
+    Poke(*space, 1, "y");
+  }
+  ASSERT_TRUE(file->Sync().ok());
+  EXPECT_EQ(disk.content[1], 'y');
+}
+
+TEST_F(PageCacheTest, AFailedSyncKeepsThePagesDirty) {
+  FakeDisk disk{.content = "a"};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  Write(*file, 0, "b");
+  disk.broken = true;
+  EXPECT_EQ(file->Sync().error_number(), EIO);
+  disk.broken = false;
+  EXPECT_TRUE(file->Sync().ok());
+  EXPECT_EQ(disk.content, "b");
+}
+
+// --- mappings ---
+
+TEST_F(PageCacheTest, ASharedMappingAndReadAndWriteSeeOneFile) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, "hello");
+  const Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/true);
+  EXPECT_EQ(Peek(*space, 0, 5), "hello");
+  Poke(*space, 0, "J");
+  EXPECT_EQ(Read(*file, 0, 5), "Jello");
+  Write(*file, 4, "y");
+  EXPECT_EQ(Peek(*space, 0, 5), "Jelly");
+}
+
+TEST_F(PageCacheTest, APrivateMappingCopiesBeforeItWrites) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, "hello");
+  const Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/false);
+  EXPECT_EQ(Peek(*space, 0, 5), "hello");
+  Poke(*space, 0, "J");
+  EXPECT_EQ(Peek(*space, 0, 5), "Jello");
+  EXPECT_EQ(Read(*file, 0, 5), "hello");
+  Write(*file, 0, "H");
+  EXPECT_EQ(Peek(*space, 0, 5), "Jello");
+}
+
+TEST_F(PageCacheTest, TouchingPagesBehindTheEndIsABusError) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, "hello");
+  for (const bool shared : {false, true}) {
+    const Ref<AddressSpace> space = SpaceWith(file, 3, shared);
+    EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
+    EXPECT_EQ(FaultAt(*space, 1), FaultKind::kBeyondEnd);
+    EXPECT_EQ(FaultAt(*space, 2, Access::kWrite), FaultKind::kBeyondEnd);
+  }
+}
+
+TEST_F(PageCacheTest, TruncationTakesPagesOutOfEverySpace) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, std::string(4 * kPageSize, 'a'));
+  const Ref<AddressSpace> shared = SpaceWith(file, 4, /*shared=*/true);
+  const Ref<AddressSpace> priv = SpaceWith(file, 4, /*shared=*/false);
+  for (AddressSpace* space : {shared.get(), priv.get()}) Peek(*space, 0, 4 * kPageSize);
+  Poke(*priv, 3 * kPageSize, "copy");
+  const Ref<AddressSpace> child = *priv->Fork();
+  ASSERT_TRUE(file->Truncate(kPageSize + 10).ok());
+  for (AddressSpace* space : {shared.get(), priv.get(), child.get()}) {
+    EXPECT_EQ(FaultAt(*space, 1), FaultKind::kNone);
+    EXPECT_EQ(FaultAt(*space, 2), FaultKind::kBeyondEnd);
+    EXPECT_EQ(FaultAt(*space, 3), FaultKind::kBeyondEnd);  // also where it was a private copy
+    EXPECT_EQ(space->num_resident_pages(), 2u);
+    space->CheckInvariants();
+  }
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 2u);
+}
+
+TEST_F(PageCacheTest, TruncationZeroesTheTailOfTheLastPage) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, std::string(kPageSize, 'a'));
+  ASSERT_TRUE(file->Truncate(10).ok());
+  ASSERT_TRUE(file->Truncate(20).ok());
+  EXPECT_EQ(Read(*file, 0, 100), std::string(10, 'a') + std::string(10, '\0'));
+}
+
+TEST_F(PageCacheTest, WhatAMappingLeftBehindTheEndDoesNotShowWhenTheFileGrows) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, "ab");
+  const Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/true);
+  Poke(*space, 2, "garbage");
+  Write(*file, 5, "c");
+  EXPECT_EQ(Read(*file, 0, 10), std::string("ab\0\0\0c", 6));
+}
+
+TEST_F(PageCacheTest, PunchingAHoleLeavesPrivateCopies) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, std::string(4 * kPageSize, 'a'));
+  const Ref<AddressSpace> shared = SpaceWith(file, 4, /*shared=*/true);
+  const Ref<AddressSpace> priv = SpaceWith(file, 4, /*shared=*/false);
+  Peek(*shared, 0, 4 * kPageSize);
+  Peek(*priv, 0, 4 * kPageSize);
+  Poke(*priv, kPageSize, "copy");
+  ASSERT_TRUE(file->PunchHole(kPageSize - 2, 2 * kPageSize + 4).ok());
+  EXPECT_EQ(file->size_bytes(), 4 * kPageSize);
+  EXPECT_EQ(file->num_pages_present(), 2u);
+  EXPECT_EQ(Read(*file, kPageSize - 3, 4), std::string("a\0\0\0", 4));
+  EXPECT_EQ(Read(*file, 3 * kPageSize + 1, 2), std::string("\0a", 2));
+  EXPECT_EQ(Peek(*shared, kPageSize, 2), std::string(2, '\0'));
+  EXPECT_EQ(Peek(*priv, kPageSize, 4), "copy");
+  EXPECT_EQ(Peek(*priv, 2 * kPageSize, 2), std::string(2, '\0'));
+}
+
+TEST_F(PageCacheTest, AFileOutlivesItsMappingsAndTheOtherWayRound) {
+  Ref<FilePages> file = NewFile();
+  Write(*file, 0, "hello");
+  Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/true);
+  file.reset();
+  EXPECT_EQ(Peek(*space, 0, 5), "hello");
+  space.reset();
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 0u);
+}
+
+// Random writes, reads, truncations and holes against a string, with a shared mapping that must always agree.
+TEST_F(PageCacheTest, AgreesWithAStringUnderRandomOperations) {
+  std::mt19937_64 random(3);
+  const Ref<FilePages> file = NewFile();
+  const Ref<AddressSpace> space = SpaceWith(file, 16, /*shared=*/true);
+  std::string model;
+  const uint64_t limit = 16 * kPageSize;
+  for (int step = 0; step < 1500; ++step) {
+    const uint64_t offset = random() % limit, length = 1 + random() % std::min(limit - offset, 3 * kPageSize);
+    switch (random() % 8) {
+      case 0:
+        ASSERT_TRUE(file->Truncate(offset).ok());
+        model.resize(offset);
+        break;
+      case 1:
+        ASSERT_TRUE(file->PunchHole(offset, length).ok());
+        for (uint64_t i = offset; i < std::min(offset + length, model.size()); ++i) model[i] = 0;
+        break;
+      case 2:
+      case 3: {
+        const std::string text(length, static_cast<char>('a' + random() % 26));
+        ASSERT_EQ(Write(*file, offset, text), length);
+        if (model.size() < offset + length) model.resize(offset + length);
+        model.replace(offset, length, text);
+        break;
+      }
+      case 4: {
+        const uint64_t mapped_end = PageRoundUp(model.size());
+        const std::string text(length, static_cast<char>('A' + random() % 26));
+        const uint64_t expected = offset >= mapped_end ? 0 : std::min(length, mapped_end - offset);
+        ASSERT_EQ(Poke(*space, offset, text), expected);
+        if (offset < model.size())
+          model.replace(offset, std::min(length, model.size() - offset), text, 0,
+                        std::min(length, model.size() - offset));
+        // What was left behind the end shows in the mapping only; let it be zero again.
+        ASSERT_TRUE(file->Truncate(model.size() + 1).ok());
+        model.resize(model.size() + 1);
+        break;
+      }
+      default:
+        ASSERT_EQ(Read(*file, offset, length), offset < model.size() ? model.substr(offset, length) : "");
+        ASSERT_EQ(Peek(*space, 0, model.size()), model);
+    }
+    ASSERT_EQ(file->size_bytes(), model.size());
+  }
+  space->CheckInvariants();
+}
+
+TEST_F(PageCacheTest, ReadersAndAMappingSurviveConcurrentTruncation) {
+  const Ref<FilePages> file = NewFile();
+  const Ref<AddressSpace> space = SpaceWith(file, 8, /*shared=*/true);
+  std::thread truncator([&] {
+    for (int i = 0; i < 200; ++i) {
+      Write(*file, 0, std::string(8 * kPageSize, 'a'));
+      ASSERT_TRUE(file->Truncate(static_cast<uint64_t>(i % 8) * kPageSize).ok());
+    }
+  });
+  std::thread forker([&] {
+    for (int i = 0; i < 200; ++i) {
+      const Ref<AddressSpace> child = *space->Fork();
+      Peek(*child, 0, 8 * kPageSize);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    for (const char c : Read(*file, 0, 8 * kPageSize)) ASSERT_TRUE(c == 'a' || c == 0);
+    Peek(*space, 0, 8 * kPageSize);
+    memory_.Settle();
+  }
+  truncator.join();
+  forker.join();
+  ASSERT_TRUE(file->Truncate(0).ok());
+  EXPECT_EQ(space->num_resident_pages(), 0u);
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 0u);
+}
+
+}  // namespace
+}  // namespace remora::mm
