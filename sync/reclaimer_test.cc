@@ -18,8 +18,8 @@ struct Flagged {
 };
 
 TEST(ReclaimerTest, FreesAtOnceWhereNobodyReads) {
-  Reclaimer reclaimer;
   int deleted = 0;
+  Reclaimer reclaimer;
   reclaimer.RetireDelete(new Flagged(&deleted));
   EXPECT_EQ(deleted, 0);
   EXPECT_EQ(reclaimer.num_pending(), 1u);
@@ -29,10 +29,10 @@ TEST(ReclaimerTest, FreesAtOnceWhereNobodyReads) {
 }
 
 TEST(ReclaimerTest, WaitsForAnOnlineParticipantToQuiesce) {
+  int deleted = 0;
   Reclaimer reclaimer;
   Reclaimer::Participant worker(&reclaimer);
   worker.Online();
-  int deleted = 0;
   reclaimer.RetireDelete(new Flagged(&deleted));
   reclaimer.Collect();
   EXPECT_EQ(deleted, 0);
@@ -43,10 +43,10 @@ TEST(ReclaimerTest, WaitsForAnOnlineParticipantToQuiesce) {
 }
 
 TEST(ReclaimerTest, AnOfflineParticipantHoldsNothingUp) {
+  int deleted = 0;
   Reclaimer reclaimer;
   Reclaimer::Participant worker(&reclaimer);
   worker.Online();
-  int deleted = 0;
   reclaimer.RetireDelete(new Flagged(&deleted));
   worker.Offline();
   reclaimer.Collect();
@@ -54,8 +54,8 @@ TEST(ReclaimerTest, AnOfflineParticipantHoldsNothingUp) {
 }
 
 TEST(ReclaimerTest, AParticipantThatCameLaterDoesNotMatter) {
-  Reclaimer reclaimer;
   int deleted = 0;
+  Reclaimer reclaimer;
   reclaimer.RetireDelete(new Flagged(&deleted));
   Reclaimer::ReadSection later(&reclaimer);
   reclaimer.Collect();
@@ -63,11 +63,11 @@ TEST(ReclaimerTest, AParticipantThatCameLaterDoesNotMatter) {
 }
 
 TEST(ReclaimerTest, TheSlowestParticipantDecides) {
+  int deleted = 0;
   Reclaimer reclaimer;
   Reclaimer::Participant fast(&reclaimer);
   std::optional<Reclaimer::ReadSection> slow(&reclaimer);
   fast.Online();
-  int deleted = 0;
   reclaimer.RetireDelete(new Flagged(&deleted));
   fast.Quiesce();
   reclaimer.Collect();
@@ -79,10 +79,10 @@ TEST(ReclaimerTest, TheSlowestParticipantDecides) {
 }
 
 TEST(ReclaimerTest, OnlyWhatIsDueIsFreed) {
+  int first = 0, second = 0;
   Reclaimer reclaimer;
   Reclaimer::Participant worker(&reclaimer);
   worker.Online();
-  int first = 0, second = 0;
   reclaimer.RetireDelete(new Flagged(&first));
   worker.Quiesce();
   reclaimer.RetireDelete(new Flagged(&second));
@@ -107,8 +107,8 @@ TEST(ReclaimerTest, DeletersMayRetire) {
 }
 
 TEST(ReclaimerTest, ManyAreFreedInBatches) {
-  Reclaimer reclaimer;
   int deleted = 0;
+  Reclaimer reclaimer;
   for (int i = 0; i < 1000; ++i) reclaimer.RetireDelete(new Flagged(&deleted));
   reclaimer.Collect();
   EXPECT_EQ(deleted, 1000);
