@@ -1,0 +1,125 @@
+#include "syscalls/dispatcher.h"
+
+#include <algorithm>
+
+#include "syscalls/context.h"
+#include "syscalls/handlers.h"
+#include "syscalls/tracer.h"
+
+namespace remora::syscalls {
+namespace {
+
+constexpr std::array<Handler, kNumSyscalls> MakeHandlers() {
+  std::array<Handler, kNumSyscalls> handlers{};
+#define REMORA_SUPPORTED(number, name, handler, ...) handlers[number] = &handler;
+#define REMORA_PARTIAL(number, name, handler, ...) handlers[number] = &handler;
+#define REMORA_ABSENT(...)
+#define REMORA_UNASSIGNED(...)
+#include "syscalls/table.inc"
+#undef REMORA_SUPPORTED
+#undef REMORA_PARTIAL
+#undef REMORA_ABSENT
+#undef REMORA_UNASSIGNED
+  return handlers;
+}
+
+constexpr std::array<Handler, kNumSyscalls> kHandlers = MakeHandlers();
+
+bool IsRestartCode(int64_t value) {
+  return value == -proc::kRestartSys || value == -proc::kRestartNoIntr || value == -proc::kRestartNoHandler ||
+         value == -proc::kRestartBlock;
+}
+
+// What ppoll, pselect6 and rt_sigsuspend changed goes back, unless a signal is about to be delivered: that looks at the
+// temporary mask, and puts the old one back itself.
+void RestoreMask(proc::Task& task) {
+  if (!task.saved_blocked_signals) return;
+  task.set_blocked_signals(*task.saved_blocked_signals);
+  task.saved_blocked_signals.reset();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Dispatcher>> Dispatcher::Create(Options options) {
+  std::unique_ptr<Tracer> tracer;
+  if (options.strace) {
+    auto made = Tracer::Create(options.strace_filter, std::move(options.strace_sink));
+    if (!made.ok()) return made.status();
+    tracer = *std::move(made);
+  }
+  return std::unique_ptr<Dispatcher>(new Dispatcher(std::move(options), std::move(tracer)));
+}
+
+Dispatcher::Dispatcher(Options options, std::unique_ptr<Tracer> tracer)
+    : measure_time_(options.measure_time),
+      tracer_(std::move(tracer)),
+      shards_(std::make_unique<std::array<Shard, kShards>>()) {}
+
+Dispatcher::~Dispatcher() = default;
+
+uint32_t Dispatcher::ShardOf(const mm::UserMemory& memory) {
+  // Each worker has TLBs of its own, each larger than 64 KiB.
+  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&memory.tlb()) >> 16) % kShards;
+}
+
+proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memory) {
+  const uint64_t number = task.syscall_number;
+  const uint64_t slot = std::min<uint64_t>(number, kNumSyscalls);
+  const Handler handler = number < kNumSyscalls ? kHandlers[number] : nullptr;
+  const bool first_run = task.syscall_state == nullptr;
+  Shard& shard = (*shards_)[ShardOf(memory)];
+  task.park_deadline_nanos = proc::Task::kNoDeadline;
+  if (first_run) {
+    RestoreMask(task);
+    shard.calls[slot].fetch_add(1, std::memory_order_relaxed);
+    if (tracer_) [[unlikely]]
+      tracer_->Enter(task, memory);
+  }
+  const int64_t started = measure_time_ ? task.kernel().clock().MonotonicNanos() : 0;
+  SyscallContext context(task, memory);
+  const proc::SyscallOutcome outcome = handler != nullptr ? handler(context) : proc::SyscallOutcome::Fail(ENOSYS);
+  if (measure_time_)
+    shard.nanos[slot].fetch_add(static_cast<uint64_t>(task.kernel().clock().MonotonicNanos() - started),
+                                std::memory_order_relaxed);
+  if (outcome.kind() == proc::SyscallOutcome::Kind::kBlocked) return outcome;
+  if (outcome.kind() == proc::SyscallOutcome::Kind::kNoReturn) {
+    // The task may be dead, and then its state is gone already.
+    task.syscall_state.reset();
+  } else {
+    const bool restarts = IsRestartCode(outcome.value());
+    if (!restarts) RestoreMask(task);
+    if (outcome.value() != -proc::kRestartBlock) task.syscall_state.reset();
+  }
+  if (tracer_) [[unlikely]]
+    tracer_->Leave(task, memory, outcome);
+  return outcome;
+}
+
+void Dispatcher::OnSignalDelivered(proc::Task& task, const proc::SignalInfo& info) {
+  if (tracer_) tracer_->SignalDelivered(task, info);
+}
+
+void Dispatcher::OnTaskExit(proc::Task& task, int32_t status, bool whole_group) {
+  if (tracer_) tracer_->TaskExit(task, status, whole_group);
+}
+
+std::vector<Dispatcher::CallCount> Dispatcher::counts() const {
+  std::vector<CallCount> counts;
+  for (uint64_t number = 0; number <= kNumSyscalls; ++number) {
+    CallCount count;
+    count.number = number;
+    count.absent = number == kNumSyscalls || kHandlers[number] == nullptr;
+    if (number < kNumSyscalls) count.name = RowOf(number).name;
+    for (const Shard& shard : *shards_) {
+      count.calls += shard.calls[number].load(std::memory_order_relaxed);
+      count.nanos += shard.nanos[number].load(std::memory_order_relaxed);
+    }
+    if (count.calls != 0) counts.push_back(count);
+  }
+  std::sort(counts.begin(), counts.end(), [](const CallCount& a, const CallCount& b) {
+    return a.calls != b.calls ? a.calls > b.calls : a.number < b.number;
+  });
+  return counts;
+}
+
+}  // namespace remora::syscalls

@@ -1,0 +1,72 @@
+#ifndef REMORA_SYSCALLS_DISPATCHER_H_
+#define REMORA_SYSCALLS_DISPATCHER_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proc/kernel.h"
+#include "syscalls/table.h"
+
+namespace remora::syscalls {
+
+class Tracer;
+
+// Calls the handler of each syscall, counts, and prints what strace(1) would. One for each Kernel.
+//
+// A call that is absent answers ENOSYS and is counted like the others.
+// Thread safety: all methods from any thread.
+class Dispatcher final : public proc::SyscallDispatcher {
+ public:
+  struct Options {
+    bool strace = false;
+    // RE2; only names in which it matches are printed. Empty: all.
+    std::string strace_filter;
+    // Receives whole lines with their newline, from any worker. Null: the host's stderr.
+    std::function<void(std::string_view line)> strace_sink;
+    // Take the time of each call, for --stats.
+    bool measure_time = false;
+  };
+  // InvalidArgument where the filter is no regular expression.
+  static absl::StatusOr<std::unique_ptr<Dispatcher>> Create(Options options);
+  ~Dispatcher() override;
+
+  proc::SyscallOutcome Dispatch(proc::Task& task, mm::UserMemory memory) override;
+  void OnSignalDelivered(proc::Task& task, const proc::SignalInfo& info) override;
+  void OnTaskExit(proc::Task& task, int32_t status, bool whole_group) override;
+
+  struct CallCount {
+    std::string_view name;  // "" for numbers that Linux does not use
+    uint64_t number = 0;
+    uint64_t calls = 0;
+    uint64_t nanos = 0;  // in handlers, all runs together; 0 unless measured
+    bool absent = false;
+  };
+  // Those that were called, most calls first.
+  std::vector<CallCount> counts() const;
+
+ private:
+  explicit Dispatcher(Options options, std::unique_ptr<Tracer> tracer);
+
+  // Workers count in shards of their own, so that a loop of getpid shares no cache line.
+  static constexpr uint32_t kShards = 16;
+  struct alignas(64) Shard {
+    std::array<std::atomic<uint64_t>, kNumSyscalls + 1> calls{};  // the last one: numbers beyond the table
+    std::array<std::atomic<uint64_t>, kNumSyscalls + 1> nanos{};
+  };
+  static uint32_t ShardOf(const mm::UserMemory& memory);
+
+  const bool measure_time_;
+  const std::unique_ptr<Tracer> tracer_;  // null unless strace is asked for
+  const std::unique_ptr<std::array<Shard, kShards>> shards_;
+};
+
+}  // namespace remora::syscalls
+
+#endif  // REMORA_SYSCALLS_DISPATCHER_H_

@@ -1,0 +1,191 @@
+#include "syscalls/strace_flags.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/abi/abi.h"
+
+namespace remora::syscalls {
+namespace {
+
+// The name that strace prints and the constant of base/abi come from one token.
+#define V(name) \
+  NamedValue { static_cast<uint64_t>(abi::k##name), #name }
+
+constexpr NamedValue kAccessModes[] = {V(R_OK), V(W_OK), V(X_OK)};
+constexpr NamedValue kArchCodes[] = {V(ARCH_SET_GS), V(ARCH_SET_FS),    V(ARCH_GET_FS),
+                                     V(ARCH_GET_GS), V(ARCH_GET_CPUID), V(ARCH_SET_CPUID)};
+constexpr NamedValue kAtFlags[] = {V(AT_SYMLINK_NOFOLLOW), V(AT_EACCESS),    V(AT_SYMLINK_FOLLOW),
+                                   V(AT_NO_AUTOMOUNT),     V(AT_EMPTY_PATH), V(AT_STATX_FORCE_SYNC),
+                                   V(AT_STATX_DONT_SYNC)};
+constexpr NamedValue kClocks[] = {V(CLOCK_REALTIME),
+                                  V(CLOCK_MONOTONIC),
+                                  V(CLOCK_PROCESS_CPUTIME_ID),
+                                  V(CLOCK_THREAD_CPUTIME_ID),
+                                  V(CLOCK_MONOTONIC_RAW),
+                                  V(CLOCK_REALTIME_COARSE),
+                                  V(CLOCK_MONOTONIC_COARSE),
+                                  V(CLOCK_BOOTTIME),
+                                  V(CLOCK_REALTIME_ALARM),
+                                  V(CLOCK_BOOTTIME_ALARM),
+                                  V(CLOCK_TAI)};
+constexpr NamedValue kCloneFlags[] = {V(CLONE_VM),
+                                      V(CLONE_FS),
+                                      V(CLONE_FILES),
+                                      V(CLONE_SIGHAND),
+                                      V(CLONE_PIDFD),
+                                      V(CLONE_PTRACE),
+                                      V(CLONE_VFORK),
+                                      V(CLONE_PARENT),
+                                      V(CLONE_THREAD),
+                                      V(CLONE_NEWNS),
+                                      V(CLONE_SYSVSEM),
+                                      V(CLONE_SETTLS),
+                                      V(CLONE_PARENT_SETTID),
+                                      V(CLONE_CHILD_CLEARTID),
+                                      V(CLONE_DETACHED),
+                                      V(CLONE_UNTRACED),
+                                      V(CLONE_CHILD_SETTID),
+                                      V(CLONE_NEWCGROUP),
+                                      V(CLONE_NEWUTS),
+                                      V(CLONE_NEWIPC),
+                                      V(CLONE_NEWUSER),
+                                      V(CLONE_NEWPID),
+                                      V(CLONE_NEWNET),
+                                      V(CLONE_IO)};
+constexpr NamedValue kCloseRangeFlags[] = {V(CLOSE_RANGE_UNSHARE), V(CLOSE_RANGE_CLOEXEC)};
+constexpr NamedValue kEpollOps[] = {V(EPOLL_CTL_ADD), V(EPOLL_CTL_DEL), V(EPOLL_CTL_MOD)};
+constexpr NamedValue kEventfdFlags[] = {V(EFD_SEMAPHORE), V(EFD_CLOEXEC), V(EFD_NONBLOCK)};
+constexpr NamedValue kFcntlCommands[] = {
+    V(F_DUPFD),      V(F_GETFD),      V(F_SETFD),      V(F_GETFL),    V(F_SETFL),    V(F_GETLK),     V(F_SETLK),
+    V(F_SETLKW),     V(F_SETOWN),     V(F_GETOWN),     V(F_SETSIG),   V(F_GETSIG),   V(F_SETOWN_EX), V(F_GETOWN_EX),
+    V(F_OFD_GETLK),  V(F_OFD_SETLK),  V(F_OFD_SETLKW), V(F_SETLEASE), V(F_GETLEASE), V(F_NOTIFY),    V(F_DUPFD_CLOEXEC),
+    V(F_SETPIPE_SZ), V(F_GETPIPE_SZ), V(F_ADD_SEALS),  V(F_GET_SEALS)};
+constexpr NamedValue kFlockOps[] = {V(LOCK_SH), V(LOCK_EX), V(LOCK_NB), V(LOCK_UN)};
+constexpr NamedValue kFutexOps[] = {V(FUTEX_WAIT),           V(FUTEX_WAKE),        V(FUTEX_FD),
+                                    V(FUTEX_REQUEUE),        V(FUTEX_CMP_REQUEUE), V(FUTEX_WAKE_OP),
+                                    V(FUTEX_LOCK_PI),        V(FUTEX_UNLOCK_PI),   V(FUTEX_TRYLOCK_PI),
+                                    V(FUTEX_WAIT_BITSET),    V(FUTEX_WAKE_BITSET), V(FUTEX_WAIT_REQUEUE_PI),
+                                    V(FUTEX_CMP_REQUEUE_PI), V(FUTEX_LOCK_PI2)};
+constexpr NamedValue kIoctlRequests[] = {
+    V(TCGETS),   V(TCSETS),     V(TCSETSW),    V(TCSETSF),         V(TCGETA),          V(TCSBRK),    V(TCXONC),
+    V(TCFLSH),   V(TIOCEXCL),   V(TIOCNXCL),   V(TIOCSCTTY),       V(TIOCGPGRP),       V(TIOCSPGRP), V(TIOCOUTQ),
+    V(TIOCSTI),  V(TIOCGWINSZ), V(TIOCSWINSZ), V(TIOCPKT),         V(TIOCNOTTY),       V(TIOCSETD),  V(TIOCGETD),
+    V(TCSBRKP),  V(TIOCGSID),   V(TIOCGPTN),   V(TIOCSPTLCK),      V(TIOCGPTPEER),     V(FIONCLEX),  V(FIOCLEX),
+    V(FIOASYNC), V(FIONBIO),    V(FIONREAD),   V(FS_IOC_GETFLAGS), V(FS_IOC_SETFLAGS), V(FICLONE),   V(BLKGETSIZE64)};
+constexpr NamedValue kMadviseAdvices[] = {
+    V(MADV_NORMAL),         V(MADV_RANDOM),          V(MADV_SEQUENTIAL), V(MADV_WILLNEED), V(MADV_DONTNEED),
+    V(MADV_FREE),           V(MADV_REMOVE),          V(MADV_DONTFORK),   V(MADV_DOFORK),   V(MADV_MERGEABLE),
+    V(MADV_UNMERGEABLE),    V(MADV_HUGEPAGE),        V(MADV_NOHUGEPAGE), V(MADV_DONTDUMP), V(MADV_DODUMP),
+    V(MADV_WIPEONFORK),     V(MADV_KEEPONFORK),      V(MADV_COLD),       V(MADV_PAGEOUT),  V(MADV_POPULATE_READ),
+    V(MADV_POPULATE_WRITE), V(MADV_DONTNEED_LOCKED), V(MADV_COLLAPSE)};
+constexpr NamedValue kMapFlags[] = {V(MAP_SHARED_VALIDATE), V(MAP_SHARED),    V(MAP_PRIVATE),   V(MAP_FIXED),
+                                    V(MAP_ANONYMOUS),       V(MAP_32BIT),     V(MAP_NORESERVE), V(MAP_POPULATE),
+                                    V(MAP_NONBLOCK),        V(MAP_GROWSDOWN), V(MAP_DENYWRITE), V(MAP_EXECUTABLE),
+                                    V(MAP_LOCKED),          V(MAP_STACK),     V(MAP_HUGETLB),   V(MAP_SYNC),
+                                    V(MAP_FIXED_NOREPLACE)};
+constexpr NamedValue kMremapFlags[] = {V(MREMAP_MAYMOVE), V(MREMAP_FIXED), V(MREMAP_DONTUNMAP)};
+constexpr NamedValue kMsyncFlags[] = {V(MS_SYNC), V(MS_ASYNC), V(MS_INVALIDATE)};
+constexpr NamedValue kOpenFlags[] = {V(O_CREAT),     V(O_EXCL),    V(O_NOCTTY),    V(O_TRUNC),    V(O_APPEND),
+                                     V(O_NONBLOCK),  V(O_SYNC),    V(O_DSYNC),     V(O_ASYNC),    V(O_DIRECT),
+                                     V(O_LARGEFILE), V(O_TMPFILE), V(O_DIRECTORY), V(O_NOFOLLOW), V(O_NOATIME),
+                                     V(O_CLOEXEC),   V(O_PATH)};
+constexpr NamedValue kPollEvents[] = {V(POLLIN),     V(POLLPRI),    V(POLLOUT),    V(POLLRDNORM),
+                                      V(POLLRDBAND), V(POLLWRNORM), V(POLLWRBAND), V(POLLERR),
+                                      V(POLLHUP),    V(POLLNVAL),   V(POLLRDHUP)};
+constexpr NamedValue kPrctlOptions[] = {V(PR_SET_PDEATHSIG),
+                                        V(PR_GET_PDEATHSIG),
+                                        V(PR_GET_DUMPABLE),
+                                        V(PR_SET_DUMPABLE),
+                                        V(PR_GET_KEEPCAPS),
+                                        V(PR_SET_KEEPCAPS),
+                                        V(PR_SET_NAME),
+                                        V(PR_GET_NAME),
+                                        V(PR_GET_SECCOMP),
+                                        V(PR_SET_SECCOMP),
+                                        V(PR_CAPBSET_READ),
+                                        V(PR_CAPBSET_DROP),
+                                        V(PR_SET_TIMERSLACK),
+                                        V(PR_GET_TIMERSLACK),
+                                        V(PR_SET_CHILD_SUBREAPER),
+                                        V(PR_GET_CHILD_SUBREAPER),
+                                        V(PR_SET_NO_NEW_PRIVS),
+                                        V(PR_GET_NO_NEW_PRIVS),
+                                        V(PR_GET_TID_ADDRESS),
+                                        V(PR_CAP_AMBIENT),
+                                        V(PR_SET_VMA)};
+constexpr NamedValue kProtectionFlags[] = {V(PROT_READ), V(PROT_WRITE),     V(PROT_EXEC),
+                                           V(PROT_SEM),  V(PROT_GROWSDOWN), V(PROT_GROWSUP)};
+constexpr NamedValue kRandomFlags[] = {V(GRND_NONBLOCK), V(GRND_RANDOM), V(GRND_INSECURE)};
+constexpr NamedValue kRenameFlags[] = {V(RENAME_NOREPLACE), V(RENAME_EXCHANGE), V(RENAME_WHITEOUT)};
+constexpr NamedValue kResources[] = {V(RLIMIT_CPU),      V(RLIMIT_FSIZE), V(RLIMIT_DATA),   V(RLIMIT_STACK),
+                                     V(RLIMIT_CORE),     V(RLIMIT_RSS),   V(RLIMIT_NPROC),  V(RLIMIT_NOFILE),
+                                     V(RLIMIT_MEMLOCK),  V(RLIMIT_AS),    V(RLIMIT_LOCKS),  V(RLIMIT_SIGPENDING),
+                                     V(RLIMIT_MSGQUEUE), V(RLIMIT_NICE),  V(RLIMIT_RTPRIO), V(RLIMIT_RTTIME)};
+constexpr NamedValue kSigactionFlags[] = {V(SA_RESTORER),  V(SA_ONSTACK), V(SA_RESTART),   V(SA_NODEFER),
+                                          V(SA_RESETHAND), V(SA_SIGINFO), V(SA_NOCLDSTOP), V(SA_NOCLDWAIT)};
+constexpr NamedValue kSignalCodesOfChild[] = {V(CLD_EXITED),  V(CLD_KILLED),  V(CLD_DUMPED),
+                                              V(CLD_TRAPPED), V(CLD_STOPPED), V(CLD_CONTINUED)};
+constexpr NamedValue kSigprocmaskHows[] = {V(SIG_BLOCK), V(SIG_UNBLOCK), V(SIG_SETMASK)};
+constexpr NamedValue kUnlinkFlags[] = {V(AT_REMOVEDIR)};
+constexpr NamedValue kWaitFlags[] = {V(WNOHANG), V(WUNTRACED),   V(WEXITED), V(WCONTINUED),
+                                     V(WNOWAIT), V(__WNOTHREAD), V(__WALL),  V(__WCLONE)};
+constexpr NamedValue kWhences[] = {V(SEEK_SET), V(SEEK_CUR), V(SEEK_END), V(SEEK_DATA), V(SEEK_HOLE)};
+
+#undef V
+
+}  // namespace
+
+NamedValues AccessModes() { return kAccessModes; }
+NamedValues ArchCodes() { return kArchCodes; }
+NamedValues AtFlags() { return kAtFlags; }
+NamedValues Clocks() { return kClocks; }
+NamedValues CloneFlags() { return kCloneFlags; }
+NamedValues CloseRangeFlags() { return kCloseRangeFlags; }
+NamedValues EpollOps() { return kEpollOps; }
+NamedValues EventfdFlags() { return kEventfdFlags; }
+NamedValues FcntlCommands() { return kFcntlCommands; }
+NamedValues FlockOps() { return kFlockOps; }
+NamedValues FutexOps() { return kFutexOps; }
+NamedValues IoctlRequests() { return kIoctlRequests; }
+NamedValues MadviseAdvices() { return kMadviseAdvices; }
+NamedValues MapFlags() { return kMapFlags; }
+NamedValues MremapFlags() { return kMremapFlags; }
+NamedValues MsyncFlags() { return kMsyncFlags; }
+NamedValues OpenFlags() { return kOpenFlags; }
+NamedValues PollEvents() { return kPollEvents; }
+NamedValues PrctlOptions() { return kPrctlOptions; }
+NamedValues ProtectionFlags() { return kProtectionFlags; }
+NamedValues RandomFlags() { return kRandomFlags; }
+NamedValues RenameFlags() { return kRenameFlags; }
+NamedValues Resources() { return kResources; }
+NamedValues SigactionFlags() { return kSigactionFlags; }
+NamedValues SignalCodesOfChild() { return kSignalCodesOfChild; }
+NamedValues SigprocmaskHows() { return kSigprocmaskHows; }
+NamedValues UnlinkFlags() { return kUnlinkFlags; }
+NamedValues WaitFlags() { return kWaitFlags; }
+NamedValues Whences() { return kWhences; }
+
+std::string_view NameOf(NamedValues values, uint64_t value) {
+  for (const NamedValue& v : values)
+    if (v.value == value) return v.name;
+  return "";
+}
+
+std::string NameOrNumber(NamedValues values, uint64_t value, bool hex) {
+  const std::string_view name = NameOf(values, value);
+  if (!name.empty()) return std::string(name);
+  return hex ? absl::StrCat("0x", absl::Hex(value)) : absl::StrCat(static_cast<int64_t>(value));
+}
+
+std::string JoinFlags(NamedValues values, uint64_t flags, std::string_view zero) {
+  std::string text;
+  for (const NamedValue& v : values) {
+    if (v.value == 0 || (flags & v.value) != v.value) continue;
+    if (!text.empty()) text.push_back('|');
+    text.append(v.name);
+    flags &= ~v.value;
+  }
+  if (flags != 0) absl::StrAppend(&text, text.empty() ? "" : "|", "0x", absl::Hex(flags));
+  return text.empty() ? std::string(zero) : text;
+}
+
+}  // namespace remora::syscalls

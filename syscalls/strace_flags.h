@@ -1,0 +1,58 @@
+#ifndef REMORA_SYSCALLS_STRACE_FLAGS_H_
+#define REMORA_SYSCALLS_STRACE_FLAGS_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace remora::syscalls {
+
+// One constant of the ABI with its name in C.
+struct NamedValue {
+  uint64_t value;
+  std::string_view name;
+};
+using NamedValues = std::span<const NamedValue>;
+
+// The constants that strace prints, by what they are for.
+NamedValues AccessModes();
+NamedValues ArchCodes();
+NamedValues AtFlags();
+NamedValues Clocks();
+NamedValues CloneFlags();
+NamedValues CloseRangeFlags();
+NamedValues EpollOps();
+NamedValues EventfdFlags();
+NamedValues FcntlCommands();
+NamedValues FlockOps();
+NamedValues FutexOps();
+NamedValues IoctlRequests();
+NamedValues MadviseAdvices();
+NamedValues MapFlags();
+NamedValues MremapFlags();
+NamedValues MsyncFlags();
+NamedValues OpenFlags();  // without the access mode
+NamedValues PollEvents();
+NamedValues PrctlOptions();
+NamedValues ProtectionFlags();
+NamedValues RandomFlags();
+NamedValues RenameFlags();
+NamedValues Resources();
+NamedValues SigactionFlags();
+NamedValues SignalCodesOfChild();
+NamedValues SigprocmaskHows();
+NamedValues UnlinkFlags();
+NamedValues WaitFlags();
+NamedValues Whences();
+
+// The name of `value`, or "" if the table has none.
+std::string_view NameOf(NamedValues values, uint64_t value);
+// The name, or the number in decimal or hex.
+std::string NameOrNumber(NamedValues values, uint64_t value, bool hex = true);
+// "A|B|0x800"; `zero` where no bit is set.
+std::string JoinFlags(NamedValues values, uint64_t flags, std::string_view zero = "0");
+
+}  // namespace remora::syscalls
+
+#endif  // REMORA_SYSCALLS_STRACE_FLAGS_H_

@@ -1,0 +1,163 @@
+// The machine as a whole: uname, limits, sysinfo, usage, random bytes.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/abi/fcntl.h"
+#include "base/abi/resource.h"
+#include "base/abi/uio.h"
+#include "base/abi/utsname.h"
+#include "base/guest_addr.h"
+#include "mm/frame_pool.h"
+#include "mm/user_buffer.h"
+#include "proc/linux_version.h"
+#include "proc/pid_table.h"
+#include "syscalls/context.h"
+#include "syscalls/handlers.h"
+#include "syscalls/time_args.h"
+
+namespace remora::syscalls {
+namespace {
+
+void SetField(char (&field)[abi::Utsname::kFieldBytes], std::string_view text) {
+  std::memcpy(field, text.data(), std::min<size_t>(text.size(), sizeof(field) - 1));
+}
+
+// The process named by argument 0, where 0 is the caller's.
+ErrnoOr<Ref<proc::ThreadGroup>> GroupArg(SyscallContext& c) {
+  const int32_t pid = c.i32(0);
+  if (pid == 0 || pid == c.group().pid()) return Ref<proc::ThreadGroup>(&c.group());
+  Ref<proc::Task> task = c.kernel().pids().FindTask(pid);
+  if (!task) return Errno(ESRCH);
+  const auto mine = c.task().credentials(), theirs = task->credentials();
+  if (!mine->privileged() && mine->uid != theirs->uid) return Errno(EPERM);
+  return Ref<proc::ThreadGroup>(&task->group());
+}
+
+ErrnoOr<void> SetLimit(SyscallContext& c, proc::ThreadGroup& group, uint32_t resource, const abi::Rlimit& wanted) {
+  if (wanted.rlim_cur > wanted.rlim_max) return Errno(EINVAL);
+  constexpr uint64_t kMaxOpenFiles = 1 << 20;  // /proc/sys/fs/nr_open
+  if (resource == abi::kRLIMIT_NOFILE && wanted.rlim_max > kMaxOpenFiles) return Errno(EPERM);
+  if (wanted.rlim_max > group.limit(static_cast<int>(resource)).hard && !c.task().credentials()->privileged())
+    return Errno(EPERM);
+  group.set_limit(static_cast<int>(resource), {wanted.rlim_cur, wanted.rlim_max});
+  if (resource == abi::kRLIMIT_STACK && &group == &c.group()) c.task().space()->set_stack_limit(wanted.rlim_cur);
+  return Ok();
+}
+
+abi::Rlimit GetLimit(proc::ThreadGroup& group, uint32_t resource) {
+  const proc::ResourceLimit limit = group.limit(static_cast<int>(resource));
+  return {limit.soft, limit.hard};
+}
+
+}  // namespace
+
+SyscallOutcome SysUname(SyscallContext& c) {
+  abi::Utsname out{};
+  SetField(out.sysname, "Linux");
+  SetField(out.nodename, c.kernel().host_name());
+  SetField(out.release, proc::kLinuxRelease);
+  SetField(out.version, proc::kLinuxVersion);
+  SetField(out.machine, "x86_64");
+  SetField(out.domainname, "(none)");
+  return c.memory().Write(c.addr(0), out);
+}
+
+SyscallOutcome SysSethostname(SyscallContext& c) {
+  if (!c.task().credentials()->privileged()) return Errno(EPERM);
+  std::array<char, abi::Utsname::kFieldBytes - 1> name;
+  if (c.arg(1) > name.size()) return Errno(EINVAL);
+  const auto bytes = std::as_writable_bytes(std::span(name)).first(c.arg(1));
+  REMORA_RETURN_IF_ERROR(c.memory().CopyIn(bytes, c.addr(0)));
+  c.kernel().set_host_name(std::string(name.data(), c.arg(1)));
+  return SyscallOutcome::Return(0);
+}
+
+SyscallOutcome SysGetrlimit(SyscallContext& c) {
+  if (c.u32(0) >= abi::kRLIM_NLIMITS) return Errno(EINVAL);
+  return c.memory().Write(c.addr(1), GetLimit(c.group(), c.u32(0)));
+}
+
+SyscallOutcome SysSetrlimit(SyscallContext& c) {
+  REMORA_ASSIGN_OR_RETURN(const auto wanted, c.memory().Read<abi::Rlimit>(c.addr(1)));
+  if (c.u32(0) >= abi::kRLIM_NLIMITS) return Errno(EINVAL);
+  return SetLimit(c, c.group(), c.u32(0), wanted);
+}
+
+SyscallOutcome SysPrlimit64(SyscallContext& c) {
+  const uint32_t resource = c.u32(1);
+  if (resource >= abi::kRLIM_NLIMITS) return Errno(EINVAL);
+  std::optional<abi::Rlimit> wanted;
+  if (!c.addr(2).is_null()) {
+    REMORA_ASSIGN_OR_RETURN(wanted, c.memory().Read<abi::Rlimit>(c.addr(2)));
+  }
+  REMORA_ASSIGN_OR_RETURN(const Ref<proc::ThreadGroup> group, GroupArg(c));
+  const abi::Rlimit old = GetLimit(*group, resource);
+  if (wanted) REMORA_RETURN_IF_ERROR(SetLimit(c, *group, resource, *wanted));
+  if (c.addr(3).is_null()) return SyscallOutcome::Return(0);
+  return c.memory().Write(c.addr(3), old);
+}
+
+SyscallOutcome SysSysinfo(SyscallContext& c) {
+  const mm::FramePool& frames = c.kernel().frames();
+  abi::Sysinfo out{};
+  out.uptime = (c.MonotonicNanos() - c.kernel().boot_time_nanos()) / kNanosPerSecond;
+  out.totalram = frames.max_frames() * kPageSize;
+  out.freeram = (frames.max_frames() - std::min(frames.max_frames(), frames.num_allocated())) * kPageSize;
+  out.procs = static_cast<uint16_t>(std::min<uint32_t>(c.kernel().pids().num_groups(), UINT16_MAX));
+  out.mem_unit = 1;
+  return c.memory().Write(c.addr(0), out);
+}
+
+SyscallOutcome SysGetrusage(SyscallContext& c) {
+  proc::ChildUsage usage;
+  switch (c.i32(0)) {
+    case abi::kRUSAGE_SELF:
+      usage = c.group().usage();
+      break;
+    case abi::kRUSAGE_CHILDREN:
+      usage = c.group().children_usage();
+      break;
+    case abi::kRUSAGE_THREAD:
+      usage.user_nanos = c.task().user_nanos.load(std::memory_order_relaxed);
+      usage.system_nanos = c.task().system_nanos.load(std::memory_order_relaxed);
+      break;
+    default:
+      return Errno(EINVAL);
+  }
+  abi::Rusage out{};
+  out.ru_utime = ToTimeval(static_cast<int64_t>(usage.user_nanos));
+  out.ru_stime = ToTimeval(static_cast<int64_t>(usage.system_nanos));
+  if (c.i32(0) != abi::kRUSAGE_CHILDREN)
+    out.ru_maxrss = static_cast<int64_t>(c.task().space()->num_resident_pages() * (kPageSize / 1024));
+  if (c.i32(0) == abi::kRUSAGE_THREAD) {
+    out.ru_nvcsw = static_cast<int64_t>(c.task().voluntary_switches.load(std::memory_order_relaxed));
+    out.ru_nivcsw = static_cast<int64_t>(c.task().involuntary_switches.load(std::memory_order_relaxed));
+  }
+  return c.memory().Write(c.addr(1), out);
+}
+
+// Random bytes go straight into the guest's pages, one piece of contiguous memory at a time.
+SyscallOutcome SysGetrandom(SyscallContext& c) {
+  const uint32_t flags = c.u32(2);
+  if ((flags & ~(abi::kGRND_NONBLOCK | abi::kGRND_RANDOM | abi::kGRND_INSECURE)) != 0) return Errno(EINVAL);
+  if ((flags & (abi::kGRND_RANDOM | abi::kGRND_INSECURE)) == (abi::kGRND_RANDOM | abi::kGRND_INSECURE))
+    return Errno(EINVAL);
+  mm::UserBuffer buffer(c.memory(), mm::IoBuffer::Direction::kFill,
+                        mm::UserRange{c.addr(0), std::min<uint64_t>(c.arg(1), abi::kMAX_RW_COUNT)});
+  constexpr uint64_t kPieceBytes = 1 << 20;  // between two looks at pending signals
+  while (buffer.remaining() != 0) {
+    const auto piece = buffer.Peek(kPieceBytes);
+    if (!piece.ok()) {
+      if (buffer.transferred() == 0) return piece.error();
+      break;
+    }
+    c.kernel().entropy().Fill(*piece);
+    buffer.Advance(piece->size());
+    if (c.task().signal_pending()) break;
+  }
+  return SyscallOutcome::Return(static_cast<int64_t>(buffer.transferred()));
+}
+
+}  // namespace remora::syscalls

@@ -1,0 +1,107 @@
+#ifndef REMORA_SYSCALLS_TABLE_H_
+#define REMORA_SYSCALLS_TABLE_H_
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace remora::syscalls {
+
+// How an argument is printed by strace, and so what it is. "Out" kinds are read from guest memory after the call.
+enum class ArgKind : uint8_t {
+  kNone,
+  kAccessMode,
+  kArchCode,
+  kAtFlags,
+  kBytesIn,   // a buffer whose length is the argument that follows
+  kBytesOut,  // a buffer that holds as many bytes as the call answered
+  kClockId,
+  kCloneFlags,
+  kCloseRangeFlags,
+  kCount,
+  kDirFd,
+  kEnvironment,
+  kEpollOp,
+  kEventfdFlags,
+  kFcntlArgument,
+  kFcntlCommand,
+  kFd,
+  kFdPairOut,
+  kFdSet,
+  kFileMode,
+  kFlockOp,
+  kFutexOp,
+  kFutexTimeout,
+  kHex,
+  kInt,
+  kIoctlRequest,
+  kIovecIn,
+  kIovecOut,
+  kLong,
+  kMadvise,
+  kMapFlags,
+  kMode,
+  kMremapFlags,
+  kMsyncFlags,
+  kOffset,
+  kOffsetPtr,
+  kOpenFlags,
+  kOpenMode,  // printed only where the flags before it ask for a mode
+  kPath,
+  kPointer,
+  kPointerHint,
+  kPollFds,
+  kPrctlOption,
+  kProtection,
+  kRandomFlags,
+  kRenameFlags,
+  kResource,
+  kRlimitIn,
+  kRlimitOut,
+  kSigactionIn,
+  kSigactionOut,
+  kSignal,
+  kSigprocmaskHow,
+  kSigsetIn,
+  kSigsetOut,
+  kSize,
+  kStatOut,
+  kStatxFlags,
+  kStringOut,
+  kStrings,
+  kTimespecIn,
+  kTimespecOut,
+  kTimespecPairIn,
+  kTimevalIn,
+  kTimevalOut,
+  kUInt,
+  kUnlinkFlags,
+  kUtsnameOut,
+  kWaitFlags,
+  kWaitStatusOut,
+  kWhence,
+};
+
+enum class Support : uint8_t { kUnassigned, kAbsent, kPartial, kSupported };
+
+// One row of syscalls/table.inc without its handler (which stands in syscalls/handlers.h): plain data, so that the
+// generator of docs/syscalls.md and the tests link no kernel.
+struct SyscallRow {
+  uint32_t number = 0;
+  Support support = Support::kUnassigned;
+  std::string_view name;
+  std::string_view test;  // testing/guest/<test>.c; empty for absent ones
+  std::string_view note;  // what is missing, or why it is absent
+  std::string_view handler;
+  std::array<ArgKind, 6> args{};
+  uint8_t num_args = 0;
+};
+
+inline constexpr uint32_t kNumSyscalls = 462;
+
+// Row of `number`, which is below kNumSyscalls.
+const SyscallRow& RowOf(uint64_t number);
+
+}  // namespace remora::syscalls
+
+#endif  // REMORA_SYSCALLS_TABLE_H_

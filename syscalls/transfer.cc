@@ -1,0 +1,127 @@
+#include "syscalls/transfer.h"
+
+#include "base/abi/signal.h"
+#include "base/abi/stat.h"
+#include "proc/signals.h"
+
+namespace remora::syscalls {
+namespace {
+
+using Direction = mm::IoBuffer::Direction;
+
+struct TransferState : proc::SyscallState {
+  TransferState(proc::Task* task, Transfer t) : transfer(std::move(t)), waiter(task) {}
+  Transfer transfer;  // holds the file: before the waiter
+  uint64_t done = 0;
+  proc::TaskWaiter waiter;
+};
+
+// Kinds where a short write means "the rest has to wait", not "the rest does not fit".
+bool IsStream(const fs::File& file) {
+  const uint32_t type = file.inode()->type();
+  return type == abi::kS_IFIFO || type == abi::kS_IFCHR || type == abi::kS_IFSOCK;
+}
+
+ErrnoOr<uint64_t> MoveOnce(const Transfer& t, mm::UserBuffer& buffer) {
+  fs::File& file = *t.file;
+  if (t.direction == Direction::kFill) {
+    if (t.offset) return file.Read(buffer, *t.offset);
+    if (!file.seekable()) return file.Read(buffer, 0);
+    MutexLock lock(&file.position_mutex());
+    auto moved = file.Read(buffer, file.position());
+    if (moved.ok()) file.set_position(file.position() + *moved);
+    return moved;
+  }
+  if (!file.seekable()) return file.Write(buffer, 0);
+  if (t.append || file.append()) {
+    uint64_t end = 0;
+    if (t.offset) return file.Append(buffer, &end);
+    MutexLock lock(&file.position_mutex());
+    auto moved = file.Append(buffer, &end);
+    if (moved.ok()) file.set_position(end);
+    return moved;
+  }
+  if (t.offset) return file.Write(buffer, *t.offset);
+  MutexLock lock(&file.position_mutex());
+  auto moved = file.Write(buffer, file.position());
+  if (moved.ok()) file.set_position(file.position() + *moved);
+  return moved;
+}
+
+// Moves until there is an answer, or the file has no more to give or take: nullopt then, and `done` tells how far it
+// came.
+std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, uint64_t& done) {
+  mm::UserBuffer buffer(c.memory(), t.direction, t.ranges);
+  if (done != 0) buffer.Advance(done);
+  const bool writes_all = t.direction == Direction::kDrain && IsStream(*t.file);
+  for (;;) {
+    auto moved = MoveOnce(t, buffer);
+    if (!moved.ok()) {
+      if (moved.error_number() == EAGAIN) {
+        if (t.file->nonblocking() && !IgnoresNonblocking(*t.file)) {
+          if (done == 0) return Errno(EAGAIN);
+          return SyscallOutcome::Return(static_cast<int64_t>(done));
+        }
+        return std::nullopt;
+      }
+      if (moved.error_number() == EPIPE) RaiseSigpipe(c.task());
+      if (done == 0) return moved.error();
+      return SyscallOutcome::Return(static_cast<int64_t>(done));
+    }
+    done += *moved;
+    if (!writes_all || *moved == 0 || buffer.remaining() == 0)
+      return SyscallOutcome::Return(static_cast<int64_t>(done));
+  }
+}
+
+SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
+  if (state.done != 0 && c.task().signal_pending()) return SyscallOutcome::Return(static_cast<int64_t>(state.done));
+  return c.Park(IgnoresNonblocking(*state.transfer.file) ? Interrupted::kRestartAlways : Interrupted::kRestart);
+}
+
+}  // namespace
+
+bool IgnoresNonblocking(const fs::File& file) {
+  const uint32_t type = file.inode()->type();
+  return type == abi::kS_IFREG || type == abi::kS_IFDIR || type == abi::kS_IFBLK;
+}
+
+void RaiseSigpipe(proc::Task& task) {
+  proc::SignalInfo info;
+  info.signal = abi::kSIGPIPE;  // as from kill(2): SI_USER
+  info.pid = task.group().pid();
+  info.uid = task.credentials()->uid;
+  proc::SendToTask(task, info);
+}
+
+SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
+  fs::File& file = *t.file;
+  if (t.direction == Direction::kFill ? !file.readable() : !file.writable()) return Errno(EBADF);
+  if (file.inode()->type() == abi::kS_IFDIR) return Errno(EISDIR);
+  if (t.offset) {
+    if (static_cast<int64_t>(*t.offset) < 0) return Errno(EINVAL);
+    if (!file.seekable()) return Errno(ESPIPE);
+  }
+  uint64_t length = 0;
+  for (const mm::UserRange& range : t.ranges) length += range.length_bytes;
+  if (length == 0 && !file.seekable() && IsStream(file)) return SyscallOutcome::Return(0);
+
+  uint64_t done = 0;
+  if (auto outcome = Advance(c, t, done)) return *outcome;
+  auto& state = c.MakeState<TransferState>(&c.task(), std::move(t));
+  state.done = done;
+  SyscallContext::Arm(
+      state.waiter, *state.transfer.file,
+      state.transfer.direction == Direction::kFill ? sync::kReadable | sync::kReadHangup : sync::kWritable);
+  return ResumeTransfer(c);
+}
+
+SyscallOutcome ResumeTransfer(SyscallContext& c) {
+  auto& state = *c.state<TransferState>();
+  if (auto outcome = Advance(c, state.transfer, state.done)) return *outcome;
+  // A file that has nothing to wait on would never wake us.
+  if (!state.waiter.armed()) return Errno(EAGAIN);
+  return ParkTransfer(c, state);
+}
+
+}  // namespace remora::syscalls
