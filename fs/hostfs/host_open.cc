@@ -11,7 +11,8 @@
 namespace remora::fs {
 
 ErrnoOr<Ref<HostFd>> HostOpener::Open(int directory_fd, const std::string& path, int flags, unsigned permissions) {
-  flags |= O_CLOEXEC | O_NOCTTY;
+  flags |= O_CLOEXEC;
+  if ((flags & O_PATH) == 0) flags |= O_NOCTTY;  // openat2 refuses flags that mean nothing
   if (path.empty() || path.front() == '/') return Errno(ENOENT);
   if (has_openat2_.load(std::memory_order_relaxed)) {
     open_how how = {};
