@@ -1,0 +1,193 @@
+#include "testing/silicon/native_machine.h"
+
+#include <asm/prctl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "cpu/fxsave.h"
+
+namespace remora::silicon {
+namespace {
+
+constexpr int kSignals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+constexpr size_t kStackBytes = 1 << 16;
+// Offset in the frame's XSAVE image of the bits that say which parts are there.
+constexpr size_t kXstateBvOffset = 512;
+
+constexpr int kGprOf[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                            REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+enum class Phase { kIdle, kEntering, kRunning };
+
+// What the signal handler works on: the one thing that a handler can only reach by a global.
+struct Channel {
+  volatile Phase phase = Phase::kIdle;
+  const TestCase* test_case = nullptr;
+  Outcome* outcome = nullptr;
+  gregset_t host_registers;
+  std::array<std::byte, cpu::kFxsaveBytes> host_vectors;
+} g_channel;
+
+cpu::ExitReason ReasonOf(int trap, const siginfo_t& info) {
+  switch (trap) {
+    case 0:
+      return cpu::ExitReason::kDivide;
+    case 1:
+      return cpu::ExitReason::kSingleStep;
+    case 3:
+      return cpu::ExitReason::kBreakpoint;
+    case 6:
+      return cpu::ExitReason::kIllegal;
+    case 12:  // #SS: a stack access that is not canonical
+    case 13:
+      return cpu::ExitReason::kProtection;
+    case 14:
+      return cpu::ExitReason::kFault;
+    case 16:
+      return cpu::ExitReason::kX87Error;
+    case 17:
+      return cpu::ExitReason::kAlignment;
+    case 19:
+      return cpu::ExitReason::kSimdError;
+    default:
+      std::fprintf(stderr, "silicon: unexpected trap %d, signal %d\n", trap, info.si_signo);
+      std::abort();
+  }
+}
+
+void EnterTestCase(ucontext_t* context) {
+  auto* vectors = reinterpret_cast<std::byte*>(context->uc_mcontext.fpregs);
+  std::memcpy(g_channel.host_registers, context->uc_mcontext.gregs, sizeof(gregset_t));
+  std::memcpy(g_channel.host_vectors.data(), vectors, cpu::kFxsaveBytes);
+  const cpu::CpuState& state = g_channel.test_case->state;
+  greg_t* registers = context->uc_mcontext.gregs;
+  for (int i = 0; i < 16; ++i) registers[kGprOf[i]] = static_cast<greg_t>(state.gpr[i]);
+  registers[REG_RIP] = static_cast<greg_t>(state.rip);
+  registers[REG_EFL] = static_cast<greg_t>(state.rflags);
+  std::array<std::byte, cpu::kFxsaveBytes> image;
+  cpu::WriteFxsaveImage(state, image);
+  std::memcpy(vectors, image.data(), cpu::kFxsaveUsedBytes);
+  uint64_t present;
+  std::memcpy(&present, vectors + kXstateBvOffset, sizeof(present));
+  present |= 3;
+  std::memcpy(vectors + kXstateBvOffset, &present, sizeof(present));
+}
+
+void LeaveTestCase(const siginfo_t& info, ucontext_t* context) {
+  auto* vectors = reinterpret_cast<std::byte*>(context->uc_mcontext.fpregs);
+  const greg_t* registers = context->uc_mcontext.gregs;
+  Outcome* outcome = g_channel.outcome;
+  const int trap = static_cast<int>(registers[REG_TRAPNO]);
+  outcome->reason = ReasonOf(trap, info);
+  outcome->fault = {};
+  if (outcome->reason == cpu::ExitReason::kFault) {
+    outcome->fault.addr = GuestAddr(static_cast<uint64_t>(registers[REG_CR2]));
+    outcome->fault.access = (registers[REG_ERR] & 16)  ? mm::Access::kFetch
+                            : (registers[REG_ERR] & 2) ? mm::Access::kWrite
+                                                       : mm::Access::kRead;
+    outcome->fault.kind = info.si_code == SEGV_MAPERR ? mm::FaultKind::kUnmapped : mm::FaultKind::kProtection;
+  }
+  cpu::CpuState& state = outcome->state;
+  state = g_channel.test_case->state;
+  uint64_t present;
+  std::memcpy(&present, vectors + kXstateBvOffset, sizeof(present));
+  std::array<std::byte, cpu::kFxsaveBytes> image;
+  std::memcpy(image.data(), vectors, cpu::kFxsaveBytes);
+  if ((present & 1) == 0) {
+    const uint16_t control = 0x37f;
+    std::memset(image.data(), 0, 24);
+    std::memcpy(image.data(), &control, 2);
+    std::memset(image.data() + 32, 0, 128);
+  }
+  if ((present & 2) == 0) std::memset(image.data() + 160, 0, 256);
+  cpu::ReadFxsaveImage(image, &state);
+  for (int i = 0; i < 16; ++i) state.gpr[i] = static_cast<uint64_t>(registers[kGprOf[i]]);
+  state.rip = static_cast<uint64_t>(registers[REG_RIP]);
+  state.rflags = static_cast<uint64_t>(registers[REG_EFL]);
+
+  std::memcpy(context->uc_mcontext.gregs, g_channel.host_registers, sizeof(gregset_t));
+  std::memcpy(vectors, g_channel.host_vectors.data(), cpu::kFxsaveUsedBytes);
+  present |= 3;
+  std::memcpy(vectors + kXstateBvOffset, &present, sizeof(present));
+}
+
+void OnSignal(int signal, siginfo_t* info, void* raw_context) {
+  auto* context = static_cast<ucontext_t*>(raw_context);
+  if (g_channel.phase == Phase::kEntering && signal == SIGTRAP) {
+    g_channel.phase = Phase::kRunning;
+    EnterTestCase(context);
+  } else if (g_channel.phase == Phase::kRunning) {
+    g_channel.phase = Phase::kIdle;
+    LeaveTestCase(*info, context);
+  } else {
+    // Not ours: let it kill with the usual report.
+    ::signal(signal, SIG_DFL);
+  }
+}
+
+class NativeMachine final : public Machine {
+ public:
+  NativeMachine() {
+    MapAt(kCodeStart, kCodePages * kPage, PROT_READ | PROT_WRITE | PROT_EXEC);
+    std::memset(reinterpret_cast<void*>(kCodeStart), 0xcc, kCodePages * kPage);
+    MapAt(kScratchStart, kDataBytes, PROT_READ | PROT_WRITE);
+    stack_t stack = {.ss_sp = std::malloc(kStackBytes), .ss_flags = 0, .ss_size = kStackBytes};
+    sigaltstack(&stack, nullptr);
+    for (const int signal : kSignals) {
+      struct sigaction action = {};
+      action.sa_sigaction = OnSignal;
+      action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+      sigfillset(&action.sa_mask);
+      for (const int other : kSignals) sigdelset(&action.sa_mask, other);
+      sigaction(signal, &action, nullptr);
+    }
+  }
+
+  void Run(const TestCase& test_case, Outcome* outcome) override {
+    auto* scratch = reinterpret_cast<uint8_t*>(kScratchStart);
+    auto* code = reinterpret_cast<uint8_t*>(test_case.state.rip);
+    std::memcpy(scratch, test_case.data.data(), kScratchBytes);
+    auto* read_only = reinterpret_cast<uint8_t*>(kReadOnlyStart);
+    if (std::memcmp(read_only, test_case.data.data() + kScratchBytes, kPage) != 0 || !protected_) {
+      mprotect(read_only, kPage, PROT_READ | PROT_WRITE);
+      std::memcpy(read_only, test_case.data.data() + kScratchBytes, kPage);
+      mprotect(read_only, kPage, PROT_READ);
+      protected_ = true;
+    }
+    std::memcpy(code, test_case.bytes.data(), test_case.length);
+    if (gs_base_ != test_case.state.gs_base) {
+      gs_base_ = test_case.state.gs_base;
+      syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base_);
+    }
+    g_channel.test_case = &test_case;
+    g_channel.outcome = outcome;
+    g_channel.phase = Phase::kEntering;
+    __builtin_debugtrap();
+    std::memset(code, 0xcc, test_case.length);
+    std::memcpy(outcome->data.data(), scratch, kDataBytes);
+  }
+
+ private:
+  static void MapAt(uint64_t address, size_t length, int protection) {
+    void* wanted = reinterpret_cast<void*>(address);
+    if (mmap(wanted, length, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != wanted) {
+      std::perror("silicon: cannot map the test's memory");
+      std::abort();
+    }
+  }
+  bool protected_ = false;
+  uint64_t gs_base_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Machine> MakeNativeMachine() { return std::make_unique<NativeMachine>(); }
+
+}  // namespace remora::silicon
