@@ -147,8 +147,10 @@ class Tlb {
     std::array<uint64_t, kSets / 64> words_{};
   };
 
+  // A sum, not an exclusive or: a contiguous run of as many pages as there are entries then spreads evenly wherever it
+  // starts, and strides of kSets pages still do not share a set.
   static uint32_t SetOf(PageNumber page) {
-    return static_cast<uint32_t>(page.value() ^ (page.value() >> 10)) & (kSets - 1);
+    return static_cast<uint32_t>(page.value() + (page.value() >> 10)) & (kSets - 1);
   }
   void SynchronizeSlow();
   // The way of `set` that holds `page`, or kWays.

@@ -208,6 +208,18 @@ TEST_F(TlbTest, InvalidatingOnePageKeepsTheOthers) {
   EXPECT_EQ(tlb_->counters().evictions_by_range, 1001u);
 }
 
+TEST_F(TlbTest, ARunOfAsManyPagesAsEntriesFitsWhereverItStarts) {
+  constexpr uint64_t kNumPages = Tlb::kSets * Tlb::kWays;
+  for (const uint64_t first : {uint64_t{0}, uint64_t{517}, uint64_t{0x7ffff7abc}}) {
+    for (uint64_t p = first; p < first + kNumPages; ++p) source_.Map(p, static_cast<uint32_t>(p & 0xffff), true, false);
+    for (uint64_t p = first; p < first + kNumPages; ++p) Read(p << kPageShift);
+    source_.translations = 0;
+    for (uint64_t p = first; p < first + kNumPages; ++p) Read(p << kPageShift);
+    EXPECT_LT(source_.translations, static_cast<int>(kNumPages / 100));
+    tlb_->Flush();
+  }
+}
+
 TEST_F(TlbTest, BindingTheSameSourceKeepsEntries) {
   FakeSource other;
   source_.Map(5, 7, true, false);
