@@ -112,7 +112,7 @@ REMORA_CHAINED void Cmpxchg8b(REMORA_PARAMS) {
   REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
 }
 
-[[gnu::target("cx16")]] Uint128 CompareExchange16(std::byte* host, Uint128 expected, Uint128 desired) {
+Uint128 CompareExchange16(std::byte* host, Uint128 expected, Uint128 desired) {
   return __sync_val_compare_and_swap(reinterpret_cast<Uint128*>(host), expected, desired);
 }
 

@@ -1,0 +1,418 @@
+#include "cpu/interpreter.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "cpu/cpuid.h"
+#include "cpu/testing/fake_memory.h"
+
+namespace remora::cpu {
+namespace {
+
+constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
+
+uint64_t Status(const CpuState& state) { return state.rflags & kStatusFlags; }
+
+TEST(InterpreterTest, RunsExactlyTheBudget) {
+  FakeMachine machine;
+  // loop: inc rax; dec rcx; jnz loop; nop...
+  machine.state.gpr[kRcx] = 1000;
+  const Exit exit = machine.RunCode({0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf8, 0x90}, 100);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_EQ(exit.instructions_retired, 100u);
+  EXPECT_EQ(machine.state.gpr[kRax], 34u);
+  EXPECT_EQ(machine.state.gpr[kRcx], 1000u - 33u);
+  EXPECT_EQ(machine.state.rip, kCode + 3);
+}
+
+TEST(InterpreterTest, EveryBudgetStopsAtTheSameInstructions) {
+  // mov ecx, 5; loop: add eax, ecx; cmp ecx, 1; je end; dec ecx; jmp loop; end: syscall
+  const std::initializer_list<uint8_t> code = {0xb9, 5,    0,    0,    0,    0x01, 0xc8, 0x83, 0xf9,
+                                               1,    0x74, 0x04, 0xff, 0xc9, 0xeb, 0xf5, 0x0f, 0x05};
+  FakeMachine whole;
+  const Exit all = whole.RunCode(code, 1000);
+  ASSERT_EQ(all.reason, ExitReason::kSyscall);
+  EXPECT_EQ(whole.state.gpr[kRax], 15u);
+  for (uint64_t budget = 1; budget <= 7; ++budget) {
+    FakeMachine machine;
+    uint64_t retired = 0;
+    Exit exit = machine.RunCode(code, budget);
+    while (exit.reason == ExitReason::kBudget) {
+      EXPECT_EQ(exit.instructions_retired, budget);
+      retired += exit.instructions_retired;
+      exit = machine.Run(budget);
+    }
+    retired += exit.instructions_retired;
+    EXPECT_EQ(retired, all.instructions_retired);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], 15u);
+    EXPECT_EQ(machine.state.rip, whole.state.rip);
+    EXPECT_EQ(machine.state.rflags, whole.state.rflags);
+  }
+}
+
+TEST(InterpreterTest, SyscallSavesRipAndFlags) {
+  FakeMachine machine;
+  machine.state.rflags = kFlagsFixed | kFlagCF | kFlagDF;
+  const Exit exit = machine.RunCode({0x0f, 0x05}, 10);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 1u);
+  EXPECT_EQ(machine.state.rip, kCode + 2);
+  EXPECT_EQ(machine.state.gpr[kRcx], kCode + 2);
+  EXPECT_EQ(machine.state.gpr[kR11], kFlagsFixed | kFlagCF | kFlagDF);
+}
+
+TEST(InterpreterTest, InterruptLeavesAtABlockBoundary) {
+  FakeMachine machine;
+  machine.interrupt = 1;
+  const Exit exit = machine.RunCode({0xeb, 0xfe}, 1000);
+  EXPECT_EQ(exit.reason, ExitReason::kInterrupt);
+  EXPECT_EQ(machine.state.rip, kCode);
+}
+
+TEST(InterpreterTest, AFaultChangesNothing) {
+  FakeMachine machine;
+  machine.state.gpr[kRbx] = 0x1000;
+  machine.state.rflags = kFlagsFixed | kFlagCF;
+  // mov eax, 7; add [rbx], eax
+  const Exit exit = machine.RunCode({0xb8, 7, 0, 0, 0, 0x01, 0x03}, 10);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.kind, mm::FaultKind::kUnmapped);
+  EXPECT_EQ(exit.fault.access, mm::Access::kWrite);
+  EXPECT_EQ(exit.fault.addr.value(), 0x1000u);
+  EXPECT_EQ(exit.instructions_retired, 1u);
+  EXPECT_EQ(machine.state.rip, kCode + 5);
+  EXPECT_EQ(Status(machine.state), kFlagCF);
+}
+
+TEST(InterpreterTest, AStoreAcrossAPageThatFaultsWritesNothing) {
+  FakeMachine machine;
+  const uint64_t last = kData + FakeMachine::kPages * kPageSize - 4;
+  machine.memory.Store<uint32_t>(last, 0x11223344);
+  machine.state.gpr[kRbx] = last;
+  machine.state.gpr[kRax] = ~uint64_t{0};
+  const Exit exit = machine.RunCode({0x48, 0x89, 0x03}, 10);  // mov [rbx], rax
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.addr.value(), last + 4);
+  EXPECT_EQ(machine.memory.Load<uint32_t>(last), 0x11223344u);
+}
+
+TEST(InterpreterTest, AccessesAcrossPagesJoinBothHalves) {
+  FakeMachine machine;
+  machine.state.gpr[kRbx] = kData + kPageSize - 3;
+  machine.state.gpr[kRax] = 0x1122334455667788;
+  // mov [rbx], rax; mov rcx, [rbx]; lock xadd [rbx], rcx
+  const Exit exit = machine.RunCode({0x48, 0x89, 0x03, 0x48, 0x8b, 0x0b, 0xf0, 0x48, 0x0f, 0xc1, 0x0b}, 3);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_EQ(machine.state.gpr[kRcx], 0x1122334455667788u);
+  EXPECT_EQ(machine.memory.Load<uint64_t>(kData + kPageSize - 3), 2 * uint64_t{0x1122334455667788});
+}
+
+TEST(InterpreterTest, NonCanonicalAddressesAreProtectionFaults) {
+  FakeMachine machine;
+  machine.state.gpr[kRbx] = uint64_t{1} << 47;
+  const Exit exit = machine.RunCode({0x48, 0x8b, 0x03}, 10);
+  EXPECT_EQ(exit.reason, ExitReason::kProtection);
+  EXPECT_EQ(machine.state.rip, kCode);
+  machine.state.gpr[kRax] = uint64_t{1} << 60;
+  EXPECT_EQ(machine.RunCode({0xff, 0xe0}, 10).reason, ExitReason::kProtection);  // jmp rax
+}
+
+TEST(InterpreterTest, IllegalAndPrivilegedInstructions) {
+  FakeMachine machine;
+  EXPECT_EQ(machine.RunCode({0x0f, 0x0b}, 10).reason, ExitReason::kIllegal);  // ud2
+  EXPECT_EQ(machine.state.rip, kCode);
+  EXPECT_EQ(machine.RunCode({0xf0, 0x90}, 10).reason, ExitReason::kIllegal);  // lock nop
+  EXPECT_EQ(machine.RunCode({0x06}, 10).reason, ExitReason::kIllegal);        // push es
+  EXPECT_EQ(machine.RunCode({0xf4}, 10).reason, ExitReason::kProtection);     // hlt
+  EXPECT_EQ(machine.RunCode({0xcd, 0x80}, 10).reason, ExitReason::kProtection);
+  EXPECT_EQ(machine.RunCode({0xcc}, 10).reason, ExitReason::kBreakpoint);
+  EXPECT_EQ(machine.state.rip, kCode + 1);
+  EXPECT_EQ(machine.RunCode({0xc5, 0xf8, 0x77}, 10).reason, ExitReason::kIllegal);  // vzeroupper
+}
+
+TEST(InterpreterTest, DivideErrors) {
+  FakeMachine machine;
+  machine.state.gpr[kRdx] = 1;
+  machine.state.gpr[kRcx] = 1;
+  Exit exit = machine.RunCode({0x48, 0xf7, 0xf1}, 10);  // div rcx
+  EXPECT_EQ(exit.reason, ExitReason::kDivide);
+  EXPECT_EQ(machine.state.rip, kCode);
+  machine.state.gpr[kRax] = uint64_t{1} << 63;
+  machine.state.gpr[kRdx] = ~uint64_t{0};
+  machine.state.gpr[kRcx] = ~uint64_t{0};
+  EXPECT_EQ(machine.RunCode({0x48, 0xf7, 0xf9}, 10).reason, ExitReason::kDivide);  // idiv rcx: lowest / -1
+  machine.state.gpr[kRax] = 100;
+  machine.state.gpr[kRdx] = 0;
+  machine.state.gpr[kRcx] = static_cast<uint64_t>(-7);
+  EXPECT_EQ(machine.RunCode({0x48, 0xf7, 0xf9}, 1).reason, ExitReason::kBudget);
+  EXPECT_EQ(machine.state.gpr[kRax], static_cast<uint64_t>(-14));
+  EXPECT_EQ(machine.state.gpr[kRdx], 2u);
+}
+
+TEST(InterpreterTest, CallPushesAndRetPops) {
+  FakeMachine machine;
+  const uint64_t stack = machine.state.gpr[kRsp];
+  // call +1; hlt; mov eax, 3; ret
+  const Exit exit = machine.RunCode({0xe8, 1, 0, 0, 0, 0xf4, 0xb8, 3, 0, 0, 0, 0xc3}, 100);
+  EXPECT_EQ(exit.reason, ExitReason::kProtection);
+  EXPECT_EQ(exit.instructions_retired, 3u);
+  EXPECT_EQ(machine.state.rip, kCode + 5);
+  EXPECT_EQ(machine.state.gpr[kRax], 3u);
+  EXPECT_EQ(machine.state.gpr[kRsp], stack);
+}
+
+TEST(InterpreterTest, HighByteRegistersAndPartialWrites) {
+  FakeMachine machine;
+  machine.state.gpr[kRax] = 0x1122334455667788;
+  machine.state.gpr[kRbx] = 0xffffffffffffffff;
+  // mov bl, ah; mov bh, al; mov ax, bx; mov ecx, eax
+  machine.RunCode({0x88, 0xe3, 0x88, 0xc7, 0x66, 0x89, 0xd8, 0x89, 0xc1}, 4);
+  EXPECT_EQ(machine.state.gpr[kRbx], 0xffffffffffff8877u);
+  EXPECT_EQ(machine.state.gpr[kRax], 0x1122334455668877u);
+  EXPECT_EQ(machine.state.gpr[kRcx], 0x55668877u);
+}
+
+TEST(InterpreterTest, RipRelativeAndSegmentOperands) {
+  FakeMachine machine;
+  machine.memory.Store<uint64_t>(kData + 0x28, 0xabcdef);
+  machine.state.fs_base = kData;
+  // nop; mov rax, [rip + (kData + 0x28 - next)]; mov rcx, fs:[0x28]
+  const uint32_t relative = static_cast<uint32_t>(kData + 0x28 - (kCode + 8));
+  machine.RunCode({0x90, 0x48, 0x8b, 0x05, static_cast<uint8_t>(relative), static_cast<uint8_t>(relative >> 8),
+                   static_cast<uint8_t>(relative >> 16), static_cast<uint8_t>(relative >> 24), 0x64, 0x48, 0x8b, 0x0c,
+                   0x25, 0x28, 0, 0, 0},
+                  3);
+  EXPECT_EQ(machine.state.gpr[kRax], 0xabcdefu);
+  EXPECT_EQ(machine.state.gpr[kRcx], 0xabcdefu);
+}
+
+TEST(InterpreterTest, RepMovsCopiesAndCountsIterations) {
+  FakeMachine machine;
+  const uint64_t length = 2 * kPageSize - 100;
+  for (uint64_t i = 0; i < length; i += 4) machine.memory.Store<uint32_t>(kData + i, static_cast<uint32_t>(i * 7));
+  machine.memory.Map(0x700000, 3, mm::Protection(3));
+  machine.state.gpr[kRsi] = kData;
+  machine.state.gpr[kRdi] = 0x700033;
+  machine.state.gpr[kRcx] = length;
+  Exit exit = machine.RunCode({0xf3, 0xa4, 0x90}, 1000);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_EQ(exit.instructions_retired, 1000u);
+  EXPECT_EQ(machine.state.rip, kCode);
+  EXPECT_EQ(machine.state.gpr[kRcx], length - 1000);
+  exit = machine.Run(length - 1000 + 1);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_EQ(exit.instructions_retired, length - 1000 + 1);
+  EXPECT_EQ(machine.state.rip, kCode + 3);
+  EXPECT_EQ(machine.state.gpr[kRcx], 0u);
+  for (uint64_t i = 0; i < length; i += 4)
+    ASSERT_EQ(machine.memory.Load<uint32_t>(0x700033 + i), static_cast<uint32_t>(i * 7)) << i;
+}
+
+TEST(InterpreterTest, RepStosStopsAtTheFaultingElement) {
+  FakeMachine machine;
+  const uint64_t end = kData + FakeMachine::kPages * kPageSize;
+  machine.state.gpr[kRdi] = end - 24;
+  machine.state.gpr[kRcx] = 10;
+  machine.state.gpr[kRax] = 0x5555;
+  const Exit exit = machine.RunCode({0xf3, 0x48, 0xab}, 1000);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.addr.value(), end);
+  EXPECT_EQ(exit.instructions_retired, 3u);
+  EXPECT_EQ(machine.state.rip, kCode);
+  EXPECT_EQ(machine.state.gpr[kRcx], 7u);
+  EXPECT_EQ(machine.state.gpr[kRdi], end);
+}
+
+TEST(InterpreterTest, RepneScasFindsTheEndOfAString) {
+  FakeMachine machine;
+  machine.memory.Write(kData, {'h', 'e', 'l', 'l', 'o', 0, 'x'});
+  machine.state.gpr[kRdi] = kData;
+  machine.state.gpr[kRcx] = ~uint64_t{0};
+  machine.state.gpr[kRax] = 0;
+  const Exit exit = machine.RunCode({0xf2, 0xae, 0x0f, 0x05}, 1000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 7u);
+  EXPECT_EQ(machine.state.gpr[kRdi], kData + 6);
+}
+
+TEST(InterpreterTest, RepWithACountOfZeroIsOneInstruction) {
+  FakeMachine machine;
+  machine.state.gpr[kRcx] = 0;
+  const Exit exit = machine.RunCode({0xf3, 0xa4, 0x0f, 0x05}, 1000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 2u);
+}
+
+TEST(InterpreterTest, InstructionsAcrossPagesSeeTheTailThatIsThere) {
+  FakeMachine machine;
+  const uint64_t at = kCode + kPageSize - 2;
+  // mov eax, imm32 with its last three bytes on the next page
+  machine.memory.Write(at, {0xb8, 0x11, 0x22, 0x33, 0x44, 0x90});
+  machine.state.rip = at;
+  EXPECT_EQ(machine.Run(2).reason, ExitReason::kBudget);
+  EXPECT_EQ(machine.state.gpr[kRax], 0x44332211u);
+  EXPECT_EQ(machine.state.rip, at + 6);
+  machine.memory.Write(kCode + kPageSize, {0x55});
+  machine.memory.FlushAtNextSynchronize();
+  machine.state.rip = at;
+  machine.Run(2);
+  EXPECT_EQ(machine.state.gpr[kRax], 0x44335511u);
+}
+
+TEST(InterpreterTest, AnInstructionWhoseTailCannotBeFetchedFaultsThere) {
+  FakeMachine machine;
+  const uint64_t at = kCode + FakeMachine::kPages * kPageSize - 2;
+  machine.memory.Write(at, {0xb8, 0x11});
+  machine.state.rip = at;
+  const Exit exit = machine.Run(5);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.access, mm::Access::kFetch);
+  EXPECT_EQ(exit.fault.addr.value(), at + 2);
+  EXPECT_EQ(machine.state.rip, at);
+}
+
+TEST(InterpreterTest, CodeThatRewritesItselfRunsTheNewBytes) {
+  FakeMachine machine;
+  machine.memory.Map(0x800000, 1, mm::Protection(7));
+  // mov byte [rip + 1], 9 (the immediate of the next instruction); mov eax, 1; syscall
+  machine.memory.Write(0x800000, {0xc6, 0x05, 1, 0, 0, 0, 9, 0xb8, 1, 0, 0, 0, 0x0f, 0x05});
+  machine.state.rip = 0x800000;
+  const Exit exit = machine.Run(100);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 3u);
+  EXPECT_EQ(machine.state.gpr[kRax], 9u);
+}
+
+TEST(InterpreterTest, ALoopThatRewritesItsBodySeesEachChange) {
+  FakeMachine machine;
+  machine.memory.Map(0x800000, 1, mm::Protection(7));
+  // loop: mov eax, imm32 (patched); add edx, eax; inc dword [rip to imm]; dec ecx; jnz loop; syscall
+  machine.memory.Write(
+      0x800000, {0xb8, 1, 0, 0, 0, 0x01, 0xc2, 0xff, 0x05, 0xf4, 0xff, 0xff, 0xff, 0xff, 0xc9, 0x75, 0xef, 0x0f, 0x05});
+  machine.state.rip = 0x800000;
+  machine.state.gpr[kRcx] = 50;
+  const Exit exit = machine.Run(10000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 50u * 5 + 1);
+  EXPECT_EQ(machine.state.gpr[kRdx], 50u * 51 / 2);
+  machine.Quiesce();
+}
+
+TEST(InterpreterTest, AWriteThroughAnAliasDropsTheCode) {
+  FakeMachine machine;
+  machine.memory.Alias(0x900000, kCode, mm::Protection(3));
+  machine.memory.Write(kCode, {0xb8, 1, 0, 0, 0, 0xc6, 0x03, 7, 0x0f, 0x05});  // mov eax, 1; mov byte [rbx], 7; syscall
+  machine.state.gpr[kRbx] = 0x900001;
+  machine.state.rip = kCode;
+  EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.state.gpr[kRax], 1u);
+  machine.state.rip = kCode;
+  EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.state.gpr[kRax], 7u);
+  machine.Quiesce();
+}
+
+TEST(InterpreterTest, BlocksAreSharedByFrameWhereverItIsMapped) {
+  FakeMachine machine;
+  machine.memory.Alias(0x900000, kCode, mm::Protection(5));
+  machine.RunCode({0x48, 0x8d, 0x05, 0, 0, 0, 0, 0x0f, 0x05}, 100);  // lea rax, [rip]; syscall
+  EXPECT_EQ(machine.state.gpr[kRax], kCode + 7);
+  const uint64_t decoded = machine.engine->counters().blocks_decoded;
+  machine.state.rip = 0x900000;
+  machine.Run(100);
+  EXPECT_EQ(machine.state.gpr[kRax], 0x900007u);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, decoded);
+}
+
+TEST(InterpreterTest, TrapFlagStopsAfterEachInstruction) {
+  FakeMachine machine;
+  machine.state.rflags |= kFlagTF;
+  Exit exit = machine.RunCode({0x90, 0x90, 0x0f, 0x05}, 100);
+  EXPECT_EQ(exit.reason, ExitReason::kSingleStep);
+  EXPECT_EQ(exit.instructions_retired, 1u);
+  EXPECT_EQ(machine.state.rip, kCode + 1);
+  machine.Run(100);
+  EXPECT_EQ(machine.state.rip, kCode + 2);
+  EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+}
+
+TEST(InterpreterTest, PopfThatSetsTheTrapFlagTrapsAfterTheNextInstruction) {
+  FakeMachine machine;
+  // push 0x302; popf; nop; nop
+  const Exit exit = machine.RunCode({0x68, 0x02, 0x03, 0, 0, 0x9d, 0x90, 0x90}, 100);
+  EXPECT_EQ(exit.reason, ExitReason::kSingleStep);
+  EXPECT_EQ(exit.instructions_retired, 3u);
+  EXPECT_EQ(machine.state.rip, kCode + 7);
+}
+
+TEST(InterpreterTest, BitStringsReachBeyondTheOperand) {
+  FakeMachine machine;
+  machine.state.gpr[kRbx] = kData + 0x100;
+  machine.state.gpr[kRax] = static_cast<uint64_t>(-3);
+  machine.RunCode({0x48, 0x0f, 0xab, 0x03}, 1);  // bts [rbx], rax
+  EXPECT_EQ(machine.memory.Load<uint64_t>(kData + 0xf8), uint64_t{1} << 61);
+  EXPECT_EQ(Status(machine.state) & kFlagCF, 0u);
+  machine.state.gpr[kRax] = 1000;
+  machine.RunCode({0x48, 0x0f, 0xab, 0x03}, 1);
+  EXPECT_EQ(machine.memory.Load<uint8_t>(kData + 0x100 + 125), 1u);
+}
+
+TEST(InterpreterTest, Cmpxchg16bNeedsAlignment) {
+  FakeMachine machine;
+  machine.state.gpr[kRdi] = kData + 8;
+  EXPECT_EQ(machine.RunCode({0xf0, 0x48, 0x0f, 0xc7, 0x0f}, 1).reason, ExitReason::kProtection);
+  machine.state.gpr[kRdi] = kData;
+  machine.state.gpr[kRbx] = 5;
+  machine.state.gpr[kRcx] = 6;
+  EXPECT_EQ(machine.RunCode({0xf0, 0x48, 0x0f, 0xc7, 0x0f}, 1).reason, ExitReason::kBudget);
+  EXPECT_EQ(machine.memory.Load<uint64_t>(kData), 5u);
+  EXPECT_EQ(machine.memory.Load<uint64_t>(kData + 8), 6u);
+  EXPECT_NE(Status(machine.state) & kFlagZF, 0u);
+}
+
+TEST(InterpreterTest, CpuidShowsTheBaseline) {
+  FakeMachine machine;
+  machine.state.gpr[kRax] = 1;
+  machine.RunCode({0x0f, 0xa2}, 1);
+  EXPECT_NE(machine.state.gpr[kRdx] & (1 << 26), 0u);  // SSE2
+  EXPECT_EQ(machine.state.gpr[kRcx] & 1, 0u);          // no SSE3
+  EXPECT_EQ(Cpuid(0, 0).eax, 1u);
+}
+
+TEST(InterpreterTest, PushOfRspAndPopIntoRsp) {
+  FakeMachine machine;
+  const uint64_t stack = machine.state.gpr[kRsp];
+  machine.RunCode({0x54, 0x58}, 2);  // push rsp; pop rax
+  EXPECT_EQ(machine.state.gpr[kRax], stack);
+  machine.state.gpr[kRbx] = kData + 0x80;
+  machine.RunCode({0x53, 0x5c}, 2);  // push rbx; pop rsp
+  EXPECT_EQ(machine.state.gpr[kRsp], kData + 0x80);
+}
+
+TEST(InterpreterTest, EnterBuildsAFrameAndLeaveTearsItDown) {
+  FakeMachine machine;
+  const uint64_t stack = machine.state.gpr[kRsp];
+  machine.state.gpr[kRbp] = 0x1234;
+  machine.RunCode({0xc8, 0x20, 0, 0}, 1);
+  EXPECT_EQ(machine.state.gpr[kRbp], stack - 8);
+  EXPECT_EQ(machine.state.gpr[kRsp], stack - 8 - 0x20);
+  machine.RunCode({0xc9}, 1);
+  EXPECT_EQ(machine.state.gpr[kRbp], 0x1234u);
+  EXPECT_EQ(machine.state.gpr[kRsp], stack);
+}
+
+TEST(InterpreterTest, AFetchFromAPageWithoutTheRightFaults) {
+  FakeMachine machine;
+  machine.state.rip = kData;
+  const Exit exit = machine.Run(10);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.kind, mm::FaultKind::kProtection);
+  EXPECT_EQ(exit.fault.access, mm::Access::kFetch);
+  EXPECT_EQ(exit.fault.addr.value(), kData);
+  EXPECT_EQ(exit.instructions_retired, 0u);
+}
+
+}  // namespace
+}  // namespace remora::cpu
