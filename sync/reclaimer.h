@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 
+#include "base/check.h"
 #include "base/mutex.h"
 
 namespace remora::sync {
