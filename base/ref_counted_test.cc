@@ -79,6 +79,16 @@ TEST(RefCountedTest, TryAddRefFailsOnceTheLastReferenceIsGone) {
   EXPECT_FALSE(object.TryAddRef());
 }
 
+TEST(RefCountedTest, TryDropLastDropsOnlyTheLastReference) {
+  Retired object;
+  object.AddRef();
+  EXPECT_FALSE(object.TryDropLast());
+  object.Release();
+  EXPECT_TRUE(object.TryDropLast());
+  EXPECT_FALSE(object.last_release_called);
+  EXPECT_FALSE(object.TryAddRef());
+}
+
 TEST(RefCountedStressTest, ManyThreadsDestroyOnce) {
   std::atomic<int> destroyed{0};
   for (int round = 0; round < 50; ++round) {
