@@ -97,11 +97,11 @@ uint64_t RandomCodeTarget(Random& random, const TestCase& test_case) {
 
 // Bytes of the case's memory, where they are within it.
 void Poke(TestCase* test_case, uint64_t address, const void* bytes, size_t length) {
-  if (address < kScratchStart || address + length > kMappedEnd) return;
+  if (address < kScratchStart || address > kMappedEnd - length) return;
   std::memcpy(test_case->data.data() + (address - kScratchStart), bytes, length);
 }
 bool Peek(const TestCase& test_case, uint64_t address, void* bytes, size_t length) {
-  if (address < kScratchStart || address + length > kMappedEnd) return false;
+  if (address < kScratchStart || address > kMappedEnd - length) return false;
   std::memcpy(bytes, test_case.data.data() + (address - kScratchStart), length);
   return true;
 }
@@ -368,8 +368,8 @@ void Generator::PrepareSpecial(Random& random, const Decoded& decoded, TestCase*
     }
     case ZYDIS_MNEMONIC_POPF:
     case ZYDIS_MNEMONIC_POPFQ: {
-      // No TF, NT, RF and AC: they act on what comes behind the instruction.
-      uint64_t flags = random.Next() & ~uint64_t{0x54100};
+      // No TF, NT, RF and AC: they act on what comes behind the instruction. No ID: the kernel would not take it back.
+      uint64_t flags = random.Next() & ~uint64_t{0x254100};
       Poke(test_case, state.gpr[kRsp], &flags, 8);
       break;
     }

@@ -1,6 +1,7 @@
 #include "testing/silicon/native_machine.h"
 
 #include <asm/prctl.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -127,7 +128,13 @@ void OnSignal(int signal, siginfo_t* info, void* raw_context) {
     g_channel.phase = Phase::kIdle;
     LeaveTestCase(*info, context);
   } else {
-    // Not ours: let it kill with the usual report.
+    // Not ours: say where, so that the offset tells the function, and let it kill.
+    Dl_info place = {};
+    dladdr(reinterpret_cast<void*>(context->uc_mcontext.gregs[REG_RIP]), &place);
+    std::fprintf(
+        stderr, "silicon: signal %d at offset %#lx of %s\n", signal,
+        static_cast<uint64_t>(context->uc_mcontext.gregs[REG_RIP]) - reinterpret_cast<uint64_t>(place.dli_fbase),
+        place.dli_fname == nullptr ? "?" : place.dli_fname);
     ::signal(signal, SIG_DFL);
   }
 }
