@@ -35,8 +35,10 @@ ErrnoOr<void> ChangePermissions(int fd, uint32_t permissions) {
   return Ok();
 }
 
-timespec ToHost(const std::optional<Timestamp>& t) {
+timespec ToHost(const std::optional<Timestamp>& t, bool now) {
   if (!t) return {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
+  // Who may write a file but does not own it may only say "now".
+  if (now) return {.tv_sec = 0, .tv_nsec = UTIME_NOW};
   return {.tv_sec = t->seconds, .tv_nsec = t->nanos};
 }
 
@@ -71,7 +73,8 @@ ErrnoOr<void> HostInode::SetAttributes(const AttributeChange& change) {
     REMORA_RETURN_IF_ERROR(ChangePermissions(fd->get(), *change.permissions & 07777));
   }
   if (change.accessed || change.modified) {
-    const timespec times[2] = {ToHost(change.accessed), ToHost(change.modified)};
+    const timespec times[2] = {ToHost(change.accessed, change.dates_are_now),
+                               ToHost(change.modified, change.dates_are_now)};
     if (utimensat(fd->get(), "", times, AT_EMPTY_PATH) < 0) {
       if (errno != EINVAL && errno != ENOENT) return Errno(errno);
       if (utimensat(AT_FDCWD, FdLink(fd->get()).text, times, 0) < 0) return Errno(errno);
