@@ -181,7 +181,11 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
     const bool is_last = after.empty() && outer_.empty();
     if (slash != nullptr && is_last) trailing_slash_ = true;
     REMORA_RETURN_IF_ERROR(MaySearch(current_.dentry));
-    if (name.size() > kMaxName) return Errno(ENAMETOOLONG);
+    if (name.size() > kMaxName) {
+      if (!is_last || !wants_parent) return Errno(ENAMETOOLONG);
+      name_ = name;
+      return Ok();
+    }
 
     if (name == "." || name == "..") {
       if (name.size() == 2) REMORA_RETURN_IF_ERROR(StepUp());

@@ -55,7 +55,8 @@ class PathWalk {
   PathWalk(const PathWalk&) = delete;
   PathWalk& operator=(const PathWalk&) = delete;
 
-  // Once for each PathWalk. With a kParent goal a missing last component is no error: target() is null then.
+  // Once for each PathWalk. With a kParent goal a missing last component is no error: target() is null then. Nor is one
+  // that is too long, until CheckName: rename(2) looks at both directories before either name.
   // `revalidate`: believe nothing cached (a file system answered ESTALE).
   ErrnoOr<void> Run(std::string_view path, Goal goal, bool revalidate = false);
 
@@ -65,6 +66,7 @@ class PathWalk {
   // Valid with a kParent goal where last() is kName; the name lies in the caller's string or in this object.
   const Path& parent() const { return current_; }
   std::string_view name() const { return name_; }
+  ErrnoOr<void> CheckName() const { return name_.size() > kMaxName ? Errno(ENAMETOOLONG) : Ok(); }
   Last last() const { return last_; }
   bool trailing_slash() const { return trailing_slash_; }
 

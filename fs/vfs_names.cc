@@ -63,6 +63,7 @@ ErrnoOr<Ref<Dentry>> Vfs::Impl::Create(const Credentials& credentials, const Ref
 ErrnoOr<void> Vfs::Impl::MakeNamed(const WalkContext& context, std::string_view path, const Inode::NewNode& node) {
   PathWalk walk(mounts, dentries, context);
   REMORA_RETURN_IF_ERROR(walk.Run(path, PathWalk::Goal::kParent));
+  REMORA_RETURN_IF_ERROR(walk.CheckName());
   if (walk.last() != PathWalk::Last::kName || walk.target()) return Errno(EEXIST);
   if (walk.trailing_slash() && (node.mode & S_IFMT) != S_IFDIR) return Errno(ENOENT);
   REMORA_RETURN_IF_ERROR(MayWriteTo(walk.parent()));
@@ -105,6 +106,7 @@ ErrnoOr<void> Vfs::Link(const WalkContext& from_context, std::string_view from, 
   REMORA_ASSIGN_OR_RETURN(const Path source, Resolve(from_context, from, options));
   PathWalk walk(impl_->mounts, impl_->dentries, to_context);
   REMORA_RETURN_IF_ERROR(walk.Run(to, PathWalk::Goal::kParent));
+  REMORA_RETURN_IF_ERROR(walk.CheckName());
   if (walk.last() != PathWalk::Last::kName || walk.target()) return Errno(EEXIST);
   if (walk.trailing_slash()) return Errno(ENOENT);
   REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(walk.parent()));
@@ -123,6 +125,7 @@ ErrnoOr<void> Vfs::Unlink(const WalkContext& context, std::string_view path) {
   return Impl::WithFreshNames([&](bool revalidate) -> ErrnoOr<void> {
     PathWalk walk(impl_->mounts, impl_->dentries, context);
     REMORA_RETURN_IF_ERROR(walk.Run(path, PathWalk::Goal::kParent, revalidate));
+    REMORA_RETURN_IF_ERROR(walk.CheckName());
     if (walk.last() != PathWalk::Last::kName) return Errno(EISDIR);
     REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(walk.parent()));
     if (!walk.target()) return Errno(ENOENT);
@@ -141,6 +144,7 @@ ErrnoOr<void> Vfs::RemoveDirectory(const WalkContext& context, std::string_view 
   return Impl::WithFreshNames([&](bool revalidate) -> ErrnoOr<void> {
     PathWalk walk(impl_->mounts, impl_->dentries, context);
     REMORA_RETURN_IF_ERROR(walk.Run(path, PathWalk::Goal::kParent, revalidate));
+    REMORA_RETURN_IF_ERROR(walk.CheckName());
     switch (walk.last()) {
       case PathWalk::Last::kDot:
         return Errno(EINVAL);
@@ -200,7 +204,9 @@ ErrnoOr<void> Vfs::Rename(const WalkContext& from_context, std::string_view from
   if (old_parent.mount != new_parent.mount) return Errno(EXDEV);
   REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(old_parent));
 
+  REMORA_RETURN_IF_ERROR(old_walk.CheckName());
   if (!old_walk.target()) return Errno(ENOENT);
+  REMORA_RETURN_IF_ERROR(new_walk.CheckName());
   if (old_walk.target().mount != old_parent.mount) return Errno(EBUSY);
   const Ref<Dentry>& moved = old_walk.target().dentry;
   const bool moved_is_directory = moved->inode()->type() == S_IFDIR;

@@ -114,15 +114,15 @@ ErrnoOr<Ref<File>> Vfs::Open(const WalkContext& context, std::string_view path, 
   for (int attempt = 0;; ++attempt) {
     PathWalk walk(impl_->mounts, impl_->dentries, context, options.resolve);
     REMORA_RETURN_IF_ERROR(walk.Run(path, goal, attempt != 0));
+    REMORA_RETURN_IF_ERROR(walk.CheckName());
+    if (walk.last() == PathWalk::Last::kName && walk.trailing_slash()) return Errno(EISDIR);
     if (walk.target()) {
       if (exclusive) return Errno(EEXIST);
-      if (walk.last() != PathWalk::Last::kJump && walk.last() != PathWalk::Last::kName) return Errno(EISDIR);
-      if (walk.trailing_slash() || walk.inode().type() == S_IFDIR) return Errno(EISDIR);
+      if (walk.inode().type() == S_IFDIR) return Errno(EISDIR);
       ErrnoOr<Ref<File>> file = OpenPlace(context.credentials, walk.target(), flags, false);
       if (file.error_number() == ESTALE && attempt < kMaxTries) continue;
       return file;
     }
-    if (walk.trailing_slash()) return Errno(EISDIR);
     REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(walk.parent()));
     REMORA_RETURN_IF_ERROR(Impl::MayChangeNames(context.credentials, walk.parent()));
     ErrnoOr<Ref<Dentry>> created = impl_->Create(context.credentials, walk.parent().dentry, walk.name(),
