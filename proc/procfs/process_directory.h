@@ -1,0 +1,16 @@
+#ifndef REMORA_PROC_PROCFS_PROCESS_DIRECTORY_H_
+#define REMORA_PROC_PROCFS_PROCESS_DIRECTORY_H_
+
+#include "base/ref_counted.h"
+#include "fs/inode.h"
+#include "fs/pseudo/pseudo_inode.h"
+#include "proc/task.h"
+
+namespace remora::proc {
+
+// /proc/PID, or with `is_thread` /proc/PID/task/TID. Its entries are made one by one when they are looked up.
+Ref<fs::Inode> MakeProcessDirectory(fs::PseudoFileSystem* file_system, Ref<Task> task, bool is_thread);
+
+}  // namespace remora::proc
+
+#endif  // REMORA_PROC_PROCFS_PROCESS_DIRECTORY_H_
