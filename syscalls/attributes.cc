@@ -48,6 +48,13 @@ fs::Timestamp Now(SyscallContext& c) {
   return {nanos / kNanosPerSecond, nanos % kNanosPerSecond};
 }
 
+fs::AttributeChange PresentTimes(SyscallContext& c) {
+  fs::AttributeChange change;
+  change.accessed = change.modified = Now(c);
+  change.dates_are_now = true;
+  return change;
+}
+
 // One of utimensat's two times; nullopt: leave it.
 ErrnoOr<std::optional<fs::Timestamp>> OneTime(SyscallContext& c, const abi::Timespec& t) {
   if (t.tv_nsec == abi::kUTIME_OMIT) return std::optional<fs::Timestamp>();
@@ -58,10 +65,7 @@ ErrnoOr<std::optional<fs::Timestamp>> OneTime(SyscallContext& c, const abi::Time
 
 ErrnoOr<fs::AttributeChange> TimesFromTimeval(SyscallContext& c, GuestAddr from) {
   fs::AttributeChange change;
-  if (from.is_null()) {
-    change.accessed = change.modified = Now(c);
-    return change;
-  }
+  if (from.is_null()) return PresentTimes(c);
   struct Pair {
     abi::Timeval accessed, modified;
   };
@@ -96,7 +100,7 @@ SyscallOutcome SysFchown(SyscallContext& c) {
 SyscallOutcome SysUtimensat(SyscallContext& c) {
   fs::AttributeChange change;
   if (c.addr(2).is_null()) {
-    change.accessed = change.modified = Now(c);
+    change = PresentTimes(c);
   } else {
     struct Pair {
       abi::Timespec accessed, modified;
@@ -107,6 +111,7 @@ SyscallOutcome SysUtimensat(SyscallContext& c) {
       return SyscallOutcome::Return(0);
     REMORA_ASSIGN_OR_RETURN(change.accessed, OneTime(c, pair.accessed));
     REMORA_ASSIGN_OR_RETURN(change.modified, OneTime(c, pair.modified));
+    change.dates_are_now = pair.accessed.tv_nsec == abi::kUTIME_NOW && pair.modified.tv_nsec == abi::kUTIME_NOW;
   }
   if (!c.addr(1).is_null()) return ChangeAt(c, c.i32(0), 1, c.u32(3), change);
   if (c.i32(0) == abi::kAT_FDCWD) return Errno(EFAULT);
@@ -130,7 +135,7 @@ SyscallOutcome SysFutimesat(SyscallContext& c) {
 SyscallOutcome SysUtime(SyscallContext& c) {
   fs::AttributeChange change;
   if (c.addr(1).is_null()) {
-    change.accessed = change.modified = Now(c);
+    change = PresentTimes(c);
   } else {
     REMORA_ASSIGN_OR_RETURN(const auto times, c.memory().Read<abi::Utimbuf>(c.addr(1)));
     change.accessed = fs::Timestamp{times.actime, 0};

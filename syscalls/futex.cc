@@ -122,7 +122,7 @@ SyscallOutcome Requeue(SyscallContext& c, bool compare, bool process_private) {
     });
     if (moved.error_number() == kResolveAgain) continue;
     REMORA_RETURN_IF_ERROR(moved);
-    return SyscallOutcome::Return(int64_t{moved->woken} + (compare ? moved->requeued : 0));
+    return SyscallOutcome::Return(int64_t{moved->woken} + moved->requeued);
   }
 }
 
