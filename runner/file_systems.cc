@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/abi/mount.h"
 #include "fs/devfs/devfs.h"
 #include "fs/hostfs/host_file_system.h"
 #include "fs/overlayfs/overlayfs.h"
@@ -21,9 +20,6 @@ absl::Status FromErrno(const std::string& what, int error_number) {
 }
 
 }  // namespace
-
-FileSystems::FileSystems(proc::Kernel* kernel)
-    : kernel_(kernel), streams_{&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory()} {}
 
 fs::WalkContext FileSystems::WalkAs(const fs::Credentials& credentials) const {
   fs::WalkContext context;
@@ -40,21 +36,26 @@ absl::Status FileSystems::MountAt(const std::string& target, Ref<fs::FileSystem>
   return absl::OkStatus();
 }
 
-absl::Status FileSystems::Build(const Options& options, Ref<fs::HostTerminal> terminal) {
+absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Ref<fs::HostTerminal> terminal) {
+  kernel_ = kernel;
+  streams_ = {&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory()};
   fs::Vfs& vfs = kernel_->vfs();
-  const fs::TmpfsOptions memory_fs{.clock = &kernel_->clock(), .memory = &kernel_->memory(), .devices = &devices_};
   fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(), .stream = streams_, .terminal = std::move(terminal)});
 
   auto lower = fs::HostFileSystem::Create(
       {.directory = options.root, .read_only = true, .device_id = vfs.NewDeviceId(), .stream = streams_});
   if (!lower.ok()) return lower.status();
-  vfs.MountRoot(fs::MakeOverlayfs(*lower, memory_fs, vfs.NewDeviceId()), 0);
+  auto overlay =
+      fs::Overlayfs::Create(*std::move(lower), &kernel->memory(), &kernel->clock(), &devices_, vfs.NewDeviceId());
+  if (!overlay.ok()) return FromErrno(absl::StrCat("cannot use ", options.root, " as root"), overlay.error_number());
+  vfs.MountRoot(*std::move(overlay), 0);
 
   sync::Reclaimer::ReadSection reading(&kernel_->reclaimer());
   // A bare --root folder may lack them; the overlay takes them in.
   for (const char* folder : {"/dev", "/proc", "/tmp"})
     (void)vfs.MakeDirectory(WalkAs(fs::Credentials()), folder, folder[1] == 't' ? 01777 : 0755);
-  const Ref<fs::FileSystem> dev = fs::MakeTmpfs(memory_fs, vfs.NewDeviceId());
+  const Ref<fs::FileSystem> dev = MakeRef<fs::Tmpfs>(&kernel->memory(), &kernel->clock(), &devices_, vfs.NewDeviceId(),
+                                                     fs::Tmpfs::Options{.root_permissions = 0755});
   if (const auto made = fs::PopulateDev(*dev->root()); !made.ok())
     return FromErrno("cannot fill /dev", made.error_number());
   if (absl::Status mounted = MountAt("/dev", dev, "devtmpfs"); !mounted.ok()) return mounted;

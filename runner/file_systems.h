@@ -20,10 +20,8 @@ namespace remora::runner {
 // runs; the rest is immutable.
 class FileSystems {
  public:
-  explicit FileSystems(proc::Kernel* kernel);
-
   // `terminal`: what /dev/tty opens, may be null. The status says which folder is the trouble.
-  absl::Status Build(const Options& options, Ref<fs::HostTerminal> terminal);
+  absl::Status Build(proc::Kernel* kernel, const Options& options, Ref<fs::HostTerminal> terminal);
 
   const fs::HostStreamContext& streams() const { return streams_; }
   // Walks from the root as `credentials` would.
@@ -33,10 +31,10 @@ class FileSystems {
   absl::Status MountBind(const Bind& bind);
   absl::Status MountAt(const std::string& target, Ref<fs::FileSystem> file_system, const std::string& source);
 
-  proc::Kernel* const kernel_;
   fs::HostReactor reactor_;
-  const fs::HostStreamContext streams_;
   fs::DeviceRegistry devices_;
+  proc::Kernel* kernel_ = nullptr;  // this and the next since Build
+  fs::HostStreamContext streams_;
 };
 
 }  // namespace remora::runner

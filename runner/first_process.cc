@@ -31,7 +31,7 @@ fs::Credentials CallersCredentials() {
   const int count = getgroups(0, nullptr);
   if (count > 0) {
     credentials.groups.resize(static_cast<size_t>(count));
-    getgroups(count, credentials.groups.data());
+    if (getgroups(count, credentials.groups.data()) != count) credentials.groups.clear();
   }
   return credentials;
 }

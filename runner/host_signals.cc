@@ -68,7 +68,9 @@ void HostSignals::Loop(proc::Kernel* kernel, fs::HostTerminal* terminal) {
     sync::Reclaimer::ReadSection reading(&kernel->reclaimer());
     const Ref<proc::ThreadGroup> first = kernel->first_group();
     if (first == nullptr) continue;
-    const proc::SignalInfo sent{.signal = signal, .code = SI_KERNEL};
+    proc::SignalInfo sent;
+    sent.signal = signal;
+    sent.code = SI_KERNEL;
     if (terminal != nullptr && IsForForeground(signal) && info.si_code == SI_KERNEL &&
         terminal->foreground_group() != 0) {
       (void)proc::SendToProcessGroup(*kernel, terminal->foreground_group(), sent);

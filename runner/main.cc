@@ -13,6 +13,7 @@
 
 #include "cpu/interpreter.h"
 #include "proc/kernel.h"
+#include "proc/thread_group.h"
 #include "runner/file_systems.h"
 #include "runner/first_process.h"
 #include "runner/host_signals.h"
@@ -59,11 +60,11 @@ int Run(const Options& options) {
   char host_name[256] = "remora";
   gethostname(host_name, sizeof host_name - 1);
   kernel_options.host_name = host_name;
+  FileSystems file_systems;
   proc::Kernel kernel(std::move(kernel_options));
 
   const Ref<fs::HostTerminal> terminal = FindTerminal();
-  FileSystems file_systems(&kernel);
-  if (absl::Status built = file_systems.Build(options, terminal); !built.ok())
+  if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())
     return Fail(kSetUpFailed, Message(built));
   int exit_status = kSetUpFailed;
   auto first = MakeFirstProcess(options, &kernel, file_systems, terminal, &exit_status);
