@@ -135,7 +135,7 @@ TEST_F(PipeTest, RandomOperationsMatchTheHost) {
   std::vector<std::byte> ours(kGood);
   std::vector<char> big(100'000, 'b');
   std::mt19937 random(7);
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 30; ++round) {
     const bool packets = round % 4 == 3;
     int host[2];
     ASSERT_EQ(pipe2(host, O_NONBLOCK | (packets ? O_DIRECT : 0)), 0);
@@ -149,16 +149,16 @@ TEST_F(PipeTest, RandomOperationsMatchTheHost) {
                                         << length);
       if (what < 5) {
         const bool faulting = random() % 4 == 0 && length <= kGood;
-        for (size_t i = 0; i < kGood; ++i) ours[i] = memory[i] = static_cast<std::byte>(random());
         int64_t expected, actual;
         if (faulting) {
+          for (size_t i = 0; i < kGood; ++i) ours[i] = memory[i] = static_cast<std::byte>(random());
           const uint64_t good = length == 0 ? 0 : random() % length;
           expected = write(host[1], memory + kGood - good, length);
           if (expected < 0) expected = -errno;
           FaultingBuffer from(IoBuffer::Direction::kDrain, std::span(ours).last(good), length);
           actual = Plain(pipe.writer->Write(from, 0));
         } else {
-          for (char& c : big) c = static_cast<char>(random());
+          for (size_t i = 0; i < length; ++i) big[i] = static_cast<char>(random());
           expected = write(host[1], big.data(), length);
           if (expected < 0) expected = -errno;
           actual = Write(*pipe.writer, std::string_view(big.data(), length));
@@ -226,11 +226,7 @@ TEST_F(PipeTest, TwoThreadsMoveAMebibyteInOrder) {
       std::this_thread::yield();
       continue;
     }
-    if (*n == 0) {
-      if (got.size() == kWords * sizeof(uint32_t)) break;
-      std::this_thread::yield();
-      break;
-    }
+    if (*n == 0) break;
     got.insert(got.end(), buffer.begin(), buffer.begin() + static_cast<ptrdiff_t>(*n));
   }
   writer.join();
