@@ -107,10 +107,12 @@ struct FdTable::Impl {
 
 namespace {
 
-// A descriptor's reference, given back outside the table's lock.
-void CloseFile(File* file) {
+// A descriptor's reference, given back outside the table's lock. Record locks go with any descriptor of the file that
+// their owner, the table, closes.
+void CloseFile(File* file, const FdTable* table) {
   if (file == nullptr) return;
   AssertNoLocksHeld();
+  if (FileLocks* locks = file->inode()->file_locks.GetIfAny()) locks->ReleaseOwner(table);
   file->OnDescriptorClosed();
   file->Release();
 }
@@ -154,7 +156,7 @@ ErrnoOr<void> FdTable::Set(int32_t fd, Ref<File> file, bool close_on_exec, uint3
     impl_->GrowFor(static_cast<uint32_t>(fd));
     old = impl_->Exchange(static_cast<uint32_t>(fd), file.release(), close_on_exec);
   }
-  CloseFile(old);
+  CloseFile(old, this);
   return Ok();
 }
 
@@ -165,7 +167,7 @@ ErrnoOr<void> FdTable::Close(int32_t fd) {
     if (fd < 0 || !impl_->IsOpen(static_cast<uint32_t>(fd))) return Errno(EBADF);
     old = impl_->Exchange(static_cast<uint32_t>(fd), nullptr, false);
   }
-  CloseFile(old);
+  CloseFile(old, this);
   return Ok();
 }
 
@@ -189,7 +191,7 @@ ErrnoOr<void> FdTable::CloseRange(uint32_t first, uint32_t last, bool only_mark_
           closed.push_back(impl_->Exchange(fd, nullptr, false));
       }
     }
-    for (File* file : closed) CloseFile(file);
+    for (File* file : closed) CloseFile(file, this);
   }
 }
 
@@ -245,7 +247,7 @@ void FdTable::CloseOnExec() {
         closed.push_back(
             impl_->Exchange(word * kBitsPerWord + static_cast<uint32_t>(std::countr_zero(bits)), nullptr, false));
     }
-    for (File* file : closed) CloseFile(file);
+    for (File* file : closed) CloseFile(file, this);
   }
 }
 

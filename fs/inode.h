@@ -9,6 +9,7 @@
 #include "base/errno_or.h"
 #include "base/ref_counted.h"
 #include "fs/credentials.h"
+#include "fs/file_locks.h"
 
 namespace remora::fs {
 
@@ -106,6 +107,9 @@ class Inode : public RefCounted {
   // Opens it; flags are open(2)'s, already checked against permissions; O_CREAT, O_EXCL and O_TRUNC have been dealt
   // with. `path` is where it was found, for the File to keep.
   virtual ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) = 0;
+
+  // Advisory locks of fcntl(2) and flock(2).
+  LazyFileLocks file_locks;
 };
 
 // A mounted tree's origin. Linux's super_block.

@@ -111,8 +111,10 @@ SyscallOutcome SysDup3(SyscallContext& c) {
 }
 
 SyscallOutcome SysFcntl(SyscallContext& c) {
-  REMORA_ASSIGN_OR_RETURN(Ref<fs::File> file, c.FileArg(0, /*allow_path_only=*/true));
   const int32_t command = c.i32(1);
+  // F_SETLKW that waits: it goes on with the file it began with.
+  if (auto* waiting = c.state<FileWait>()) return RecordLock(c, Ref<fs::File>(waiting->file), command);
+  REMORA_ASSIGN_OR_RETURN(Ref<fs::File> file, c.FileArg(0, /*allow_path_only=*/true));
   const bool path_only = (file->flags() & abi::kO_PATH) != 0;
   fs::FdTable& fds = *c.task().fds();
   switch (command) {
