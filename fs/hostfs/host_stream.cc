@@ -230,7 +230,7 @@ class HostStreamFile final : public File {
     return ready & (interest | sync::kError | sync::kHangup);
   }
   sync::WaitQueue* wait_queue() override { return watch_ ? &watch_->queue() : nullptr; }
-  std::string DescribePath() const override { return path() ? File::DescribePath() : HostName(fd_->get()); }
+  std::string DescribePath() const override { return path().mount ? File::DescribePath() : HostName(fd_->get()); }
   void OnLastClose() override {
     if (watch_) context_.reactor->Remove(*watch_);
     Ref<mm::FilePages> pages;
