@@ -175,16 +175,16 @@ bool PackedToMmx(HandlerEnv& env, const Op& op) {
   Vec<int32_t, 8> to;
   uint8_t flags = 0;
   for (int i = 0; i < 2; ++i) to[i] = FloatToInteger<T, int32_t, kTruncate>(state.mxcsr, from[i], &flags);
+  EnterMmx(state);  // before an unmasked exception is seen
   if (!CommitSse(env, flags)) return false;
-  EnterMmx(state);
   SetRegister<8>(state, op.dst, std::bit_cast<ByteVec<8>>(to));
   return true;
 }
 
-// CVTPI2PS keeps the upper half; CVTPI2PD fills the register.
+// CVTPI2PS keeps the upper half; CVTPI2PD fills the register. With a memory operand they are no MMX instructions.
 template <typename T>
 bool MmxToPacked(HandlerEnv& env, const Op& op) {
-  if (!MmxReady(env)) return false;
+  if (!op.has_memory && !MmxReady(env)) return false;
   ByteVec<8> source;
   if (!LoadSource<8>(env, op, &source)) return false;
   CpuState& state = env.state();
@@ -192,8 +192,8 @@ bool MmxToPacked(HandlerEnv& env, const Op& op) {
   BitsOf<T> to[2];
   uint8_t flags = 0;
   for (int i = 0; i < 2; ++i) to[i] = IntegerToFloat<int32_t, T>(state.mxcsr, from[i], &flags);
-  if (!CommitSse(env, flags)) return false;
   if (!op.has_memory) EnterMmx(state);
+  if (!CommitSse(env, flags)) return false;
   std::memcpy(state.vector[op.dst].bytes.data(), to, sizeof(to));
   return true;
 }

@@ -242,26 +242,23 @@ bool ShuffleDoubles(HandlerEnv& env, const Op& op) {
 
 // --- stores under a mask ---
 
-// MASKMOVDQU, MASKMOVQ: the bytes of `dst` whose mask byte in `src` is negative, to DS:RDI. All or nothing.
+// MASKMOVDQU, MASKMOVQ: the bytes of `dst` whose mask byte in `src` is negative, to DS:RDI. All bytes have to be
+// writable, also those that are not stored (the SDM leaves that open; AMD's silicon wants it).
 template <int kBytes>
 bool MaskedStore(HandlerEnv& env, const Op& op) {
   CpuState& state = env.state();
-  if (kBytes == 8 && !MmxReady(env)) return false;
+  if (kBytes == 8) {
+    if (!MmxReady(env)) return false;
+    EnterMmx(state);
+  }
   const auto value = GetRegister<kBytes>(state, op.dst);
   const auto mask = GetRegister<kBytes>(state, op.src);
-  int first = kBytes, last = -1;
-  for (int i = 0; i < kBytes; ++i) {
-    if ((mask[i] & 0x80) == 0) continue;
-    if (last < 0) first = i;
-    last = i;
-  }
   const uint64_t address = env.Address(op);
-  if (last >= 0 && !env.ProbeWrite(address + first, last - first + 1)) return false;
-  for (int i = first; i <= last; ++i) {
+  if (!env.ProbeWrite(address, kBytes)) return false;
+  for (int i = 0; i < kBytes; ++i) {
     const uint8_t byte = value[i];
     if ((mask[i] & 0x80) != 0 && !env.Store(address + i, byte)) return false;
   }
-  if (kBytes == 8) EnterMmx(state);
   return true;
 }
 

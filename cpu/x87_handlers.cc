@@ -89,6 +89,7 @@ void Fld(X87Unit& unit, unsigned i) { unit.LoadRegister(i); }
 void Fxch(X87Unit& unit, unsigned i) { unit.Exchange(i); }
 void Fst(X87Unit& unit, unsigned i) { unit.StoreRegister(i, false); }
 void Fstp(X87Unit& unit, unsigned i) { unit.StoreRegister(i, true); }
+void Fstpnce(X87Unit& unit, unsigned i) { unit.StoreRegisterUnchecked(i); }
 void Ffree(X87Unit& unit, unsigned i) { unit.Free(i, false); }
 void Ffreep(X87Unit& unit, unsigned i) { unit.Free(i, true); }
 void Fchs(X87Unit& unit, unsigned) { unit.ChangeSign(); }
@@ -126,9 +127,7 @@ bool Fcomi(HandlerEnv& env, const Op& op) {
   if (X87Unit::Pending(state.x87)) return env.Raise(ExitReason::kX87Error);
   Record(env, op);
   X87Unit unit(state.x87);
-  static constexpr uint64_t kChanged = kFlagZF | kFlagPF | kFlagCF | kFlagOF | kFlagSF | kFlagAF;
-  const uint64_t before = state.rflags & kChanged;
-  state.rflags = (state.rflags & ~kChanged) | unit.CompareToFlags(StackIndex(op), kQuiet, kPop, before);
+  state.rflags = (state.rflags & ~kStatusFlags) | unit.CompareToFlags(StackIndex(op), kQuiet, kPop);
   return true;
 }
 
@@ -357,7 +356,7 @@ constexpr std::array<std::array<PlainHandler, 8>, 8> kRegisterForms = {{
      OnRegister<CompareWith<false, 1>>, OnRegister<ToTop<Arithmetic::kSubtract>>,
      OnRegister<ToTop<Arithmetic::kSubtractReverse>>, OnRegister<ToTop<Arithmetic::kDivide>>,
      OnRegister<ToTop<Arithmetic::kDivideReverse>>},
-    {OnRegister<Fld>, OnRegister<Fxch>, nullptr, OnRegister<Fstp>, nullptr, nullptr, nullptr, nullptr},
+    {OnRegister<Fld>, OnRegister<Fxch>, nullptr, OnRegister<Fstpnce>, nullptr, nullptr, nullptr, nullptr},
     {Fcmov, Fcmov, Fcmov, Fcmov, nullptr, nullptr, nullptr, nullptr},
     {Fcmov, Fcmov, Fcmov, Fcmov, nullptr, Fcomi<true, false>, Fcomi<false, false>, nullptr},
     {OnRegister<ToRegister<Arithmetic::kAdd, false>>, OnRegister<ToRegister<Arithmetic::kMultiply, false>>,
@@ -455,8 +454,8 @@ bool LowerX87(const DecodedInstruction& instruction, Op* op) {
   op->src = static_cast<uint8_t>(escape);
   if (raw.mod == 3) {
     op->reads_flags = handler == Fcmov;
-    // FCOMI, FUCOMI and their popping forms leave all flags alone where an unmasked exception forbids them.
-    if ((escape == 3 || escape == 7) && modrm >= 0xe8 && modrm <= 0xf7) op->reads_flags = op->writes_flags = 1;
+    // FCOMI, FUCOMI and their popping forms.
+    if ((escape == 3 || escape == 7) && modrm >= 0xe8 && modrm <= 0xf7) op->writes_flags = 1;
   }
   return true;
 }

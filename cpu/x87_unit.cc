@@ -98,16 +98,14 @@ void X87Unit::Load(Unpacked value) {
     return;
   }
   const Unpacked loaded = Convert(value, kExtended, env_);
-  if (Commit()) Push(Pack80(loaded));
+  Commit();
+  // A denormal is loaded even where DE is unmasked: it can be represented.
+  if (env_.Masked(kInvalid) || !(env_.flags & kInvalid)) Push(Pack80(loaded));
 }
 
 void X87Unit::LoadRegister(unsigned i) {
-  if (!IsEmpty(7)) {
-    if (StackFault(kOverflowed)) Push(kDefaultNan80);
-    return;
-  }
-  if (IsEmpty(i)) {
-    if (StackFault(kUnderflowed)) Push(kDefaultNan80);
+  if (IsEmpty(i) || !IsEmpty(7)) {
+    if (StackFault(IsEmpty(i) ? kUnderflowed : kOverflowed)) Push(kDefaultNan80);
     return;
   }
   state_.status &= static_cast<uint16_t>(~kX87C1);
@@ -231,6 +229,12 @@ void X87Unit::StoreRegister(unsigned i, bool pop) {
   Pop(pop);
 }
 
+void X87Unit::StoreRegisterUnchecked(unsigned i) {
+  state_.status &= static_cast<uint16_t>(~kX87C1);
+  if (!IsEmpty(0)) Set(i, Get(0));
+  Pop(1);
+}
+
 // --- arithmetic ---
 
 Unpacked X87Unit::Compute(Arithmetic operation, const Unpacked& a, const Unpacked& b) {
@@ -351,12 +355,14 @@ void X87Unit::Scale() {
       result = RoundExact(a.sign, static_cast<int32_t>(a.exponent + steps), a.significand, 0, kExtended, env_);
     }
   }
-  if (!Commit()) return;
-  if (result.cls == FloatClass::kFinite && result.exponent > 16383)
-    result = {.cls = FloatClass::kInfinity, .sign = result.sign};
-  if (result.cls == FloatClass::kFinite && result.exponent < -16382 - 63)
-    result = {.cls = FloatClass::kZero, .sign = result.sign};
-  Set(0, Pack80(result));
+  // Too far for a wrapped exponent: infinity or zero although the exception is unmasked.
+  const bool too_large = result.cls == FloatClass::kFinite && result.exponent > 16383;
+  if (too_large || (result.cls == FloatClass::kFinite && result.exponent < -16382 - 63)) {
+    env_.flags |= kInexact;
+    env_.rounded_up = too_large;
+    result = {.cls = too_large ? FloatClass::kInfinity : FloatClass::kZero, .sign = result.sign};
+  }
+  if (Commit()) Set(0, Pack80(result));
 }
 
 void X87Unit::ExtractExponent() {
@@ -391,10 +397,8 @@ void X87Unit::ExtractExponent() {
 
 void X87Unit::PartialRemainder(bool nearest) {
   if (IsEmpty(0) || IsEmpty(1)) {
-    if (StackFault(kUnderflowed)) {
-      Set(0, kDefaultNan80);
-      state_.status &= static_cast<uint16_t>(~kX87C2);
-    }
+    if (StackFault(kUnderflowed)) Set(0, kDefaultNan80);
+    state_.status &= static_cast<uint16_t>(~kX87C2);
     return;
   }
   const Unpacked a = Value(0), b = Value(1);
@@ -477,16 +481,18 @@ void X87Unit::PartialRemainder(bool nearest) {
       }
     }
   }
-  if (!Commit()) return;
-  uint16_t conditions = 0;
+  const bool has_result = Commit();
+  state_.status &= static_cast<uint16_t>(~kX87C2);
+  if (!has_result) return;
   if (partial) {
-    conditions = kX87C2;
-  } else {
+    SetConditions(kX87C2);
+  } else if (!(env_.flags & kInvalid) && !result.IsNan()) {
+    uint16_t conditions = 0;
     if (quotient & 1) conditions |= kX87C1;
     if (quotient & 2) conditions |= kX87C3;
     if (quotient & 4) conditions |= kX87C0;
+    SetConditions(conditions);
   }
-  SetConditions(conditions);
   Set(0, Pack80(result));
 }
 
@@ -498,41 +504,46 @@ void X87Unit::SetOrdering(Ordering ordering) {
 }
 
 void X87Unit::CompareRegister(unsigned i, bool quiet, int pops) {
+  Ordering ordering = Ordering::kUnordered;
+  bool may_pop;
   if (IsEmpty(0) || IsEmpty(i)) {
-    if (!StackFault(kUnderflowed)) return;
-    SetOrdering(Ordering::kUnordered);
+    may_pop = StackFault(kUnderflowed);
   } else {
-    const Ordering ordering = Compare(Value(0), Value(i), quiet, env_);
-    if (!Commit()) return;
-    SetOrdering(ordering);
+    ordering = Compare(Value(0), Value(i), quiet, env_);
+    may_pop = Commit();
   }
-  Pop(pops);
+  SetOrdering(ordering);
+  if (may_pop) Pop(pops);
 }
 
 void X87Unit::CompareMemory(Unpacked source, int pops) {
+  Ordering ordering = Ordering::kUnordered;
+  bool may_pop;
   if (IsEmpty(0)) {
-    if (!StackFault(kUnderflowed)) return;
-    SetOrdering(Ordering::kUnordered);
+    may_pop = StackFault(kUnderflowed);
   } else {
-    const Ordering ordering = Compare(Value(0), source, false, env_);
-    if (!Commit()) return;
-    SetOrdering(ordering);
+    ordering = Compare(Value(0), source, false, env_);
+    may_pop = Commit();
   }
-  Pop(pops);
+  SetOrdering(ordering);
+  if (may_pop) Pop(pops);
 }
 
 void X87Unit::CompareZero() { CompareMemory({.cls = FloatClass::kZero}, 0); }
 
-uint64_t X87Unit::CompareToFlags(unsigned i, bool quiet, bool pop, uint64_t before) {
+uint64_t X87Unit::CompareToFlags(unsigned i, bool quiet, bool pop) {
   static constexpr uint64_t kCodes[] = {kFlagCF, kFlagZF, 0, kFlagCF | kFlagPF | kFlagZF};
   Ordering ordering = Ordering::kUnordered;
+  bool may_pop;
   if (IsEmpty(0) || IsEmpty(i)) {
-    if (!StackFault(kUnderflowed)) return before;
+    may_pop = StackFault(kUnderflowed);
   } else {
     ordering = Compare(Value(0), Value(i), quiet, env_);
-    if (!Commit()) return before;
+    const uint16_t c1 = state_.status & kX87C1;
+    may_pop = Commit();
+    state_.status |= c1;
   }
-  Pop(pop);
+  if (may_pop) Pop(pop);
   return kCodes[static_cast<int>(ordering)];
 }
 
@@ -584,11 +595,11 @@ void X87Unit::ConditionalMove(unsigned i, bool condition) {
     if (StackFault(kUnderflowed)) Set(0, kDefaultNan80);
     return;
   }
-  state_.status &= static_cast<uint16_t>(~kX87C1);
   if (condition) Set(0, Get(i));
 }
 
 void X87Unit::Free(unsigned i, bool pop) {
+  state_.status &= static_cast<uint16_t>(~kX87C1);
   state_.valid &= static_cast<uint8_t>(~(1 << Physical(i)));
   Pop(pop);
 }

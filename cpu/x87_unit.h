@@ -18,7 +18,8 @@ inline constexpr uint16_t kX87StackFault = 0x0040, kX87ErrorSummary = 0x0080, kX
 // Memory is passed as bytes already read, or to be written by the caller.
 //
 // Invariants:
-//  1. An unmasked IE, DE or ZE, or an unmasked OE or UE of a store, leaves registers, tags and TOP as they were.
+//  1. An unmasked IE, DE or ZE (DE not in loads), or an unmasked OE or UE of a store, leaves registers, tags and TOP as
+//     they were.
 //  2. ES and B are set exactly while a flag is set whose mask is clear; the caller raises #MF at the next waiting
 //     instruction (Pending()).
 // Source: SDM volume 1 chapter 8; where it leaves a choice, what AMD's silicon does (testing/silicon).
@@ -46,6 +47,7 @@ class X87Unit {
   bool StoreInteger(int bits, bool truncate, int64_t* value, bool pop);
   bool StoreBcd(std::array<uint8_t, 10>* value);  // always pops
   void StoreRegister(unsigned i, bool pop);
+  void StoreRegisterUnchecked(unsigned i);  // FSTPNCE: nothing is stored, and nothing raised, where ST(0) is empty
 
   // --- arithmetic ---
   void ArithmeticToTop(Arithmetic operation, unsigned source);                      // FADD ST(0), ST(i)
@@ -63,13 +65,12 @@ class X87Unit {
   enum class Transcendental : uint8_t { kF2xm1, kFyl2x, kFyl2xp1, kFptan, kFpatan, kFsin, kFcos, kFsincos };
   void RunTranscendental(Transcendental function);
 
-  // --- comparison ---
+  // --- comparison: an unmasked exception forbids the pops, not the answer ---
   void CompareRegister(unsigned i, bool quiet, int pops);
   void CompareMemory(Unpacked source, int pops);
   void CompareZero();
   void Examine();
-  // FCOMI, FUCOMI: ZF, PF and CF of the answer, or those of `before` where an unmasked exception forbids it.
-  uint64_t CompareToFlags(unsigned i, bool quiet, bool pop, uint64_t before);
+  uint64_t CompareToFlags(unsigned i, bool quiet, bool pop);  // FCOMI, FUCOMI: ZF, PF and CF
 
   // --- stack and control ---
   void Exchange(unsigned i);

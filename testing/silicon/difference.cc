@@ -128,7 +128,11 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
            std::string(cpu::ExitReasonName(interpreted.reason)).c_str());
   } else if (native.reason == ExitReason::kFault) {
     const mm::Fault &a = native.fault, &b = interpreted.fault;
-    if (a.addr != b.addr || a.kind != b.kind || a.access != b.access)
+    // The images of FXSAVE and the like are read and written in pieces whose order is the maker's.
+    bool large = false;
+    for (int i = 0; i < decoded.info.operand_count; ++i)
+      large = large || (decoded.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && decoded.operands[i].size > 64);
+    if (a.access != b.access || (!large && (a.addr != b.addr || a.kind != b.kind)))
       Append(&text, "  fault: native address %#lx access %d kind %d, interpreter address %#lx access %d kind %d\n",
              a.addr.value(), static_cast<int>(a.access), static_cast<int>(a.kind), b.addr.value(),
              static_cast<int>(b.access), static_cast<int>(b.kind));
@@ -158,7 +162,9 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
     Append(&text, "  physical x87 register %d: before %04x:%016lx, native %04x:%016lx, interpreter %04x:%016lx\n", i,
            was.sign_exponent, was.significand, a.sign_exponent, a.significand, b.sign_exponent, b.significand);
   }
-  if (std::memcmp(native.data.data(), interpreted.data.data(), kDataBytes) != 0) {
+  // What an ENTER that faults has pushed lies below RSP, as far as its microcode came.
+  const bool below_stack = decoded.info.mnemonic == ZYDIS_MNEMONIC_ENTER && native.reason == ExitReason::kFault;
+  if (!below_stack && std::memcmp(native.data.data(), interpreted.data.data(), kDataBytes) != 0) {
     uint64_t address = 0;
     for (int i = 0; i < decoded.info.operand_count && address == 0; ++i) {
       const ZydisDecodedOperand& operand = decoded.operands[i];

@@ -370,7 +370,7 @@ void Generator::PrepareSpecial(Random& random, const Decoded& decoded, TestCase*
     case ZYDIS_MNEMONIC_POPFQ: {
       // No TF, NT, RF and AC: they act on what comes behind the instruction. No ID: the kernel would not take it back.
       uint64_t flags = random.Next() & ~uint64_t{0x254100};
-      Poke(test_case, state.gpr[kRsp], &flags, 8);
+      Poke(test_case, state.gpr[kRsp], &flags, info.operand_width / 8);
       break;
     }
     case ZYDIS_MNEMONIC_CMPXCHG: {
