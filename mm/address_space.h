@@ -136,7 +136,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // --- code ---
   // Before decoding code of `page` (present and executable): sets kHasCode on its frame; if the frame was ever
   // writable, takes write rights to it away in every space that maps it. kMustWait in the answer's fault: decode again
-  // once those spaces' runners acknowledged.
+  // once those spaces' runners acknowledged. The calling thread's own TLB is not waited for: it synchronizes after the
+  // call, before the code runs.
   Translation PrepareCode(PageNumber page) override;
 
   // --- kernel access from threads that have no TLB of this space (procfs, ptrace-like, exec's argument copies) ---
@@ -209,6 +210,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation WriteInPlaceLocked(PageNumber page, FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Puts a frame in place that may be written from now on.
   Translation InstallWritableLocked(PageNumber page, PageTableEntry entry, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -230,6 +232,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   HoleTracker holes_ ABSL_GUARDED_BY(mu_);
   PageTable table_ ABSL_GUARDED_BY(mu_);
   std::array<Invalidation, kRingSize> ring_ ABSL_GUARDED_BY(mu_);  // generation g stands at g % kRingSize
+  PageNumber deferred_page_ ABSL_GUARDED_BY(mu_);  // whose writer last stepped back, and how often in a row
+  uint32_t num_deferrals_ ABSL_GUARDED_BY(mu_) = 0;
   GuestAddr break_start_ ABSL_GUARDED_BY(mu_);
   GuestAddr break_end_ ABSL_GUARDED_BY(mu_);
   uint64_t stack_limit_bytes_ ABSL_GUARDED_BY(mu_) = uint64_t{8} << 20;

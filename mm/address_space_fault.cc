@@ -89,22 +89,30 @@ TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, Page
   return Present(entry.frame(), true);
 }
 
+TlbSource::Translation AddressSpace::WriteInPlaceLocked(PageNumber page, FrameId frame) {
+  // Another worker has taken write rights away and wants to run the page's code: a thread that writes there in a loop
+  // lets it go first, or it would never get its turn. Not for ever: that worker's task may have been killed.
+  constexpr uint32_t kMaxDeferrals = 3;
+  if ((context_->frames->bits(frame) & FramePool::kRevoking) != 0) {
+    if (deferred_page_ != page) num_deferrals_ = 0;
+    deferred_page_ = page;
+    if (++num_deferrals_ <= kMaxDeferrals) return Failed(FaultKind::kMustWait);
+    num_deferrals_ = 0;
+  }
+  context_->frames->PrepareWrite(frame);
+  return Present(frame, true);
+}
+
 TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
   FramePool& frames = *context_->frames;
   const PageTableEntry entry = table_.Find(page);
   if (vma.shared && vma.object) {
-    if (entry.resident()) {
-      frames.PrepareWrite(entry.frame());
-      return Present(entry.frame(), true);
-    }
+    if (entry.resident()) return WriteInPlaceLocked(page, entry.frame());
     const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/true);
     if (!frame.ok()) return Failed(FaultOf(frame.error()));
     return InstallWritableLocked(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
   }
-  if (entry.anonymous() && table_.IsExclusive(page)) {
-    frames.PrepareWrite(entry.frame());
-    return Present(entry.frame(), true);
-  }
+  if (entry.anonymous() && table_.IsExclusive(page)) return WriteInPlaceLocked(page, entry.frame());
   FrameId source = entry.present() ? entry.frame() : frames.zero_frame();
   if (!entry.present() && vma.object) {
     const ErrnoOr<FrameId> cached = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);

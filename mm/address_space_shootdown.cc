@@ -62,7 +62,9 @@ void AddressSpace::EnterGuest(Runner* runner, Tlb* tlb) {
   runner->in_guest.store(true, std::memory_order_seq_cst);
   do {
     tlb->Synchronize();
-    runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
+    // Usually unchanged since the last time: this is the way back from every syscall.
+    if (runner->seen_generation.load(std::memory_order_relaxed) != tlb->seen_generation())
+      runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
   } while (generation() != tlb->seen_generation());
   if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
 }
@@ -117,12 +119,11 @@ TlbSource::Translation AddressSpace::PrepareCode(PageNumber page) {
       auto* space = static_cast<AddressSpace*>(owner);
       if (space->TryAddRef()) mappers.push_back({Ref<AddressSpace>::Adopt(space), at});
     });
-    bool wait = state == FramePool::CodeState::kMustRevoke;
+    bool wait = false;
     for (const Mapper& mapper : mappers) {
       if (state == FramePool::CodeState::kMustRevoke) mapper.space->RevokeWriteRights(mapper.page);
-      // This thread's own TLB has to follow too. So the first call always ends here: the caller leaves guest code,
-      // synchronizes, and comes again.
-      if (mapper.space->LaggardExists(mapper.space->generation(), nullptr, /*skip_this_thread=*/false)) wait = true;
+      // This thread's own TLB follows before it uses the code: see TlbSource.
+      if (mapper.space->LaggardExists(mapper.space->generation(), nullptr, /*skip_this_thread=*/true)) wait = true;
     }
     if (wait) return Failed(FaultKind::kMustWait);
     if (frames.FinishRevocation(result.frame)) return result;

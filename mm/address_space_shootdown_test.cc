@@ -180,8 +180,10 @@ TEST_F(ShootdownTest, CodeOfAWrittenPageTakesWriteRightsAwayInEverySpace) {
   request.protection = Protection(3);
   ASSERT_TRUE(writer_space->Map(request).ok());
   Worker writer(writer_space.get());
-  writer.Enter();
-  ASSERT_NE(Write(writer, request.address), nullptr);
+  std::thread([&] {
+    writer.Enter();
+    ASSERT_NE(Write(writer, request.address), nullptr);
+  }).join();
 
   EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
   EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
@@ -199,11 +201,48 @@ TEST_F(ShootdownTest, CodeOfAWrittenPageTakesWriteRightsAwayInEverySpace) {
   memory_.frames.set_code_observer(nullptr);
 }
 
+TEST_F(ShootdownTest, AWriterStepsBackForWhoeverWantsTheCodeButNotForEver) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1, Protection(7))).ok());
+  Worker writer(space_.get());
+  std::thread([&] {
+    writer.Enter();
+    ASSERT_NE(Write(writer, kBase), nullptr);
+  }).join();
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
+  EXPECT_EQ(space_->Translate(kBase.page(), Access::kWrite).fault, FaultKind::kMustWait);
+  writer.Leave();
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kNone);
+  EXPECT_EQ(space_->Translate(kBase.page(), Access::kWrite).fault, FaultKind::kNone);
+
+  std::thread([&] {
+    writer.Enter();
+    ASSERT_NE(Write(writer, kBase), nullptr);
+  }).join();
+  EXPECT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
+  int tries = 0;
+  while (space_->Translate(kBase.page(), Access::kWrite).fault == FaultKind::kMustWait) ++tries;
+  EXPECT_GT(tries, 0);
+  writer.Leave();
+}
+
+TEST_F(ShootdownTest, CodeOfOnesOwnPageIsReadyAtOnce) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1, Protection(7))).ok());
+  Worker worker(space_.get());
+  worker.Enter();
+  ASSERT_NE(Write(worker, kBase), nullptr);
+  ASSERT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kNone);
+  worker.tlb->Synchronize();
+  EXPECT_EQ(worker.tlb->Probe<Access::kWrite>(kBase), nullptr);
+  worker.Leave();
+}
+
 TEST_F(ShootdownTest, CodeInAPageSharedByForkIsFoundThroughTheSharedNodes) {
   ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1, Protection(7))).ok());
   Worker parent(space_.get());
-  parent.Enter();
-  ASSERT_NE(Write(parent, kBase), nullptr);
+  std::thread([&] {
+    parent.Enter();
+    ASSERT_NE(Write(parent, kBase), nullptr);
+  }).join();
   const Ref<AddressSpace> child = *space_->Fork();
   // The child has written nothing: both see the frame through one leaf.
   EXPECT_EQ(child->PrepareCode(kBase.page()).fault, FaultKind::kMustWait);
@@ -222,8 +261,7 @@ TEST_F(ShootdownTest, AKernelCopyThatOverlapsTheMakingOfCodeDropsIt) {
   worker.tlb->Synchronize();
   const uint64_t generation = worker.tlb->seen_generation();
   ASSERT_NE(user.Resolve(kBase, Access::kWrite), nullptr);
-  while (space_->PrepareCode(kBase.page()).fault == FaultKind::kMustWait) {
-  }
+  ASSERT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kNone);
   EXPECT_TRUE(observer.dropped.empty());
   user.FinishWrite(kBase, 4, generation);
   EXPECT_EQ(observer.dropped.size(), 1u);
