@@ -163,7 +163,7 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
            was.sign_exponent, was.significand, a.sign_exponent, a.significand, b.sign_exponent, b.significand);
   }
   // What an ENTER that faults has pushed lies below RSP, as far as its microcode came.
-  const bool below_stack = decoded.info.mnemonic == ZYDIS_MNEMONIC_ENTER && native.reason == ExitReason::kFault;
+  const bool below_stack = decoded.info.mnemonic == ZYDIS_MNEMONIC_ENTER && native.reason != ExitReason::kBreakpoint;
   if (!below_stack && std::memcmp(native.data.data(), interpreted.data.data(), kDataBytes) != 0) {
     uint64_t address = 0;
     for (int i = 0; i < decoded.info.operand_count && address == 0; ++i) {

@@ -133,7 +133,19 @@ Generator::Generator(const Catalogue* catalogue, std::string_view only) : catalo
 }
 
 bool Generator::Decode(const TestCase& test_case, Decoded* decoded) const {
-  return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, test_case.bytes.data(), 15, &decoded->info, decoded->operands));
+  ZydisDecodedInstruction& info = decoded->info;
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, test_case.bytes.data(), 15, &info, decoded->operands)))
+    return false;
+  // Zydis 4.0.0 takes R13D for the base where a SIB byte without base meets REX.B and 32-bit addresses.
+  if ((info.attributes & ZYDIS_ATTRIB_HAS_SIB) && info.raw.modrm.mod == 0 && info.raw.sib.base == 5) {
+    for (int i = 0; i < info.operand_count; ++i) {
+      if (decoded->operands[i].encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
+      decoded->operands[i].mem.base = ZYDIS_REGISTER_NONE;
+      decoded->operands[i].mem.disp.has_displacement = ZYAN_TRUE;
+      decoded->operands[i].mem.disp.value = info.raw.disp.value;
+    }
+  }
+  return true;
 }
 
 bool Generator::Make(Random& random, TestCase* test_case, Decoded* decoded) {
