@@ -248,8 +248,14 @@ bool LowerMove(Lowering* lowering) {
     case ZYDIS_MNEMONIC_MOVZX:
       op.handler = lowering->in.operands[1].size == 8 ? Extend<uint8_t>(*lowering) : Extend<uint16_t>(*lowering);
       return op.handler != nullptr;
-    case ZYDIS_MNEMONIC_MOVSX:
     case ZYDIS_MNEMONIC_MOVSXD:
+      // With a 16-bit operand size it is a plain move.
+      if (lowering->in.operands[0].size == 16) {
+        op.handler = Extend<int16_t>(*lowering);
+        return op.handler != nullptr;
+      }
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_MOVSX:
       op.handler = lowering->in.operands[1].size == 8    ? Extend<int8_t>(*lowering)
                    : lowering->in.operands[1].size == 16 ? Extend<int16_t>(*lowering)
                                                          : Extend<int32_t>(*lowering);

@@ -115,6 +115,21 @@ REMORA_CHAINED void Leave16(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
+// The word at `address`, as it is once the pushed words have been written from `top` downwards.
+template <typename T>
+bool LoadBehindPushes(RunContext* context, uint64_t address, uint64_t top, const T* newest, unsigned count, T* value) {
+  if (!context->Load(address, value)) return false;
+  for (unsigned i = 0; i < count; ++i) {
+    const uint64_t pushed_at = top - (count - 1 - i) * sizeof(T);
+    for (unsigned byte = 0; byte < sizeof(T); ++byte) {
+      const uint64_t at = pushed_at + byte - address;
+      if (at < sizeof(T))
+        std::memcpy(reinterpret_cast<std::byte*>(value) + at, reinterpret_cast<const std::byte*>(newest + i) + byte, 1);
+    }
+  }
+  return true;
+}
+
 // Frame pointers of the outer levels are copied; what is pushed is gathered and written in one go.
 template <typename T>
 REMORA_CHAINED void EnterFrame(REMORA_PARAMS) {
@@ -125,7 +140,9 @@ REMORA_CHAINED void EnterFrame(REMORA_PARAMS) {
   const unsigned count = level == 0 ? 1 : level + 1;
   pushed[count - 1] = static_cast<T>(state->gpr[kRbp]);
   for (unsigned i = 1; i < level; ++i)
-    if (!context->Load(state->gpr[kRbp] - i * sizeof(T), &pushed[count - 1 - i])) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    if (!LoadBehindPushes(context, state->gpr[kRbp] - i * sizeof(T), frame, &pushed[count - i], i,
+                          &pushed[count - 1 - i]))
+      REMORA_TAIL LeaveAt(REMORA_ARGS);
   if (level != 0) pushed[0] = static_cast<T>(frame);
   const uint64_t lowest = frame - (count - 1) * sizeof(T);
   // The CPU checks that the new top of the stack is writable too.
