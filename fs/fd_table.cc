@@ -112,7 +112,8 @@ namespace {
 void CloseFile(File* file, const FdTable* table) {
   if (file == nullptr) return;
   AssertNoLocksHeld();
-  if (FileLocks* locks = file->inode()->file_locks.GetIfAny()) locks->ReleaseOwner(table);
+  // Tests have files without an inode.
+  if (FileLocks* locks = file->inode() ? file->inode()->file_locks.GetIfAny() : nullptr) locks->ReleaseOwner(table);
   file->OnDescriptorClosed();
   file->Release();
 }

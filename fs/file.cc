@@ -34,7 +34,7 @@ File::File(Ref<Inode> inode, Path path, uint32_t flags)
       flags_(flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC}) {}
 
 void File::OnLastRelease() {
-  if (FileLocks* locks = inode_->file_locks.GetIfAny()) locks->ReleaseOwner(this);
+  if (FileLocks* locks = inode_ ? inode_->file_locks.GetIfAny() : nullptr) locks->ReleaseOwner(this);
   OnLastClose();
   if (sync::Reclaimer* reclaimer = reclaimer_.load(std::memory_order_acquire))
     reclaimer->Retire(static_cast<File*>(this), [](void* file) { delete static_cast<File*>(file); });
