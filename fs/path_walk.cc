@@ -181,11 +181,6 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
     const bool is_last = after.empty() && outer_.empty();
     if (slash != nullptr && is_last) trailing_slash_ = true;
     REMORA_RETURN_IF_ERROR(MaySearch(current_.dentry));
-    if (name.size() > kMaxName) {
-      if (!is_last || !wants_parent) return Errno(ENAMETOOLONG);
-      name_ = name;
-      return Ok();
-    }
 
     if (name == "." || name == "..") {
       if (name.size() == 2) REMORA_RETURN_IF_ERROR(StepUp());
@@ -195,6 +190,12 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
       break;
     }
 
+    if (is_last && slash != nullptr && refuse_trailing_slash_) return Errno(EISDIR);
+    if (name.size() > kMaxName) {
+      if (!is_last || !wants_parent) return Errno(ENAMETOOLONG);
+      name_ = name;
+      return Ok();
+    }
     REMORA_ASSIGN_OR_RETURN(Ref<Dentry> dentry, Child(name));
     if (!dentry) {
       if (!is_last || !wants_parent) return Errno(ENOENT);

@@ -60,6 +60,9 @@ class PathWalk {
   // `revalidate`: believe nothing cached (a file system answered ESTALE).
   ErrnoOr<void> Run(std::string_view path, Goal goal, bool revalidate = false);
 
+  // Before Run: a slash behind the last name is EISDIR, whatever the name leads to (open with O_CREAT).
+  void RefuseTrailingSlash() { refuse_trailing_slash_ = true; }
+
   const Path& target() const { return target_; }
   Path take_target() { return std::move(target_); }
   Inode& inode() const { return *target_.dentry->inode(); }
@@ -90,6 +93,7 @@ class PathWalk {
   const WalkContext& context_;
   const uint64_t resolve_;
   bool revalidate_ = false;
+  bool refuse_trailing_slash_ = false;
 
   const Path* root_ = nullptr;                      // what "/" means, and above which ".." does not go
   Path current_;                                    // the directory that the next component is looked up in

@@ -113,9 +113,9 @@ ErrnoOr<Ref<File>> Vfs::Open(const WalkContext& context, std::string_view path, 
   constexpr int kMaxTries = 8;
   for (int attempt = 0;; ++attempt) {
     PathWalk walk(impl_->mounts, impl_->dentries, context, options.resolve);
+    walk.RefuseTrailingSlash();
     REMORA_RETURN_IF_ERROR(walk.Run(path, goal, attempt != 0));
     REMORA_RETURN_IF_ERROR(walk.CheckName());
-    if (walk.last() == PathWalk::Last::kName && walk.trailing_slash()) return Errno(EISDIR);
     if (walk.target()) {
       if (exclusive) return Errno(EEXIST);
       if (walk.inode().type() == S_IFDIR) return Errno(EISDIR);
