@@ -67,7 +67,8 @@ ErrnoOr<void> MapSegment(mm::AddressSpace& space, const Ref<mm::Mappable>& objec
     // as in Linux.
     if (memory_end > file_end && (segment.protection & mm::Protection::kWrite) != 0) {
       static constexpr std::array<std::byte, kPageSize> kZeros = {};
-      const uint64_t tail = std::min(PageRoundUp(file_end), memory_end) - file_end;
+      // To the page's end, not only the segment's: ld.so's first malloc lives there and counts on zeros.
+      const uint64_t tail = PageRoundUp(file_end) - file_end;
       if (tail != 0 && space.WriteRemote(GuestAddr(file_end), std::span(kZeros).first(tail)) != tail)
         return Errno(ENOMEM);
     }
