@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "fs/file.h"
 #include "mm/memory_for_testing.h"
 
@@ -46,7 +47,7 @@ class HostFileSystemTest : public ::testing::TestWithParam<bool> {
     options.cacheable_lookups = read_only;
     options.allow_openat2 = GetParam();
     options.max_cached_fds = max_cached_fds;
-    options.stream.memory = &memory_.context;
+    options.stream = {&reactor_, anonymous_.get(), &memory_.context};
     auto fs = HostFileSystem::Create(options);
     EXPECT_TRUE(fs.ok());
     return *fs;
@@ -92,6 +93,9 @@ class HostFileSystemTest : public ::testing::TestWithParam<bool> {
   }
 
   std::string outside_, inside_;
+  HostClock clock_;
+  HostReactor reactor_;
+  Ref<AnonymousFiles> anonymous_ = MakeRef<AnonymousFiles>(&clock_);
   mm::MemoryForTesting memory_;
 };
 
@@ -429,6 +433,27 @@ TEST_P(HostFileSystemTest, RandomChangesMatchAModel) {
   }
   std::sort(names.begin(), names.end());
   EXPECT_EQ(Names(**root->Open(Path(), O_RDONLY)), names);
+}
+
+TEST_P(HostFileSystemTest, AHostFifoWaitsForItsWriterWithoutStallingAnybody) {
+  const std::string name = inside_ + "/fifo";
+  ASSERT_EQ(mkfifo(name.c_str(), 0600), 0);
+  Ref<HostFileSystem> fs = Make(/*read_only=*/true);
+  Ref<Inode> inode = *fs->root()->Lookup("fifo");
+  Ref<File> reader = *inode->Open(Path(), O_RDONLY);
+  EXPECT_TRUE(reader->open_pending());
+  EXPECT_TRUE(reader->open_pending());
+  const int writer = open(name.c_str(), O_WRONLY);
+  ASSERT_GE(writer, 0);
+  EXPECT_FALSE(reader->open_pending());
+  EXPECT_EQ(Read(*reader, 10).error_number(), EAGAIN);
+  ASSERT_EQ(write(writer, "hello", 5), 5);
+  EXPECT_EQ(*Read(*reader, 10), "hello");
+  close(writer);
+  EXPECT_EQ(*Read(*reader, 10), "");
+  Ref<File> another = *inode->Open(Path(), O_RDONLY | O_NONBLOCK);
+  EXPECT_FALSE(another->open_pending());
+  EXPECT_EQ(inode->Open(Path(), O_WRONLY | O_NONBLOCK).ok(), true) << "there are readers";
 }
 
 TEST(HostFileSystemCreateTest, SaysWhatIsWrong) {

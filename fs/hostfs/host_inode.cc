@@ -214,7 +214,8 @@ ErrnoOr<Ref<File>> HostInode::Open(const Path& path, uint32_t flags) {
     case S_IFBLK: {
       if (fs_->options().stream.reactor == nullptr) return Errno(ENXIO);
       REMORA_ASSIGN_OR_RETURN(Ref<HostFd> fd, OpenReal(host_flags));
-      return MakeNamedHostStream(fs_->options().stream, std::move(fd), flags, nullptr, Ref<Inode>(this), path);
+      return MakeNamedHostStream(fs_->options().stream, std::move(fd), flags, nullptr, Ref<Inode>(this), path,
+                                 /*wait_for_writer=*/key_.type == S_IFIFO);
     }
     case S_IFLNK:
       return Errno(ELOOP);

@@ -59,6 +59,18 @@ Ref<HostFd> OpenAgainNonblocking(int fd, uint32_t flags) {
   return again < 0 ? nullptr : MakeRef<HostFd>(again);
 }
 
+// Has the FIFO that `fd` reads never had a writer? tee(2) tells without taking anything: 0 without a writer, EAGAIN
+// where one is there but no data.
+bool HasNoWriterYet(int fd) {
+  if ((PollNow(fd, sync::kReadable) & (sync::kReadable | sync::kHangup)) != 0) return false;
+  int scratch[2];
+  if (pipe2(scratch, O_CLOEXEC | O_NONBLOCK) < 0) return false;
+  const ssize_t n = tee(fd, scratch[1], 1, SPLICE_F_NONBLOCK);
+  close(scratch[0]);
+  close(scratch[1]);
+  return n == 0;
+}
+
 // What fstat of an inherited descriptor shows: the host's answer, always asked afresh.
 class HostStreamInode final : public Inode {
  public:
@@ -104,12 +116,13 @@ class HostStreamInode final : public Inode {
 class HostStreamFile final : public File {
  public:
   HostStreamFile(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags, Ref<HostTerminal> terminal,
-                 Ref<Inode> inode, const Path& path, Kind kind)
+                 Ref<Inode> inode, const Path& path, Kind kind, bool wait_for_writer)
       : File(std::move(inode), path, flags),
         context_(context),
         fd_(std::move(fd)),
         kind_(kind),
-        terminal_(kind == Kind::kTerminal ? std::move(terminal) : nullptr) {
+        terminal_(kind == Kind::kTerminal ? std::move(terminal) : nullptr),
+        waits_for_writer_(wait_for_writer && kind == Kind::kPipe && (flags & (kAccessMode | O_NONBLOCK)) == O_RDONLY) {
     const int host_flags = fcntl(fd_->get(), F_GETFL);
     if (kind_ == Kind::kRegular) {
       mode_ = Mode::kNeverBlocks;
@@ -176,6 +189,16 @@ class HostStreamFile final : public File {
     *end = at < 0 ? 0 : static_cast<uint64_t>(at);
     expected_position_.store(*end, std::memory_order_relaxed);
     return done;
+  }
+
+  bool open_pending() override {
+    if (!waits_for_writer_.load(std::memory_order_relaxed)) return false;
+    if (HasNoWriterYet(fd_->get())) {
+      context_.reactor->NotifyLater(*watch_, kAskAgainMillis);
+      return true;
+    }
+    waits_for_writer_.store(false, std::memory_order_relaxed);
+    return false;
   }
 
   bool seekable() const override { return kind_ == Kind::kRegular; }
@@ -259,6 +282,7 @@ class HostStreamFile final : public File {
 
  private:
   static constexpr uint64_t kNone = ~uint64_t{0};
+  static constexpr uint32_t kAskAgainMillis = 20;
 
   // At the position that position() just told: by the host's own position, in one step, so that writers that share it
   // do not overwrite each other. Elsewhere (pread, pwrite): by offset.
@@ -363,6 +387,7 @@ class HostStreamFile final : public File {
   const Ref<HostTerminal> terminal_;
   Ref<HostWatch> watch_;  // null for regular files
   std::atomic<bool> nowait_works_{true};
+  std::atomic<bool> waits_for_writer_;
   // What position() told last and no transfer has used yet; where the host's position stands after one that did.
   mutable std::atomic<uint64_t> asked_position_{kNone};
   std::atomic<uint64_t> expected_position_{kNone};
@@ -396,12 +421,13 @@ ErrnoOr<uint32_t> HostStreamFlags(int fd) {
 }
 
 ErrnoOr<Ref<File>> MakeNamedHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,
-                                       Ref<HostTerminal> terminal, Ref<Inode> inode, const Path& path) {
+                                       Ref<HostTerminal> terminal, Ref<Inode> inode, const Path& path,
+                                       bool wait_for_writer) {
   struct stat status;
   if (fstat(fd->get(), &status) < 0) return Errno(errno);
   const Kind kind = KindOf(fd->get(), status.st_mode & S_IFMT);
-  return Ref<File>(
-      MakeRef<HostStreamFile>(context, std::move(fd), flags, std::move(terminal), std::move(inode), path, kind));
+  return Ref<File>(MakeRef<HostStreamFile>(context, std::move(fd), flags, std::move(terminal), std::move(inode), path,
+                                           kind, wait_for_writer));
 }
 
 ErrnoOr<Ref<File>> MakeHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,

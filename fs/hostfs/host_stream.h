@@ -42,9 +42,12 @@ struct HostStreamContext {
 ErrnoOr<Ref<File>> MakeHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,
                                   Ref<HostTerminal> terminal = nullptr);
 
-// The same under a name and an inode of the guest's: a host FIFO or device found by path.
+// The same under a name and an inode of the guest's: a host FIFO or device found by path. `fd` may be in non-blocking
+// mode. A FIFO opened for reading (and not O_NONBLOCK in `flags`) has open_pending() until it has a writer; the host
+// tells nobody when one comes, so it is asked every 20 ms.
 ErrnoOr<Ref<File>> MakeNamedHostStream(const HostStreamContext& context, Ref<HostFd> fd, uint32_t flags,
-                                       Ref<HostTerminal> terminal, Ref<Inode> inode, const Path& path);
+                                       Ref<HostTerminal> terminal, Ref<Inode> inode, const Path& path,
+                                       bool wait_for_writer = false);
 
 // Access mode, O_APPEND and O_NONBLOCK that the host has for `fd`. EBADF.
 ErrnoOr<uint32_t> HostStreamFlags(int fd);
