@@ -136,9 +136,10 @@ struct SumOfDifferences {
   template <int N>
   static ByteVec<N> Apply(ByteVec<N> a, ByteVec<N> b) {
     const ByteVec<N> differences = __builtin_elementwise_max(a, b) - __builtin_elementwise_min(a, b);
-    Vec<uint64_t, N> sums{};
-    for (int i = 0; i < N; ++i) sums[i / 8] += differences[i];
-    return As<ByteVec<N>>(sums);
+    // Pairs of bytes, then the four pairs of each quadword at once, by a multiplication that sums them at the top.
+    auto x = As<Vec<uint64_t, N>>(differences);
+    x = (x & 0x00ff00ff00ff00ff) + ((x >> 8) & 0x00ff00ff00ff00ff);
+    return As<ByteVec<N>>((x * 0x0001000100010001) >> 48);
   }
 };
 template <typename T>
@@ -170,21 +171,20 @@ struct Interleave {
 
 template <typename From, typename To>
 struct Pack {
-  static To Saturated(From value) {
-    constexpr From kLow = std::is_signed_v<To> ? static_cast<From>(std::numeric_limits<To>::min()) : From{0};
-    constexpr From kHigh = static_cast<From>(std::numeric_limits<To>::max());
-    return static_cast<To>(value < kLow ? kLow : value > kHigh ? kHigh : value);
+  // Lanes cut to To's range and narrowed: half as many bytes.
+  template <int N>
+  static Vec<To, N / 2> Saturated(ByteVec<N> from) {
+    constexpr From kLow = std::numeric_limits<To>::min(), kHigh = std::numeric_limits<To>::max();
+    const auto low = Vec<From, N>{} + kLow, high = Vec<From, N>{} + kHigh;
+    const auto clamped = __builtin_elementwise_min(__builtin_elementwise_max(As<Vec<From, N>>(from), low), high);
+    return __builtin_convertvector(clamped, Vec<To, N / 2>);
   }
   template <int N>
   static ByteVec<N> Apply(ByteVec<N> a, ByteVec<N> b) {
-    constexpr int kLanes = N / sizeof(From);
-    const auto x = As<Vec<From, N>>(a), y = As<Vec<From, N>>(b);
-    Vec<To, N> result;
-    for (int i = 0; i < kLanes; ++i) {
-      result[i] = Saturated(x[i]);
-      result[kLanes + i] = Saturated(y[i]);
-    }
-    return As<ByteVec<N>>(result);
+    struct Halves {
+      Vec<To, N / 2> first, second;
+    };
+    return As<ByteVec<N>>(Halves{Saturated<N>(a), Saturated<N>(b)});
   }
 };
 

@@ -157,9 +157,16 @@ template <typename T, int kBytes>
 bool SignMask(HandlerEnv& env, const Op& op) {
   CpuState& state = env.state();
   if (kBytes == 8 && !MmxReady(env)) return false;
-  const auto value = std::bit_cast<Vec<T, kBytes>>(GetRegister<kBytes>(state, op.src));
   uint64_t mask = 0;
-  for (unsigned i = 0; i < kBytes / sizeof(T); ++i) mask |= static_cast<uint64_t>(value[i] < 0) << i;
+  if constexpr (sizeof(T) == 1) {
+    // Eight sign bits at once: the multiplication brings each to its place in the top byte.
+    const auto value = std::bit_cast<Vec<uint64_t, kBytes>>(GetRegister<kBytes>(state, op.src));
+    for (unsigned i = 0; i < kBytes / 8; ++i)
+      mask |= (((value[i] & 0x8080808080808080) >> 7) * 0x0102040810204080 >> 56) << (8 * i);
+  } else {
+    const auto value = std::bit_cast<Vec<T, kBytes>>(GetRegister<kBytes>(state, op.src));
+    for (unsigned i = 0; i < kBytes / sizeof(T); ++i) mask |= static_cast<uint64_t>(value[i] < 0) << i;
+  }
   if (kBytes == 8) EnterMmx(state);
   state.gpr[op.dst] = mask;
   return true;
