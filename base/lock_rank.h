@@ -17,6 +17,7 @@ enum class LockRank : uint8_t {
   kSignalHandlers = 35,
   // fs/, net/
   kMountTable = 40,
+  kMountIndex = 41,
   kRename = 42,
   kFdTable = 50,
   kDirectory = 52,

@@ -169,7 +169,7 @@ class MountIndex {
   }
 
   sync::Reclaimer* const reclaimer_;
-  mutable Mutex mu_{LockRank::kLeaf};
+  mutable Mutex mu_{LockRank::kMountIndex};
   Node root_;
   LookupHash<Node> edges_;  // read without the lock
   uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
