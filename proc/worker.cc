@@ -18,6 +18,7 @@ namespace {
 
 // How long a task that waits for acknowledgements sleeps at most before it asks again.
 constexpr int64_t kAcknowledgeRetryNanos = 1'000'000;
+constexpr int64_t kMustWaitRetryNanos = 50'000;
 
 // Keeps a waiter on the acknowledgement queue while the task is parked for it. A SyscallState only so that its place
 // is the task's.
@@ -159,6 +160,7 @@ bool Worker::MustWaitForOthers(Task& task) {
 }
 
 Worker::SliceEnd Worker::RunTask(Task& task) {
+  uint64_t must_wait_at = ~uint64_t{0};
   for (;;) {
     // Interrupts up to here have reached us; what they announce is looked at below.
     if (slot_.interrupt.load(std::memory_order_relaxed) != 0) slot_.interrupt.exchange(0, std::memory_order_seq_cst);
@@ -222,8 +224,11 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     task.restartable = false;
     if (exit.reason == cpu::ExitReason::kInterrupt && scheduler_.others_waiting() && !task.signal_pending())
       return SliceEnd::kYield;
-    if (HandleExit(task, exit)) {
-      task.park_deadline_nanos = kernel_.clock().MonotonicNanos() + kAcknowledgeRetryNanos;
+    if (!HandleExit(task, exit)) continue;
+    // Others have to acknowledge something first: of this space, which the next round sees to, or of another that has
+    // the page too. Then the same instruction says so again, and there is nothing to wait on but time.
+    if (exit.instructions_retired == 0 && std::exchange(must_wait_at, task.cpu.rip) == task.cpu.rip) {
+      task.park_deadline_nanos = kernel_.clock().MonotonicNanos() + kMustWaitRetryNanos;
       return SliceEnd::kPark;
     }
   }

@@ -48,7 +48,7 @@ class Worker {
   CallEnd RunCall(Task& task);
   // True if the task has to wait until other workers acknowledge what its space changed.
   bool MustWaitForOthers(Task& task);
-  // What an exit of the engine means for the task. True: park for a moment and run again.
+  // What an exit of the engine means for the task. True: the same instruction has to be tried again later.
   bool HandleExit(Task& task, const cpu::Exit& exit);
   void RaiseFault(Task& task, const mm::Fault& fault);
   void Raise(Task& task, int signal, int code, uint64_t address, uint64_t trap);
@@ -64,6 +64,8 @@ class Worker {
     uint64_t last_used = 0;
   };
 
+  // Before the engine, which may refer to them until it goes.
+  std::array<OwnedTlb, kNumTlbs> tlbs_;
   Kernel& kernel_;
   Scheduler& scheduler_;
   Scheduler::Slot& slot_;
@@ -71,7 +73,6 @@ class Worker {
   sync::Reclaimer::Participant participant_;
   const uint64_t slice_instructions_;
 
-  std::array<OwnedTlb, kNumTlbs> tlbs_;
   uint64_t binds_ = 0;
   Ref<mm::AddressSpace> bound_space_;
   mm::Tlb* tlb_ = nullptr;
