@@ -176,16 +176,10 @@ REMORA_CHAINED [[gnu::always_inline]] inline void Enter(REMORA_PARAMS) {
   REMORA_TAIL LoadHandler(op)(REMORA_ARGS);
 }
 
-// state->rip is the target: through the jump cache.
-REMORA_CHAINED [[gnu::always_inline]] inline void Jump(REMORA_PARAMS) {
-  const uint64_t pc = state->rip;
+// The first op of the block at `pc`, if the jump cache knows it.
+[[gnu::always_inline]] inline const Op* FindJump(const RunContext* context, uint64_t pc) {
   const JumpCacheEntry& entry = context->jump_cache[JumpCacheIndex(pc)];
-  if (((entry.pc ^ pc) | (entry.epoch ^ context->epoch)) == 0) [[likely]] {
-    op = entry.first;
-    REMORA_TAIL Enter(REMORA_ARGS);
-  }
-  context->link_from = nullptr;
-  REMORA_TAIL Resolve(REMORA_ARGS);
+  return ((entry.pc ^ pc) | (entry.epoch ^ context->epoch)) == 0 ? entry.first : nullptr;
 }
 
 // `op` is a branch whose links follow it. To immediate (taken), or behind it.
@@ -200,9 +194,8 @@ REMORA_CHAINED [[gnu::always_inline]] inline void Branch(REMORA_PARAMS) {
     op = first;
     REMORA_TAIL Enter(REMORA_ARGS);
   }
-  const JumpCacheEntry& entry = context->jump_cache[JumpCacheIndex(pc)];
-  if (((entry.pc ^ pc) | (entry.epoch ^ context->epoch)) == 0) [[likely]] {
-    op = entry.first;
+  if (const Op* known = FindJump(context, pc)) [[likely]] {
+    op = known;
     REMORA_TAIL Enter(REMORA_ARGS);
   }
   context->link_from = links;

@@ -137,6 +137,11 @@ bool LowerAtomic(Lowering* lowering) {
   Op& op = *lowering->op;
   const bool memory = op.has_memory != 0;
   switch (lowering->in.info.mnemonic) {
+    case ZYDIS_MNEMONIC_PAUSE:  // F3 REX.B 90
+      op.dst = kR8;
+      op.src = kRax;
+      op.handler = ByWideSize(lowering->in.info.operand_width / 8, []<typename T>() -> Handler { return &XchgReg<T>; });
+      return op.handler != nullptr;
     case ZYDIS_MNEMONIC_XCHG:
       op.handler = BySize(op.size, [&]<typename T>() -> Handler { return memory ? &XchgMem<T> : &XchgReg<T>; });
       return op.handler != nullptr;

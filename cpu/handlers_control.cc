@@ -49,64 +49,109 @@ REMORA_CHAINED void CallDirect(REMORA_PARAMS) {
   }
 }
 
-REMORA_CHAINED void JmpReg(REMORA_PARAMS) {
-  state->rip = state->gpr[op->dst];
-  REMORA_TAIL Jump(REMORA_ARGS);
+// Indirect transfers: the fast form handles targets that the jump cache knows, before it changes anything; the slow one
+// begins anew, and raises #GP at the branch where the target is not canonical.
+enum class Indirect : uint8_t { kRegister, kMemory };
+
+bool IsCanonical(uint64_t address) {
+  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
 }
 
-template <bool kSlow>
-REMORA_CHAINED void JmpMem(REMORA_PARAMS) {
-  const uint64_t address = OperandAddress<AddressKind::kAny>(state, op);
+// False: the exit is recorded.
+template <Indirect kIndirect>
+bool ReadTarget(const CpuState* state, const Op* op, RunContext* context, uint64_t* target) {
+  if constexpr (kIndirect == Indirect::kRegister) {
+    *target = state->gpr[op->dst];
+  } else if (!context->Load(OperandAddress<AddressKind::kAny>(state, op), target)) {
+    return false;
+  }
+  return IsCanonical(*target) ? true : context->Raise(ExitReason::kProtection);
+}
+
+// Whether the target could be read without a miss.
+template <Indirect kIndirect>
+[[gnu::always_inline]] inline bool ProbeTarget(const CpuState* state, const Op* op, const mm::Tlb* tlb,
+                                               uint64_t* target) {
+  if constexpr (kIndirect == Indirect::kRegister) {
+    *target = state->gpr[op->dst];
+  } else {
+    const std::byte* host = ProbeGuest<Access::kRead, 8>(tlb, OperandAddress<AddressKind::kAny>(state, op));
+    if (host == nullptr) [[unlikely]]
+      return false;
+    *target = LoadGuest<uint64_t>(host);
+  }
+  return true;
+}
+
+template <Indirect kIndirect, bool kSlow>
+REMORA_CHAINED void Jmp(REMORA_PARAMS) {
   uint64_t target;
   if constexpr (!kSlow) {
-    const std::byte* host = ProbeGuest<Access::kRead, 8>(tlb, address);
-    if (host == nullptr) [[unlikely]]
-      REMORA_TAIL JmpMem<true>(REMORA_ARGS);
-    target = LoadGuest<uint64_t>(host);
+    const Op* first = ProbeTarget<kIndirect>(state, op, tlb, &target) ? FindJump(context, target) : nullptr;
+    if (first == nullptr) [[unlikely]]
+      REMORA_TAIL Jmp<kIndirect, true>(REMORA_ARGS);
+    state->rip = target;
+    op = first;
+    REMORA_TAIL Enter(REMORA_ARGS);
   } else {
-    if (!context->Load(address, &target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    if (!ReadTarget<kIndirect>(state, op, context, &target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    state->rip = target;
+    context->link_from = nullptr;
+    REMORA_TAIL Resolve(REMORA_ARGS);
   }
-  state->rip = target;
-  REMORA_TAIL Jump(REMORA_ARGS);
 }
 
-template <bool kMemory>
-REMORA_CHAINED void CallIndirect(REMORA_PARAMS) {
-  uint64_t target;
-  if constexpr (kMemory) {
-    if (!context->Load(OperandAddress<AddressKind::kAny>(state, op), &target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
-  } else {
-    target = state->gpr[op->dst];
-  }
+template <Indirect kIndirect, bool kSlow>
+REMORA_CHAINED void Call(REMORA_PARAMS) {
   const uint64_t address = state->gpr[kRsp] - 8;
   const uint64_t next = state->rip + op->offset + op->length;
-  if (std::byte* host = ProbeGuest<Access::kWrite, 8>(tlb, address)) [[likely]] {
+  uint64_t target;
+  if constexpr (!kSlow) {
+    const Op* first = ProbeTarget<kIndirect>(state, op, tlb, &target) ? FindJump(context, target) : nullptr;
+    std::byte* host = ProbeGuest<Access::kWrite, 8>(tlb, address);
+    if (first == nullptr || host == nullptr) [[unlikely]]
+      REMORA_TAIL Call<kIndirect, true>(REMORA_ARGS);
     StoreGuest<uint64_t>(host, next);
+    state->gpr[kRsp] = address;
+    state->rip = target;
+    op = first;
+    REMORA_TAIL Enter(REMORA_ARGS);
   } else {
-    if (!context->Store(address, next)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    if (!ReadTarget<kIndirect>(state, op, context, &target) || !context->Store(address, next))
+      REMORA_TAIL LeaveAt(REMORA_ARGS);
     context->CodeChanged();
+    state->gpr[kRsp] = address;
+    state->rip = target;
+    context->link_from = nullptr;
+    REMORA_TAIL Resolve(REMORA_ARGS);
   }
-  state->gpr[kRsp] = address;
-  state->rip = target;
-  REMORA_TAIL Jump(REMORA_ARGS);
 }
 
 // immediate: bytes of arguments to drop.
 template <bool kSlow>
 REMORA_CHAINED void Ret(REMORA_PARAMS) {
   const uint64_t address = state->gpr[kRsp];
-  uint64_t target;
   if constexpr (!kSlow) {
     const std::byte* host = ProbeGuest<Access::kRead, 8>(tlb, address);
     if (host == nullptr) [[unlikely]]
       REMORA_TAIL Ret<true>(REMORA_ARGS);
-    target = LoadGuest<uint64_t>(host);
+    const uint64_t target = LoadGuest<uint64_t>(host);
+    const Op* first = FindJump(context, target);
+    if (first == nullptr) [[unlikely]]
+      REMORA_TAIL Ret<true>(REMORA_ARGS);
+    state->gpr[kRsp] = address + 8 + static_cast<uint64_t>(op->immediate);
+    state->rip = target;
+    op = first;
+    REMORA_TAIL Enter(REMORA_ARGS);
   } else {
-    if (!context->Load(address, &target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    uint64_t target;
+    if (!context->Load(address, &target) || (!IsCanonical(target) && !context->Raise(ExitReason::kProtection)))
+      REMORA_TAIL LeaveAt(REMORA_ARGS);
+    state->gpr[kRsp] = address + 8 + static_cast<uint64_t>(op->immediate);
+    state->rip = target;
+    context->link_from = nullptr;
+    REMORA_TAIL Resolve(REMORA_ARGS);
   }
-  state->gpr[kRsp] = address + 8 + static_cast<uint64_t>(op->immediate);
-  state->rip = target;
-  REMORA_TAIL Jump(REMORA_ARGS);
 }
 
 enum class Loop : uint8_t { kLoop, kLoopE, kLoopNE, kJcxz };
@@ -214,11 +259,13 @@ bool LowerControl(Lowering* lowering) {
       // A far transfer needs another code segment, and 64-bit Linux programs have none to go to.
       if (far) return SetRaise(lowering, ExitReason::kProtection);
       if (lowering->shape == Shape::kImm) return SetLinked(lowering, &JmpDirect);
-      return SetPlain(lowering, lowering->shape == Shape::kMem ? &JmpMem<false> : &JmpReg);
+      return SetPlain(
+          lowering, lowering->shape == Shape::kMem ? &Jmp<Indirect::kMemory, false> : &Jmp<Indirect::kRegister, false>);
     case ZYDIS_MNEMONIC_CALL:
       if (far) return SetRaise(lowering, ExitReason::kProtection);
       if (lowering->shape == Shape::kImm) return SetLinked(lowering, &CallDirect<false>);
-      return SetPlain(lowering, lowering->shape == Shape::kMem ? &CallIndirect<true> : &CallIndirect<false>);
+      return SetPlain(lowering, lowering->shape == Shape::kMem ? &Call<Indirect::kMemory, false>
+                                                               : &Call<Indirect::kRegister, false>);
     case ZYDIS_MNEMONIC_RET:
       if (far) return SetRaise(lowering, ExitReason::kProtection);
       lowering->op->immediate = static_cast<uint16_t>(lowering->op->immediate);

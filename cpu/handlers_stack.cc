@@ -139,14 +139,18 @@ REMORA_CHAINED void EnterFrame(REMORA_PARAMS) {
   std::array<T, 33> pushed;  // in the order of addresses, so the last pushed comes first
   const unsigned count = level == 0 ? 1 : level + 1;
   pushed[count - 1] = static_cast<T>(state->gpr[kRbp]);
+  // Each access in the CPU's order, so that the same one of several faults is told.
+  if (!context->ProbeWrite(frame, sizeof(T))) REMORA_TAIL LeaveAt(REMORA_ARGS);
   for (unsigned i = 1; i < level; ++i)
     if (!LoadBehindPushes(context, state->gpr[kRbp] - i * sizeof(T), frame, &pushed[count - i], i,
-                          &pushed[count - 1 - i]))
+                          &pushed[count - 1 - i]) ||
+        !context->ProbeWrite(frame - i * sizeof(T), sizeof(T)))
       REMORA_TAIL LeaveAt(REMORA_ARGS);
   if (level != 0) pushed[0] = static_cast<T>(frame);
   const uint64_t lowest = frame - (count - 1) * sizeof(T);
   // The CPU checks that the new top of the stack is writable too.
-  if (!context->ProbeWrite(lowest - size, sizeof(T)) || !context->Write(lowest, pushed.data(), count * sizeof(T)))
+  if (!context->ProbeWrite(lowest, sizeof(T)) || !context->ProbeWrite(lowest - size, sizeof(T)) ||
+      !context->Write(lowest, pushed.data(), count * sizeof(T)))
     REMORA_TAIL LeaveAt(REMORA_ARGS);
   WriteRegister<T>(state, kRbp, static_cast<T>(frame));
   state->gpr[kRsp] = lowest - size;

@@ -42,6 +42,12 @@ bool ReadCpuid(HandlerEnv& env, const Op&) {
   return true;
 }
 
+// Without a cache to flush what is left is the access.
+bool FlushLine(HandlerEnv& env, const Op& op) {
+  uint8_t value;
+  return env.Load(env.Address(op), &value);
+}
+
 bool ReadTsc(HandlerEnv& env, const Op&) {
   const uint64_t now = static_cast<RunContext&>(env).TimeStamp();
   env.state().gpr[kRax] = static_cast<uint32_t>(now);
@@ -175,7 +181,15 @@ bool LowerSystem(Lowering* lowering) {
     case ZYDIS_MNEMONIC_MOV:
       return LowerSegmentMove(lowering);
     case ZYDIS_MNEMONIC_NOP:
+      // 0F 0D is a prefetch, which has no register form.
+      if (info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x0d && info.raw.modrm.mod == 3) return false;
+      op.handler = &Nop;
+      return true;
     case ZYDIS_MNEMONIC_PAUSE:
+      // REX.B makes it XCHG R8, RAX, whatever the prefix says.
+      if (info.raw.rex.B) return false;
+      op.handler = &Nop;
+      return true;
     case ZYDIS_MNEMONIC_PREFETCH:
     case ZYDIS_MNEMONIC_PREFETCHW:
     case ZYDIS_MNEMONIC_PREFETCHT0:
@@ -184,9 +198,11 @@ bool LowerSystem(Lowering* lowering) {
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_ENDBR64:
     case ZYDIS_MNEMONIC_ENDBR32:
-    case ZYDIS_MNEMONIC_CLFLUSH:
+      if (info.raw.modrm.mod == 3 && info.opcode == 0x0d) return false;
       op.handler = &Nop;
       return true;
+    case ZYDIS_MNEMONIC_CLFLUSH:
+      return SetPlain(lowering, &FlushLine);
     case ZYDIS_MNEMONIC_MFENCE:
     case ZYDIS_MNEMONIC_LFENCE:
     case ZYDIS_MNEMONIC_SFENCE:

@@ -36,7 +36,12 @@ bool SetMemory(const ZydisDecodedOperand& operand, const ZydisDecodedInstruction
     default:
       break;
   }
-  if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
+  // Zydis 4.0.0 takes R13D for the base where a SIB byte without base meets REX.B and 32-bit addresses.
+  const bool no_base = (info.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 && info.raw.modrm.mod == 0 &&
+                       info.raw.sib.base == 5 && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM;
+  if (no_base) {
+    displacement = info.raw.disp.value;
+  } else if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
     op->base = kBlockStartRegister;
     displacement += offset + info.length;
   } else if (operand.mem.base != ZYDIS_REGISTER_NONE) {
