@@ -115,6 +115,7 @@ ErrnoOr<GuestAddr> AddressSpace::Map(MapRequest request) {
   if (request.length_bytes == 0) return Errno(EINVAL);
   if (request.length_bytes > kUserAddressEnd) return Errno(ENOMEM);
   if ((request.offset_bytes & kPageMask) != 0) return Errno(EINVAL);
+  if (request.shared && !request.object) return Errno(EINVAL);  // shared anonymous memory is an object too
   const uint64_t num_pages = PagesOf(request.length_bytes);
   if (request.offset_bytes + (num_pages << kPageShift) < request.offset_bytes) return Errno(EOVERFLOW);
   if ((request.protection.bits() & ~request.max_protection.bits()) != 0) return Errno(EACCES);

@@ -298,6 +298,25 @@ TEST_F(AddressSpaceTest, RemapDontunmapLeavesAnEmptyMapping) {
   EXPECT_EQ(Peek(kBase), 0u);
 }
 
+TEST_F(AddressSpaceTest, RemapOfNothingGivesASecondViewOfASharedMapping) {
+  MapRequest request = FixedRequest(kBase, 2);
+  request.shared = true;
+  request.object = CreateSharedAnonymous(&memory_.context, 2 * kPageSize);
+  ASSERT_TRUE(space_->Map(request).ok());
+  const GuestAddr view = *space_->Remap({kBase, 0, 2 * kPageSize, /*may_move=*/true});
+  Poke(view + kPageSize, 5);
+  EXPECT_EQ(Peek(kBase + kPageSize), 5u);
+  // Growing shows where the object ends.
+  ASSERT_TRUE(space_->Remap({kBase, 2 * kPageSize, 3 * kPageSize}).ok());
+  EXPECT_EQ(FaultAt(kBase + 2 * kPageSize, Access::kWrite), FaultKind::kBeyondEnd);
+}
+
+TEST_F(AddressSpaceTest, SharedAnonymousMemoryNeedsItsObject) {
+  MapRequest request = AnonymousRequest(1);
+  request.shared = true;
+  EXPECT_EQ(space_->Map(request).error_number(), EINVAL);
+}
+
 TEST_F(AddressSpaceTest, RemapRefusesWhatMremapRefuses) {
   MapFixed(0, 2);
   MapFixed(2, 2, Protection(1));

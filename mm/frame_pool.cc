@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "mm/guest_copy.h"
@@ -43,15 +43,18 @@ FramePool::~FramePool() {
 
 ErrnoOr<FrameId> FramePool::Allocate(bool zeroed) {
   uint32_t index = 0;
-  bool fresh = false;
+  bool fresh = true;
   {
     MutexLock lock(&mu_);
-    if (!free_.empty()) {
-      index = free_.back();
-      free_.pop_back();
+    if (!warm_.empty()) {
+      index = warm_.back();
+      warm_.pop_back();
+      fresh = false;
+    } else if (!cold_.empty()) {
+      index = cold_.back();
+      cold_.pop_back();
     } else if (next_never_used_ < max_frames_) {
       index = next_never_used_++;
-      fresh = true;
     } else {
       return Errno(ENOMEM);
     }
@@ -93,17 +96,30 @@ void FramePool::Free(FrameId frame) {
   const uint8_t bits = bits_[frame.value()].exchange(0, std::memory_order_acq_rel);
   if ((bits & kHasCode) != 0 && code_observer_ != nullptr) code_observer_->DropCode(frame);
   num_allocated_.fetch_sub(1, std::memory_order_relaxed);
-  bool give_back = false;
+  std::vector<uint32_t> coldest;
   {
     MutexLock lock(&mu_);
-    give_back = free_.size() >= kFreeFramesKept;
-    if (!give_back) free_.push_back(frame.value());
+    warm_.push_back(frame.value());
+    if (warm_.size() < kMaxWarmFrames) return;
+    const auto half = warm_.begin() + kMaxWarmFrames / 2;
+    coldest.assign(warm_.begin(), half);
+    warm_.erase(warm_.begin(), half);
   }
-  if (!give_back) return;
-  // Before it is on the list: nobody may allocate and fill it while the host takes the page.
-  madvise(Data(frame), kPageSize, MADV_DONTNEED);
+  GiveBack(std::move(coldest));
+}
+
+// The frames are on no list meanwhile, so that nobody allocates one while the host takes its page.
+void FramePool::GiveBack(std::vector<uint32_t> frames) {
+  std::sort(frames.begin(), frames.end());
+  for (size_t i = 0; i < frames.size();) {
+    size_t end = i + 1;
+    while (end < frames.size() && frames[end] == frames[end - 1] + 1) ++end;
+    const bool gone = madvise(Data(FrameId(frames[i])), (end - i) * kPageSize, MADV_DONTNEED) == 0;
+    CHECK_MSG(gone, "the host does not take guest memory back");
+    i = end;
+  }
   MutexLock lock(&mu_);
-  free_.push_back(frame.value());
+  cold_.insert(cold_.end(), frames.begin(), frames.end());
 }
 
 void FramePool::PrepareWrite(FrameId frame) {

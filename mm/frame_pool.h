@@ -27,7 +27,7 @@ class CodeObserver {
 // n.
 //
 // Invariants:
-//  1. A frame with count 0 is on the free list or retired to it; its content is unspecified until it is allocated
+//  1. A frame with count 0 is on a free list or retired to it; its content is unspecified until it is allocated
 //  again.
 //  2. The zero frame is never written, never freed, and its count is not kept.
 //  3. kEverWritable is set before the first host pointer for writing is handed out; kHasCode before the first block is
@@ -94,9 +94,10 @@ class FramePool {
   uint64_t max_frames() const { return max_frames_; }
 
  private:
-  // Free frames above this number give their memory back to the host.
-  static constexpr size_t kFreeFramesKept = 16384;
+  // Free frames that keep the host's memory; when there are more, the older half gives it back.
+  static constexpr size_t kMaxWarmFrames = 32768;
 
+  void GiveBack(std::vector<uint32_t> frames);
   void Free(FrameId frame);
   ErrnoOr<FrameId> Allocate(bool zeroed);
 
@@ -107,7 +108,8 @@ class FramePool {
   CodeObserver* code_observer_ = nullptr;
   std::atomic<uint64_t> num_allocated_{0};
   Mutex mu_{LockRank::kFramePool};
-  std::vector<uint32_t> free_ ABSL_GUARDED_BY(mu_);
+  std::vector<uint32_t> warm_ ABSL_GUARDED_BY(mu_);  // free, of any content; the last freed at the end
+  std::vector<uint32_t> cold_ ABSL_GUARDED_BY(mu_);  // free and without host memory, so they read as zero
   uint32_t next_never_used_ ABSL_GUARDED_BY(mu_) = 1;
 };
 

@@ -1,5 +1,6 @@
 #include "mm/frame_pool.h"
 
+#include <cstddef>
 #include <cstring>
 #include <set>
 #include <thread>
@@ -105,6 +106,27 @@ TEST(FramePoolTest, FreeingAFrameWithCodeDropsIt) {
   pool.Release(frame);
   EXPECT_EQ(observer.dropped, std::vector<FrameId>{frame});
   EXPECT_EQ(pool.bits(*pool.AllocateZeroed()), 0);
+}
+
+TEST(FramePoolTest, FramesThatGaveTheirMemoryBackAreZeroToo) {
+  constexpr uint32_t kMany = 40000;  // more than stay warm
+  FramePool pool({.max_bytes = (kMany + 1) * kPageSize});
+  std::vector<FrameId> frames;
+  for (uint32_t i = 0; i < kMany; ++i) {
+    frames.push_back(*pool.AllocateUninitialized());
+    if (i % 50 == 0) pool.Data(frames.back())[7] = std::byte{1};
+  }
+  for (const FrameId frame : frames) pool.Release(frame);
+  std::set<FrameId> again;
+  for (uint32_t i = 0; i < kMany; ++i) {
+    const FrameId frame = *pool.AllocateUninitialized();
+    EXPECT_TRUE(again.insert(frame).second);
+    pool.Release(frame);
+    const FrameId zeroed = *pool.AllocateZeroed();
+    ASSERT_EQ(zeroed, frame);
+    if (i % 50 == 0) ASSERT_EQ(pool.Data(zeroed)[7], std::byte{0});
+  }
+  EXPECT_FALSE(pool.AllocateZeroed().ok());
 }
 
 TEST(FramePoolTest, TwoThreadsNeverGetTheSameFrame) {

@@ -2,8 +2,7 @@
 
 #include <sys/mman.h>
 
-#include <vector>
-
+#include "absl/container/inlined_vector.h"
 #include "base/check.h"
 
 namespace remora::mm {
@@ -22,8 +21,9 @@ uint32_t SlotOf(uint64_t word) { return static_cast<uint32_t>(word >> kSlotShift
 
 }  // namespace
 
+// Small at first: most frames that have a list are shared by a process and its child.
 struct ReverseMap::List {
-  std::vector<uint64_t> words;
+  absl::InlinedVector<uint64_t, 6> words;
 };
 
 namespace {
