@@ -479,6 +479,8 @@ void X87Unit::PartialRemainder(bool nearest) {
       } else {
         result = RoundExact(a.sign, a.exponent, a.significand, 0, kExtended, env_);
       }
+    } else if (a.cls == FloatClass::kFinite) {
+      result = RoundExact(a.sign, a.exponent, a.significand, 0, kExtended, env_);
     }
   }
   const bool has_result = Commit();
