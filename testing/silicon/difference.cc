@@ -128,8 +128,8 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
            std::string(cpu::ExitReasonName(interpreted.reason)).c_str());
   } else if (native.reason == ExitReason::kFault) {
     const mm::Fault &a = native.fault, &b = interpreted.fault;
-    // The images of FXSAVE and the like are read and written in pieces whose order is the maker's.
-    bool large = false;
+    // The images of FXSAVE and the like, and the frames of ENTER, are accessed in an order that is the maker's.
+    bool large = decoded.info.mnemonic == ZYDIS_MNEMONIC_ENTER;
     for (int i = 0; i < decoded.info.operand_count; ++i)
       large = large || (decoded.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && decoded.operands[i].size > 64);
     if (a.access != b.access || (!large && (a.addr != b.addr || a.kind != b.kind)))
