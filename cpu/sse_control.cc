@@ -30,7 +30,8 @@ bool Stmxcsr(HandlerEnv& env, const Op& op) { return env.Store(env.Address(op), 
 template <bool kWide>
 bool Fxsave(HandlerEnv& env, const Op& op) {
   const uint64_t address = env.Address(op);
-  if (!env.CheckAligned(address, 16)) return false;
+  // All 512 bytes have to be writable, though the last ones are not written.
+  if (!env.CheckAligned(address, 16) || !env.ProbeWrite(address, kFxsaveBytes)) return false;
   std::array<std::byte, kFxsaveBytes> image;
   WriteFxsaveImage(env.state(), image);
   if (!kWide) {
