@@ -27,6 +27,8 @@ struct DirectoryEntry {
   std::string_view name;
 };
 
+class TerminalCaller;
+
 // Who performs an ioctl or a lock: what a file may need to know of the caller without knowing processes.
 struct IoctlContext {
   mm::UserMemory memory;
@@ -60,6 +62,9 @@ class File : public RefCounted, public sync::Pollable {
 
   // The value that ioctl(2) returns; ENOTTY by default.
   virtual ErrnoOr<uint64_t> Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument);
+  // Job control, asked before each Read of a character device: kRestartSys (512) after SIGTTIN was raised, EIO where
+  // that is ignored; Ok for whatever is no terminal.
+  virtual ErrnoOr<void> CheckTerminalRead(TerminalCaller&) { return Ok(); }
 
   // ENODEV by default. The returned object's pages are what mmap shows.
   virtual ErrnoOr<Ref<mm::Mappable>> Mappable();

@@ -1,9 +1,6 @@
 // read, write and their vectored and positional kin: argument checks in front of the core in syscalls/transfer.h.
 
-#include <algorithm>
-
 #include "base/abi/fcntl.h"
-#include "base/abi/uio.h"
 #include "syscalls/handlers.h"
 #include "syscalls/transfer.h"
 
@@ -21,7 +18,7 @@ SyscallOutcome Single(SyscallContext& c, Direction direction, bool positional) {
     if (c.i64(3) < 0) return Errno(EINVAL);
     t.offset = c.arg(3);
   }
-  t.ranges.push_back({c.addr(1), std::min<uint64_t>(c.arg(2), abi::kMAX_RW_COUNT)});
+  t.ranges.push_back({c.addr(1), c.arg(2)});
   return RunTransfer(c, std::move(t));
 }
 

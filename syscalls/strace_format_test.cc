@@ -80,9 +80,9 @@ TEST_F(StraceFormatTest, OpenShowsTheModeOnlyWhereItCreates) {
 }
 
 TEST_F(StraceFormatTest, ShortCallsHaveTheirResultInColumnForty) {
-  EXPECT_EQ(Line("close", {99}, -EBADF), "close(99)                         = -1 EBADF (Bad file descriptor)");
-  EXPECT_EQ(Line("brk", {0}, 0x558f1ff18000), "brk(NULL)                         = 0x558f1ff18000");
-  EXPECT_EQ(Line("umask", {022}, 022), "umask(022)                        = 022");
+  EXPECT_EQ(Line("close", {99}, -EBADF), "close(99)                               = -1 EBADF (Bad file descriptor)");
+  EXPECT_EQ(Line("brk", {0}, 0x558f1ff18000), "brk(NULL)                               = 0x558f1ff18000");
+  EXPECT_EQ(Line("umask", {022}, 022), "umask(022)                              = 022");
 }
 
 TEST_F(StraceFormatTest, BytesAreQuotedAndCut) {
@@ -93,13 +93,14 @@ TEST_F(StraceFormatTest, BytesAreQuotedAndCut) {
   EXPECT_EQ(Line("write", {6, at, 44}, 44), "write(6, \"hello\\n\\1\\377abcdefghijklmnopqrstuvwx\"..., 44) = 44");
   EXPECT_EQ(Line("read", {5, at, 64}, 44), "read(5, \"hello\\n\\1\\377abcdefghijklmnopqrstuvwx\"..., 64) = 44");
   EXPECT_EQ(Line("read", {5, Put(std::string_view("a\0001b\33", 5)), 5}, 5),
-            "read(5, \"a\\0001b\\33\", 5)          = 5");
-  EXPECT_EQ(Line("read", {5, at, 64}, 0), "read(5, \"\", 64)                   = 0");
+            "read(5, \"a\\0001b\\33\", 5)                = 5");
+  EXPECT_EQ(Line("read", {5, at, 64}, 0), "read(5, \"\", 64)                         = 0");
 }
 
 TEST_F(StraceFormatTest, WhatCannotBeReadIsAnAddress) {
-  EXPECT_EQ(Line("write", {1, 0x1000, 5}, -EFAULT), "write(1, 0x1000, 5)               = -1 EFAULT (Bad address)");
-  EXPECT_EQ(Line("openat", {kCwd, 8, 0}, -EFAULT), "openat(AT_FDCWD, 0x8, O_RDONLY)   = -1 EFAULT (Bad address)");
+  EXPECT_EQ(Line("write", {1, 0x1000, 5}, -EFAULT),
+            "write(1, 0x1000, 5)                     = -1 EFAULT (Bad address)");
+  EXPECT_EQ(Line("openat", {kCwd, 8, 0}, -EFAULT), "openat(AT_FDCWD, 0x8, O_RDONLY)         = -1 EFAULT (Bad address)");
   EXPECT_EQ(Line("read", {0, base_, 5}, -EAGAIN).substr(0, 10), "read(0, 0x");
 }
 
@@ -115,8 +116,8 @@ TEST_F(StraceFormatTest, Iovecs) {
 TEST_F(StraceFormatTest, PollShowsWhatItFound) {
   const uint64_t at = PutStruct(abi::Pollfd{6, abi::kPOLLOUT, abi::kPOLLOUT});
   EXPECT_EQ(Line("poll", {at, 1, ~uint64_t{0}}, 1),
-            "poll([{fd=6, events=POLLOUT}], 1, -1) = 1 ([{fd=6, revents=POLLOUT}])");
-  EXPECT_EQ(Line("poll", {at, 1, 0}, 0), "poll([{fd=6, events=POLLOUT}], 1, 0) = 0 (Timeout)");
+            "poll([{fd=6, events=POLLOUT}], 1, -1)   = 1 ([{fd=6, revents=POLLOUT}])");
+  EXPECT_EQ(Line("poll", {at, 1, 0}, 0), "poll([{fd=6, events=POLLOUT}], 1, 0)    = 0 (Timeout)");
 }
 
 TEST_F(StraceFormatTest, Signals) {
@@ -128,7 +129,7 @@ TEST_F(StraceFormatTest, Signals) {
   EXPECT_EQ(Line("rt_sigprocmask", {0, set, 0, 8}, 0), "rt_sigprocmask(SIG_BLOCK, [INT RT_8], NULL, 8) = 0");
   const uint64_t most = PutStruct(~(uint64_t{3} << 31));
   EXPECT_EQ(Line("rt_sigprocmask", {2, most, 0, 8}, 0), "rt_sigprocmask(SIG_SETMASK, ~[RTMIN RT_1], NULL, 8) = 0");
-  EXPECT_EQ(Line("kill", {5, 15}, 0), "kill(5, SIGTERM)                  = 0");
+  EXPECT_EQ(Line("kill", {5, 15}, 0), "kill(5, SIGTERM)                        = 0");
 }
 
 TEST_F(StraceFormatTest, Files) {
@@ -141,25 +142,25 @@ TEST_F(StraceFormatTest, Files) {
   EXPECT_EQ(Line("newfstatat", {kCwd, PutString("/dev/null"), PutStruct(stat), 0}, 0),
             "newfstatat(AT_FDCWD, \"/dev/null\", {st_mode=S_IFCHR|0666, st_rdev=makedev(0x1, 0x3), ...}, 0) = 0");
   EXPECT_EQ(Line("access", {PutString("/x"), abi::kR_OK | abi::kX_OK}, -ENOENT),
-            "access(\"/x\", R_OK|X_OK)           = -1 ENOENT (No such file or directory)");
-  EXPECT_EQ(Line("access", {PutString("/"), 0}, 0), "access(\"/\", F_OK)                 = 0");
-  EXPECT_EQ(Line("unlinkat", {kCwd, PutString("/nonx"), 0}, 0), "unlinkat(AT_FDCWD, \"/nonx\", 0)    = 0");
-  EXPECT_EQ(Line("getcwd", {PutString("/tmp/sys"), 64}, 9), "getcwd(\"/tmp/sys\", 64)            = 9");
-  EXPECT_EQ(Line("lseek", {8, 5, 0}, 5), "lseek(8, 5, SEEK_SET)             = 5");
+            "access(\"/x\", R_OK|X_OK)                 = -1 ENOENT (No such file or directory)");
+  EXPECT_EQ(Line("access", {PutString("/"), 0}, 0), "access(\"/\", F_OK)                       = 0");
+  EXPECT_EQ(Line("unlinkat", {kCwd, PutString("/nonx"), 0}, 0), "unlinkat(AT_FDCWD, \"/nonx\", 0)          = 0");
+  EXPECT_EQ(Line("getcwd", {PutString("/tmp/sys"), 64}, 9), "getcwd(\"/tmp/sys\", 64)                  = 9");
+  EXPECT_EQ(Line("lseek", {8, 5, 0}, 5), "lseek(8, 5, SEEK_SET)                   = 5");
 }
 
 TEST_F(StraceFormatTest, FcntlShowsAnArgumentOnlyWhereThereIsOne) {
-  EXPECT_EQ(Line("fcntl", {8, abi::kF_GETFD}, 0), "fcntl(8, F_GETFD)                 = 0");
-  EXPECT_EQ(Line("fcntl", {8, abi::kF_SETFD, 1}, 0), "fcntl(8, F_SETFD, FD_CLOEXEC)     = 0");
+  EXPECT_EQ(Line("fcntl", {8, abi::kF_GETFD}, 0), "fcntl(8, F_GETFD)                       = 0");
+  EXPECT_EQ(Line("fcntl", {8, abi::kF_SETFD, 1}, 0), "fcntl(8, F_SETFD, FD_CLOEXEC)           = 0");
   EXPECT_EQ(Line("fcntl", {8, abi::kF_GETFL}, 0x8002),
-            "fcntl(8, F_GETFL)                 = 0x8002 (flags O_RDWR|O_LARGEFILE)");
-  EXPECT_EQ(Line("fcntl", {8, abi::kF_DUPFD, 10}, 11), "fcntl(8, F_DUPFD, 10)             = 11");
+            "fcntl(8, F_GETFL)                       = 0x8002 (flags O_RDWR|O_LARGEFILE)");
+  EXPECT_EQ(Line("fcntl", {8, abi::kF_DUPFD, 10}, 11), "fcntl(8, F_DUPFD, 10)                   = 11");
 }
 
 TEST_F(StraceFormatTest, Memory) {
   EXPECT_EQ(Line("mmap", {0, 8192, 3, abi::kMAP_PRIVATE | abi::kMAP_ANONYMOUS, ~uint64_t{0}, 0}, 0x7f8770247000),
             "mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f8770247000");
-  EXPECT_EQ(Line("mprotect", {0x10000000, 4096, 0}, 0), "mprotect(0x10000000, 4096, PROT_NONE) = 0");
+  EXPECT_EQ(Line("mprotect", {0x10000000, 4096, 0}, 0), "mprotect(0x10000000, 4096, PROT_NONE)   = 0");
   EXPECT_EQ(Line("mmap", {0, 0, 0, 2, 0, 0}, -EINVAL),
             "mmap(NULL, 0, PROT_NONE, MAP_PRIVATE, 0, 0) = -1 EINVAL (Invalid argument)");
 }
@@ -177,7 +178,7 @@ TEST_F(StraceFormatTest, Processes) {
   EXPECT_EQ(Line("clone", {abi::kCLONE_CHILD_CLEARTID | abi::kCLONE_CHILD_SETTID | 17, 0, 0, 0x7f00, 0}, 5),
             "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7f00) = 5");
   EXPECT_EQ(Line("pipe2", {PutStruct(std::array<int32_t, 2>{3, 4}), abi::kO_CLOEXEC}, 0),
-            "pipe2([3, 4], O_CLOEXEC)          = 0");
+            "pipe2([3, 4], O_CLOEXEC)                = 0");
   const uint64_t limit = PutStruct(abi::Rlimit{8192 * 1024, abi::kRLIM_INFINITY});
   EXPECT_EQ(Line("prlimit64", {0, abi::kRLIMIT_STACK, 0, limit}, 0),
             "prlimit64(0, RLIMIT_STACK, NULL, {rlim_cur=8192*1024, rlim_max=RLIM64_INFINITY}) = 0");
@@ -187,7 +188,7 @@ TEST_F(StraceFormatTest, Processes) {
 
 TEST_F(StraceFormatTest, InterruptedCallsShowTheRestartCode) {
   EXPECT_EQ(Line("pause", {}, -proc::kRestartNoHandler),
-            "pause()                           = ? ERESTARTNOHAND (To be restarted if no handler)");
+            "pause()                                 = ? ERESTARTNOHAND (To be restarted if no handler)");
 }
 
 TEST_F(StraceFormatTest, SignalAndExitLines) {

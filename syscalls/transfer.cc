@@ -1,8 +1,12 @@
 #include "syscalls/transfer.h"
 
+#include <algorithm>
+
 #include "base/abi/signal.h"
 #include "base/abi/stat.h"
+#include "base/abi/uio.h"
 #include "proc/signals.h"
+#include "proc/terminal_caller.h"
 
 namespace remora::syscalls {
 namespace {
@@ -22,9 +26,13 @@ bool IsStream(const fs::File& file) {
   return type == abi::kS_IFIFO || type == abi::kS_IFCHR || type == abi::kS_IFSOCK;
 }
 
-ErrnoOr<uint64_t> MoveOnce(const Transfer& t, mm::UserBuffer& buffer) {
+ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer& buffer) {
   fs::File& file = *t.file;
   if (t.direction == Direction::kFill) {
+    if (file.inode()->type() == abi::kS_IFCHR) {
+      proc::TaskTerminalCaller caller(c.task());
+      REMORA_RETURN_IF_ERROR(file.CheckTerminalRead(caller));
+    }
     if (t.offset) return file.Read(buffer, *t.offset);
     if (!file.seekable()) return file.Read(buffer, 0);
     MutexLock lock(&file.position_mutex());
@@ -55,7 +63,7 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, uint
   if (done != 0) buffer.Advance(done);
   const bool writes_all = t.direction == Direction::kDrain && IsStream(*t.file);
   for (;;) {
-    auto moved = MoveOnce(t, buffer);
+    auto moved = MoveOnce(c, t, buffer);
     if (!moved.ok()) {
       if (moved.error_number() == EAGAIN) {
         if (t.file->nonblocking() && !IgnoresNonblocking(*t.file)) {
@@ -72,6 +80,12 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, uint
     if (!writes_all || *moved == 0 || buffer.remaining() == 0)
       return SyscallOutcome::Return(static_cast<int64_t>(done));
   }
+}
+
+// access_ok(): what lies beyond user space is refused before anything is moved, however little would be.
+bool InUserSpace(GuestAddr start, uint64_t length_bytes) {
+  const auto end = start.CheckedAdd(length_bytes);
+  return end && end->value() <= kUserAddressEnd;
 }
 
 SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
@@ -97,6 +111,10 @@ void RaiseSigpipe(proc::Task& task) {
 SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
   fs::File& file = *t.file;
   if (t.direction == Direction::kFill ? !file.readable() : !file.writable()) return Errno(EBADF);
+  for (const mm::UserRange& range : t.ranges)
+    if (!InUserSpace(range.start, range.length_bytes)) return Errno(EFAULT);
+  // One range is judged whole and then cut; several were cut when they were copied in.
+  if (t.ranges.size() == 1) t.ranges[0].length_bytes = std::min<uint64_t>(t.ranges[0].length_bytes, abi::kMAX_RW_COUNT);
   if (file.inode()->type() == abi::kS_IFDIR) return Errno(EISDIR);
   if (t.offset) {
     if (static_cast<int64_t>(*t.offset) < 0) return Errno(EINVAL);

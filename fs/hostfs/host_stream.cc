@@ -208,6 +208,10 @@ class HostStreamFile final : public File {
     if (fstat(fd_->get(), &status) < 0) return Errno(errno);
     return static_cast<uint64_t>(status.st_size);
   }
+  ErrnoOr<void> CheckTerminalRead(TerminalCaller& caller) override {
+    return terminal_ ? terminal_->CheckRead(caller) : Ok();
+  }
+
   ErrnoOr<uint64_t> Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument) override {
     if (terminal_) return terminal_->Ioctl(context, request, argument);
     if (request == FIONREAD && kind_ != Kind::kOther) {
