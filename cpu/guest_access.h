@@ -29,7 +29,8 @@ template <typename T>
     return __atomic_load_n(reinterpret_cast<const T*>(host), __ATOMIC_RELAXED);
   T value;
   for (size_t i = 0; i < sizeof(T); ++i)
-    reinterpret_cast<std::byte*>(&value)[i] = __atomic_load_n(host + i, __ATOMIC_RELAXED);
+    reinterpret_cast<uint8_t*>(&value)[i] =
+        __atomic_load_n(reinterpret_cast<const uint8_t*>(host) + i, __ATOMIC_RELAXED);
   return value;
 #else
   return reinterpret_cast<const volatile UnalignedGuest<T>*>(host)->value;
@@ -44,7 +45,8 @@ template <typename T>
     return;
   }
   for (size_t i = 0; i < sizeof(T); ++i)
-    __atomic_store_n(host + i, reinterpret_cast<const std::byte*>(&value)[i], __ATOMIC_RELAXED);
+    __atomic_store_n(reinterpret_cast<uint8_t*>(host) + i, reinterpret_cast<const uint8_t*>(&value)[i],
+                     __ATOMIC_RELAXED);
 #else
   reinterpret_cast<volatile UnalignedGuest<T>*>(host)->value = value;
 #endif
@@ -81,7 +83,7 @@ inline void CopyFromGuest(void* to, const std::byte* host, size_t length_bytes) 
     std::memcpy(out, &value, 2);
     out += 2, host += 2;
   }
-  if (length_bytes & 1) *out = LoadGuest<std::byte>(host);
+  if (length_bytes & 1) *out = static_cast<std::byte>(LoadGuest<uint8_t>(host));
 }
 inline void CopyToGuest(std::byte* host, const void* from, size_t length_bytes) {
   const auto* in = static_cast<const std::byte*>(from);
@@ -111,7 +113,7 @@ inline void CopyToGuest(std::byte* host, const void* from, size_t length_bytes) 
     StoreGuest<uint16_t>(host, value);
     in += 2, host += 2;
   }
-  if (length_bytes & 1) StoreGuest<std::byte>(host, *in);
+  if (length_bytes & 1) StoreGuest<uint8_t>(host, static_cast<uint8_t>(*in));
 }
 
 }  // namespace remora::cpu

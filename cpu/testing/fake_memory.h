@@ -24,7 +24,8 @@
 
 namespace remora::cpu {
 
-// A page table for engine tests: pages with rights, nothing copied on write, nothing shared between threads.
+// A page table for engine tests: pages with rights, nothing copied on write. Thread safety: what TlbSource has, from
+// any thread; no page is mapped or protected meanwhile.
 class FakeMemory final : public mm::TlbSource {
  public:
   explicit FakeMemory(mm::FramePool* frames) : frames_(frames) {}
@@ -111,8 +112,8 @@ class FakeMemory final : public mm::TlbSource {
   };
   mm::FramePool* const frames_;
   std::map<uint64_t, Entry> pages_;
-  uint64_t generation_ = 1;
-  bool flush_ = false;
+  std::atomic<uint64_t> generation_{1};
+  std::atomic<bool> flush_{false};
 };
 
 // A CPU with memory of its own: code at kCode, data at kData, a stack below kStackTop.
