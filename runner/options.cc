@@ -51,6 +51,19 @@ absl::Status Refuse(std::string_view flag, std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("--", std::string(flag), ": ", std::string(why)));
 }
 
+// A second call begins afresh. (absl::FlagSaver would do, but it logs each value that it puts back.)
+void ResetFlags() {
+  absl::SetFlag(&FLAGS_root, "/");
+  absl::SetFlag(&FLAGS_bind, Repeated());
+  absl::SetFlag(&FLAGS_env, Repeated());
+  absl::SetFlag(&FLAGS_chdir, "");
+  absl::SetFlag(&FLAGS_workers, 0u);
+  absl::SetFlag(&FLAGS_memory, uint64_t{0});
+  absl::SetFlag(&FLAGS_strace, "");
+  absl::SetFlag(&FLAGS_stats, "");
+  absl::SetFlag(&FLAGS_version, false);
+}
+
 absl::StatusOr<Bind> ParseBind(const std::string& text) {
   std::vector<std::string> parts = absl::StrSplit(text, ':');
   Bind bind;
@@ -97,7 +110,7 @@ absl::StatusOr<Options> FromFlags() {
 }  // namespace
 
 absl::StatusOr<Options> ParseCommandLine(int argc, const char* const* argv) {
-  absl::FlagSaver saver;  // a second call begins afresh
+  ResetFlags();
   bool help = false;
   std::array<std::string, kRepeated.size()> repeated;
   int i = 1;

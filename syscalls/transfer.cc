@@ -36,8 +36,9 @@ ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer&
     if (t.offset) return file.Read(buffer, *t.offset);
     if (!file.seekable()) return file.Read(buffer, 0);
     MutexLock lock(&file.position_mutex());
-    auto moved = file.Read(buffer, file.position());
-    if (moved.ok()) file.set_position(file.position() + *moved);
+    const uint64_t position = file.position();  // before the transfer: a stream shared with the host moves by itself
+    auto moved = file.Read(buffer, position);
+    if (moved.ok()) file.set_position(position + *moved);
     return moved;
   }
   if (!file.seekable()) return file.Write(buffer, 0);
@@ -51,8 +52,9 @@ ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer&
   }
   if (t.offset) return file.Write(buffer, *t.offset);
   MutexLock lock(&file.position_mutex());
-  auto moved = file.Write(buffer, file.position());
-  if (moved.ok()) file.set_position(file.position() + *moved);
+  const uint64_t position = file.position();
+  auto moved = file.Write(buffer, position);
+  if (moved.ok()) file.set_position(position + *moved);
   return moved;
 }
 
