@@ -62,10 +62,13 @@ template <Indirect kIndirect>
 bool ReadTarget(const CpuState* state, const Op* op, RunContext* context, uint64_t* target) {
   if constexpr (kIndirect == Indirect::kRegister) {
     *target = state->gpr[op->dst];
-  } else if (!context->Load(OperandAddress<AddressKind::kAny>(state, op), target)) {
-    return false;
+    return true;
+  } else {
+    return context->Load(OperandAddress<AddressKind::kAny>(state, op), target);
   }
-  return IsCanonical(*target) ? true : context->Raise(ExitReason::kProtection);
+}
+bool CheckTarget(RunContext* context, uint64_t target) {
+  return IsCanonical(target) ? true : context->Raise(ExitReason::kProtection);
 }
 
 // Whether the target could be read without a miss.
@@ -94,7 +97,8 @@ REMORA_CHAINED void Jmp(REMORA_PARAMS) {
     op = first;
     REMORA_TAIL Enter(REMORA_ARGS);
   } else {
-    if (!ReadTarget<kIndirect>(state, op, context, &target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
+    if (!ReadTarget<kIndirect>(state, op, context, &target) || !CheckTarget(context, target))
+      REMORA_TAIL LeaveAt(REMORA_ARGS);
     state->rip = target;
     context->link_from = nullptr;
     REMORA_TAIL Resolve(REMORA_ARGS);
@@ -117,7 +121,9 @@ REMORA_CHAINED void Call(REMORA_PARAMS) {
     op = first;
     REMORA_TAIL Enter(REMORA_ARGS);
   } else {
-    if (!ReadTarget<kIndirect>(state, op, context, &target) || !context->Store(address, next))
+    // Of two faults the push's comes first.
+    if (!ReadTarget<kIndirect>(state, op, context, &target) || !context->ProbeWrite(address, 8) ||
+        !CheckTarget(context, target) || !context->Store(address, next))
       REMORA_TAIL LeaveAt(REMORA_ARGS);
     context->CodeChanged();
     state->gpr[kRsp] = address;
@@ -145,8 +151,7 @@ REMORA_CHAINED void Ret(REMORA_PARAMS) {
     REMORA_TAIL Enter(REMORA_ARGS);
   } else {
     uint64_t target;
-    if (!context->Load(address, &target) || (!IsCanonical(target) && !context->Raise(ExitReason::kProtection)))
-      REMORA_TAIL LeaveAt(REMORA_ARGS);
+    if (!context->Load(address, &target) || !CheckTarget(context, target)) REMORA_TAIL LeaveAt(REMORA_ARGS);
     state->gpr[kRsp] = address + 8 + static_cast<uint64_t>(op->immediate);
     state->rip = target;
     context->link_from = nullptr;

@@ -249,10 +249,10 @@ bool LowerMove(Lowering* lowering) {
       op.handler = lowering->in.operands[1].size == 8 ? Extend<uint8_t>(*lowering) : Extend<uint16_t>(*lowering);
       return op.handler != nullptr;
     case ZYDIS_MNEMONIC_MOVSXD:
-      // With a 16-bit operand size it is a plain move.
+      // With a 16-bit operand size it is a plain move, which still reads 4 bytes of memory.
       if (lowering->in.operands[0].size == 16) {
-        op.handler = Extend<int16_t>(*lowering);
-        return op.handler != nullptr;
+        op.handler = op.has_memory ? &LoadExtended<int16_t, int32_t, AddressKind::kAny, false> : &MovRegReg<uint16_t>;
+        return true;
       }
       [[fallthrough]];
     case ZYDIS_MNEMONIC_MOVSX:
