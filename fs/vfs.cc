@@ -1,3 +1,7 @@
+// What Linux's VFS does and this one does not: writing takes no set-user-ID bit away (chown does); protected_symlinks,
+// protected_hardlinks and protected_regular are off; bind mounts of a part of a file system, mount propagation and
+// extended attributes are absent; SEEK_DATA and SEEK_HOLE see no holes.
+
 #include "fs/vfs.h"
 
 #include <sys/mount.h>

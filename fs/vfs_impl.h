@@ -51,6 +51,9 @@ struct Vfs::Impl {
   void KeepMoved(const Ref<Dentry>& dentry);
   // mkdir, mknod and symlink: everything but the node.
   ErrnoOr<void> MakeNamed(const WalkContext& context, std::string_view path, const Inode::NewNode& node);
+  // One attempt of Vfs::Rename.
+  ErrnoOr<void> Rename(const Vfs& vfs, const WalkContext& from_context, std::string_view from,
+                       const WalkContext& to_context, std::string_view to, uint32_t flags, bool revalidate);
   void NoteRenamedDirectory(const Vfs& vfs);
 };
 

@@ -188,21 +188,27 @@ void Vfs::Impl::NoteRenamedDirectory(const Vfs& vfs) {
 
 ErrnoOr<void> Vfs::Rename(const WalkContext& from_context, std::string_view from, const WalkContext& to_context,
                           std::string_view to, uint32_t flags) {
+  return Impl::WithFreshNames(
+      [&](bool revalidate) { return impl_->Rename(*this, from_context, from, to_context, to, flags, revalidate); });
+}
+
+ErrnoOr<void> Vfs::Impl::Rename(const Vfs& vfs, const WalkContext& from_context, std::string_view from,
+                                const WalkContext& to_context, std::string_view to, uint32_t flags, bool revalidate) {
   if ((flags & ~uint32_t{RENAME_NOREPLACE | RENAME_EXCHANGE}) != 0) return Errno(EINVAL);
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   const bool no_replace = (flags & RENAME_NOREPLACE) != 0;
   if (exchange && no_replace) return Errno(EINVAL);
 
-  PathWalk old_walk(impl_->mounts, impl_->dentries, from_context);
-  REMORA_RETURN_IF_ERROR(old_walk.Run(from, PathWalk::Goal::kParent));
-  PathWalk new_walk(impl_->mounts, impl_->dentries, to_context);
-  REMORA_RETURN_IF_ERROR(new_walk.Run(to, PathWalk::Goal::kParent));
+  PathWalk old_walk(mounts, dentries, from_context);
+  REMORA_RETURN_IF_ERROR(old_walk.Run(from, PathWalk::Goal::kParent, revalidate));
+  PathWalk new_walk(mounts, dentries, to_context);
+  REMORA_RETURN_IF_ERROR(new_walk.Run(to, PathWalk::Goal::kParent, revalidate));
   const Path& old_parent = old_walk.parent();
   const Path& new_parent = new_walk.parent();
   if (old_walk.last() != PathWalk::Last::kName) return Errno(EBUSY);
   if (new_walk.last() != PathWalk::Last::kName) return Errno(no_replace ? EEXIST : EBUSY);
   if (old_parent.mount != new_parent.mount) return Errno(EXDEV);
-  REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(old_parent));
+  REMORA_RETURN_IF_ERROR(MayWriteTo(old_parent));
 
   REMORA_RETURN_IF_ERROR(old_walk.CheckName());
   if (!old_walk.target()) return Errno(ENOENT);
@@ -223,18 +229,18 @@ ErrnoOr<void> Vfs::Rename(const WalkContext& from_context, std::string_view from
     return Errno(ENOTDIR);
   if (exchange && !replaced_is_directory && new_walk.trailing_slash()) return Errno(ENOTDIR);
   const bool same_parent = old_parent.dentry == new_parent.dentry;
-  if (moved_is_directory && impl_->dentries.IsAncestor(*moved, *new_parent.dentry)) return Errno(EINVAL);
-  if (replaced_is_directory && impl_->dentries.IsAncestor(*replaced, *old_parent.dentry))
+  if (moved_is_directory && dentries.IsAncestor(*moved, *new_parent.dentry)) return Errno(EINVAL);
+  if (replaced_is_directory && dentries.IsAncestor(*replaced, *old_parent.dentry))
     return Errno(exchange ? EINVAL : ENOTEMPTY);
   if (replaced && replaced->inode() == moved->inode()) return Ok();  // two names of one file: nothing to do
 
   const Credentials& who = from_context.credentials;
-  REMORA_RETURN_IF_ERROR(Impl::MayRemove(who, old_parent, *moved, moved_is_directory));
+  REMORA_RETURN_IF_ERROR(MayRemove(who, old_parent, *moved, moved_is_directory));
   if (!replaced) {
-    REMORA_RETURN_IF_ERROR(Impl::MayChangeNames(who, new_parent));
+    REMORA_RETURN_IF_ERROR(MayChangeNames(who, new_parent));
   } else {
     REMORA_RETURN_IF_ERROR(
-        Impl::MayRemove(who, new_parent, *replaced, exchange ? replaced_is_directory : moved_is_directory));
+        MayRemove(who, new_parent, *replaced, exchange ? replaced_is_directory : moved_is_directory));
   }
   // A directory that changes its parent has its ".." rewritten.
   const auto may_rewrite = [&](const Ref<Dentry>& dentry) -> ErrnoOr<void> {
@@ -250,16 +256,15 @@ ErrnoOr<void> Vfs::Rename(const WalkContext& from_context, std::string_view from
                                                             *new_parent.dentry->inode(), new_walk.name(),
                                                             replaced ? replaced->inode().get() : nullptr, flags));
   if (exchange) {
-    impl_->dentries.Exchange(moved, replaced);
-    impl_->KeepMoved(moved);
-    impl_->KeepMoved(replaced);
+    dentries.Exchange(moved, replaced);
+    KeepMoved(moved);
+    KeepMoved(replaced);
   } else {
     if (replaced) replaced->set_deleted();
-    if (!impl_->dentries.Move(moved, old_parent.dentry, old_walk.name(), new_parent.dentry, new_walk.name(),
-                              change_count))
-      impl_->KeepMoved(moved);
+    if (!dentries.Move(moved, old_parent.dentry, old_walk.name(), new_parent.dentry, new_walk.name(), change_count))
+      KeepMoved(moved);
   }
-  if (moved_is_directory || (exchange && replaced_is_directory)) impl_->NoteRenamedDirectory(*this);
+  if (moved_is_directory || (exchange && replaced_is_directory)) NoteRenamedDirectory(vfs);
   return Ok();
 }
 
