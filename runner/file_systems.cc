@@ -40,7 +40,7 @@ absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Re
   kernel_ = kernel;
   streams_ = {&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory()};
   fs::Vfs& vfs = kernel_->vfs();
-  fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(), .stream = streams_, .terminal = std::move(terminal)});
+  fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(), .stream = streams_, .terminal = terminal});
 
   auto lower = fs::HostFileSystem::Create(
       {.directory = options.root, .read_only = true, .device_id = vfs.NewDeviceId(), .stream = streams_});
@@ -56,7 +56,7 @@ absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Re
     (void)vfs.MakeDirectory(WalkAs(fs::Credentials()), folder, folder[1] == 't' ? 01777 : 0755);
   const Ref<fs::FileSystem> dev = MakeRef<fs::Tmpfs>(&kernel->memory(), &kernel->clock(), &devices_, vfs.NewDeviceId(),
                                                      fs::Tmpfs::Options{.root_permissions = 0755});
-  if (const auto made = fs::PopulateDev(*dev->root()); !made.ok())
+  if (const auto made = fs::PopulateDev(*dev->root(), terminal.get()); !made.ok())
     return FromErrno("cannot fill /dev", made.error_number());
   if (absl::Status mounted = MountAt("/dev", dev, "devtmpfs"); !mounted.ok()) return mounted;
   if (absl::Status mounted = MountAt("/proc", proc::MakeProcfs(kernel_), "proc"); !mounted.ok()) return mounted;

@@ -72,7 +72,7 @@ std::string FindInPath(const std::string& name, std::string_view path, fs::Vfs& 
 // Descriptors 0, 1 and 2 as the caller has them; one that is closed stays closed. They are moved out of the way, so
 // that the guest's close of its stdout is the last close for the host's reader, too.
 absl::Status AddStandardStreams(const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
-                                fs::FdTable& fds) {
+                                fs::Vfs& vfs, const fs::WalkContext& walk, fs::FdTable& fds) {
   constexpr int kOutOfTheWay = 100;
   for (int fd = 0; fd < 3; ++fd) {
     const auto flags = fs::HostStreamFlags(fd);
@@ -82,6 +82,10 @@ absl::Status AddStandardStreams(const fs::HostStreamContext& context, const Ref<
     if (moved < 0) return absl::ResourceExhaustedError(absl::StrCat("no descriptor left: ", std::strerror(errno)));
     auto stream = fs::MakeHostStream(context, MakeRef<fs::HostFd>(moved), *flags, is_terminal ? terminal : nullptr);
     if (!stream.ok()) continue;
+    // By the guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node.
+    if (is_terminal && terminal && !terminal->host_name().empty()) {
+      if (auto named = vfs.Open(walk, terminal->host_name(), {.flags = *flags}); named.ok()) stream = *std::move(named);
+    }
     if (fd != 2) {  // stderr stays for Remora's own words
       const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
       dup2(null, fd);
@@ -140,7 +144,9 @@ absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& optio
   umask(mask);
   first.fs_context = MakeRef<proc::FsContext>(walk.root, walk.start, mask);
   first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer());
-  if (absl::Status added = AddStandardStreams(file_systems.streams(), terminal, *first.fds); !added.ok()) return added;
+  if (absl::Status added = AddStandardStreams(file_systems.streams(), terminal, kernel->vfs(), walk, *first.fds);
+      !added.ok())
+    return added;
   return first;
 }
 

@@ -17,7 +17,7 @@ namespace remora::fs {
 //   DeviceRegistry registry;  RegisterDevices(&registry, {...});
 //   Ref<FileSystem> dev = <a tmpfs that opens nodes through registry>;  PopulateDev(*dev->root());  mount it at /dev
 //
-// Not here: ptmx, pts (no pseudo-terminals yet), console, kmsg, mem, block devices.
+// Not here: ptmx and terminals of the guest's own in pts (no pseudo-terminals yet), console, kmsg, mem, block devices.
 
 // The pointers outlive the registry.
 struct DeviceContext {
@@ -26,12 +26,14 @@ struct DeviceContext {
   Ref<HostTerminal> terminal;  // what /dev/tty opens; null: ENXIO, as for a process without a controlling terminal
 };
 
-// null, zero, full, random, urandom (fs/devfs/memory_devices.h) and tty (5, 0).
+// null, zero, full, random, urandom (fs/devfs/memory_devices.h), tty (5, 0), and the terminal by its own numbers.
 void RegisterDevices(DeviceRegistry* registry, DeviceContext context);
 
 // Makes in `root` (an empty, writable directory): the nodes of the devices above, mode 0666; fd, stdin, stdout, stderr
-// as links into /proc/self/fd; shm, a directory for everybody (mode 01777). Errors are those of Inode::Create.
-ErrnoOr<void> PopulateDev(Inode& root);
+// as links into /proc/self/fd; shm, a directory for everybody (mode 01777); and the host's terminal (may be null) under
+// the name and numbers that it has on the host, pts/3 for instance, so that ttyname(3) finds it. Errors are those of
+// Inode::Create.
+ErrnoOr<void> PopulateDev(Inode& root, const HostTerminal* terminal = nullptr);
 
 }  // namespace remora::fs
 

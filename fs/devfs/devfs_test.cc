@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -109,6 +111,30 @@ TEST_F(DevfsTest, NodesAndLinksAreLinuxs) {
   }
   EXPECT_EQ(*(*dev_->root()->Lookup("stdout"))->ReadLink(), "/proc/self/fd/1");
   EXPECT_EQ(*(*dev_->root()->Lookup("fd"))->ReadLink(), "/proc/self/fd");
+}
+
+TEST_F(DevfsTest, TheHostsTerminalStandsUnderItsOwnName) {
+  int master, slave;
+  ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  {
+    Ref<HostTerminal> terminal = MakeRef<HostTerminal>(MakeRef<HostFd>(slave));
+    DeviceRegistry devices;
+    RegisterDevices(&devices,
+                    {.entropy = &entropy_, .stream = {&reactor_, anonymous_.get(), nullptr}, .terminal = terminal});
+    Ref<Tmpfs> dev = MakeRef<Tmpfs>(&memory_.context, &clock_, &devices, 8);
+    ASSERT_TRUE(PopulateDev(*dev->root(), terminal.get()).ok());
+    ASSERT_TRUE(terminal->host_name().starts_with("/dev/pts/"));
+    Ref<Inode> node = *(*dev->root()->Lookup("pts"))->Lookup(terminal->host_name().substr(9));
+    EXPECT_EQ(node->type(), uint32_t{S_IFCHR});
+    for (const Ref<Inode>& inode : {node, *dev->root()->Lookup("tty")}) {
+      Ref<File> file = *inode->Open(Path(), O_RDWR);
+      EXPECT_EQ(file->inode(), inode);
+      EXPECT_EQ(*Write(*file, std::vector<std::byte>(3, std::byte{'x'})), 3u);
+      char got[3];
+      EXPECT_EQ(read(master, got, sizeof(got)), 3);
+    }
+  }
+  close(master);
 }
 
 TEST_F(DevfsTest, TtyWithoutATerminalIsEnxio) { EXPECT_EQ(Open("tty").error_number(), ENXIO); }

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <span>
@@ -34,7 +37,15 @@ void RestoreTerminal::Restore() {
   errno = saved_errno;
 }
 
-HostTerminal::HostTerminal(Ref<HostFd> fd) : fd_(std::move(fd)), restore_(fd_->get()) {}
+HostTerminal::HostTerminal(Ref<HostFd> fd) : fd_(std::move(fd)), restore_(fd_->get()) {
+  char name[256];
+  if (ttyname_r(fd_->get(), name, sizeof(name)) == 0) host_name_ = name;
+  struct stat status;
+  if (fstat(fd_->get(), &status) == 0) {
+    device_major_ = major(status.st_rdev);
+    device_minor_ = minor(status.st_rdev);
+  }
+}
 
 ErrnoOr<uint64_t> HostTerminal::Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument) {
   switch (request) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "base/errno_or.h"
 #include "base/mutex.h"
@@ -61,6 +62,10 @@ class HostTerminal final : public RefCounted {
   ErrnoOr<void> CheckRead(TerminalCaller& caller);
 
   const Ref<HostFd>& fd() const { return fd_; }
+  // "/dev/pts/3"; empty where the host does not tell.
+  const std::string& host_name() const { return host_name_; }
+  uint32_t device_major() const { return device_major_; }
+  uint32_t device_minor() const { return device_minor_; }
   RestoreTerminal& restore() { return restore_; }
 
  private:
@@ -73,6 +78,8 @@ class HostTerminal final : public RefCounted {
   ErrnoOr<void> CheckChange(const IoctlContext& context);
 
   const Ref<HostFd> fd_;
+  std::string host_name_;
+  uint32_t device_major_ = 0, device_minor_ = 0;
   RestoreTerminal restore_;
   mutable Mutex mu_{LockRank::kTerminal};
   int32_t session_ ABSL_GUARDED_BY(mu_) = 0;
