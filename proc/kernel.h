@@ -56,6 +56,9 @@ class Kernel {
     std::string host_name = "remora";
     // The first process was stopped by this signal, and whoever started Remora may want to see that.
     std::function<void(int signal)> on_first_process_stopped;
+    // A fault that no handler takes (SIGILL, SIGSEGV, ... with a code of the kernel's) is about to kill this task's
+    // process; the registers are those of the fault. Runs on the task's worker.
+    std::function<void(Task&, const SignalInfo&)> on_fatal_fault;
   };
   explicit Kernel(Options options);
   ~Kernel();  // after Run has returned

@@ -1,6 +1,5 @@
 #include "runner/first_process.h"
 
-#include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "fs/hostfs/host_stream.h"
 
 extern char** environ;
 
@@ -69,47 +67,11 @@ std::string FindInPath(const std::string& name, std::string_view path, fs::Vfs& 
   }
 }
 
-// Descriptors 0, 1 and 2 as the caller has them; one that is closed stays closed. They are moved out of the way, so
-// that the guest's close of its stdout is the last close for the host's reader, too.
-absl::Status AddStandardStreams(const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
-                                fs::Vfs& vfs, const fs::WalkContext& walk, fs::FdTable& fds) {
-  constexpr int kOutOfTheWay = 100;
-  for (int fd = 0; fd < 3; ++fd) {
-    const auto flags = fs::HostStreamFlags(fd);
-    if (!flags.ok()) continue;
-    const bool is_terminal = isatty(fd) != 0;
-    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay);
-    if (moved < 0) return absl::ResourceExhaustedError(absl::StrCat("no descriptor left: ", std::strerror(errno)));
-    auto stream = fs::MakeHostStream(context, MakeRef<fs::HostFd>(moved), *flags, is_terminal ? terminal : nullptr);
-    if (!stream.ok()) continue;
-    // By the guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node.
-    if (is_terminal && terminal && !terminal->host_name().empty()) {
-      if (auto named = vfs.Open(walk, terminal->host_name(), {.flags = *flags}); named.ok()) stream = *std::move(named);
-    }
-    if (fd != 2) {  // stderr stays for Remora's own words
-      const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-      dup2(null, fd);
-      close(null);
-    }
-    const auto added = fds.Set(fd, *std::move(stream), false);
-    if (!added.ok()) return absl::InternalError("cannot set up the standard streams");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
-
-Ref<fs::HostTerminal> FindTerminal() {
-  for (int fd = 0; fd < 3; ++fd)
-    if (isatty(fd)) {
-      const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 100);
-      if (copy >= 0) return MakeRef<fs::HostTerminal>(MakeRef<fs::HostFd>(copy));
-    }
-  return nullptr;
-}
 
 absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
                                                             const FileSystems& file_systems,
+                                                            const InheritedFds& inherited,
                                                             const Ref<fs::HostTerminal>& terminal, int* exit_status) {
   *exit_status = kSetUpFailed;
   proc::Kernel::FirstProcess first;
@@ -144,9 +106,7 @@ absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& optio
   umask(mask);
   first.fs_context = MakeRef<proc::FsContext>(walk.root, walk.start, mask);
   first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer());
-  if (absl::Status added = AddStandardStreams(file_systems.streams(), terminal, kernel->vfs(), walk, *first.fds);
-      !added.ok())
-    return added;
+  if (absl::Status added = inherited.AddTo(*first.fds, file_systems.streams(), terminal); !added.ok()) return added;
   return first;
 }
 

@@ -7,17 +7,16 @@
 #include "fs/tty/host_terminal.h"
 #include "proc/kernel.h"
 #include "runner/file_systems.h"
+#include "runner/inherited_fds.h"
 #include "runner/options.h"
 
 namespace remora::runner {
 
-// The terminal that Remora was started on: that of stdin, stdout or stderr; null if none of them is one.
-Ref<fs::HostTerminal> FindTerminal();
-
-// The caller's ids, standard streams, environment, umask and folder as the first guest process gets them. On failure
+// The caller's ids, descriptors, environment, umask and folder as the first guest process gets them. On failure
 // `exit_status` says what Remora exits with: 125, or 127 when PROGRAM is not in PATH.
 absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
                                                             const FileSystems& file_systems,
+                                                            const InheritedFds& inherited,
                                                             const Ref<fs::HostTerminal>& terminal, int* exit_status);
 
 }  // namespace remora::runner

@@ -17,6 +17,7 @@
 #include "runner/file_systems.h"
 #include "runner/first_process.h"
 #include "runner/host_signals.h"
+#include "runner/inherited_fds.h"
 #include "runner/options.h"
 #include "runner/report.h"
 #include "syscalls/dispatcher.h"
@@ -41,7 +42,8 @@ int ExitStatusOf(int wait_status) {
 }
 
 int Run(const Options& options) {
-  HostSignals signals;  // before any thread: all inherit the mask
+  InheritedFds inherited;  // before anything opens a descriptor
+  HostSignals signals;     // before any thread: all inherit the mask
 
   auto dispatcher = syscalls::Dispatcher::Create({.strace = options.strace.has_value(),
                                                   .strace_filter = options.strace.value_or(""),
@@ -57,17 +59,21 @@ int Run(const Options& options) {
   kernel_options.dispatcher = dispatcher->get();
   kernel_options.make_engine = [](cpu::BlockCache* blocks) { return cpu::MakeInterpreter(blocks); };
   kernel_options.on_first_process_stopped = HostSignals::StopSelf;
+  kernel_options.on_fatal_fault = [](proc::Task& task, const proc::SignalInfo& info) {
+    const std::string report = FatalFaultReport(task, info);
+    std::fwrite(report.data(), 1, report.size(), stderr);
+  };
   char host_name[256] = "remora";
   gethostname(host_name, sizeof host_name - 1);
   kernel_options.host_name = host_name;
   FileSystems file_systems;
   proc::Kernel kernel(std::move(kernel_options));
 
-  const Ref<fs::HostTerminal> terminal = FindTerminal();
+  const Ref<fs::HostTerminal> terminal = inherited.FindTerminal();
   if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())
     return Fail(kSetUpFailed, Message(built));
   int exit_status = kSetUpFailed;
-  auto first = MakeFirstProcess(options, &kernel, file_systems, terminal, &exit_status);
+  auto first = MakeFirstProcess(options, &kernel, file_systems, inherited, terminal, &exit_status);
   if (!first.ok()) return Fail(exit_status, Message(first.status()));
   int error_number = 0;
   if (absl::Status started = kernel.Start(*std::move(first), &error_number); !started.ok())

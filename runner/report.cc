@@ -1,11 +1,15 @@
 #include "runner/report.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/abi/signal.h"
+#include "proc/thread_group.h"
 
 namespace remora::runner {
 namespace {
@@ -63,6 +67,17 @@ std::string AsJson(const Rows& figures, const std::vector<syscalls::Dispatcher::
 std::string StatsReport(StatsFormat format, const proc::Kernel& kernel, const syscalls::Dispatcher& dispatcher) {
   const Rows figures = Figures(kernel);
   return format == StatsFormat::kJson ? AsJson(figures, dispatcher.counts()) : AsText(figures, dispatcher.counts());
+}
+
+std::string FatalFaultReport(proc::Task& task, const proc::SignalInfo& info) {
+  if (info.signal != abi::kSIGILL) return "";
+  std::array<std::byte, 15> bytes;  // the longest instruction
+  const uint64_t num_bytes = task.space() ? task.space()->ReadRemote(info.address, bytes) : 0;
+  std::string report =
+      absl::StrFormat("remora: process %d (%s) is killed by an illegal instruction at %#x:", task.group().pid(),
+                      task.name(), info.address.value());
+  for (uint64_t i = 0; i < num_bytes; ++i) absl::StrAppendFormat(&report, " %02x", static_cast<unsigned>(bytes[i]));
+  return report + "\n";
 }
 
 }  // namespace remora::runner

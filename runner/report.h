@@ -4,6 +4,8 @@
 #include <string>
 
 #include "proc/kernel.h"
+#include "proc/signal_types.h"
+#include "proc/task.h"
 #include "runner/options.h"
 #include "syscalls/dispatcher.h"
 
@@ -11,6 +13,9 @@ namespace remora::runner {
 
 // What --stats prints at the end: instructions, blocks, TLB, syscalls by count and time, memory.
 std::string StatsReport(StatsFormat format, const proc::Kernel& kernel, const syscalls::Dispatcher& dispatcher);
+
+// One sentence for a process that an illegal instruction kills: who, where, which bytes. Empty for other faults.
+std::string FatalFaultReport(proc::Task& task, const proc::SignalInfo& info);
 
 }  // namespace remora::runner
 
