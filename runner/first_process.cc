@@ -106,7 +106,9 @@ absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& optio
   umask(mask);
   first.fs_context = MakeRef<proc::FsContext>(walk.root, walk.start, mask);
   first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer());
-  if (absl::Status added = inherited.AddTo(*first.fds, file_systems.streams(), terminal); !added.ok()) return added;
+  if (absl::Status added = inherited.AddTo(*first.fds, file_systems.streams(), terminal, kernel->vfs(), walk);
+      !added.ok())
+    return added;
   return first;
 }
 

@@ -61,12 +61,17 @@ Ref<fs::HostTerminal> InheritedFds::FindTerminal() const {
 }
 
 absl::Status InheritedFds::AddTo(fs::FdTable& fds, const fs::HostStreamContext& context,
-                                 const Ref<fs::HostTerminal>& terminal) const {
+                                 const Ref<fs::HostTerminal>& terminal, fs::Vfs& vfs,
+                                 const fs::WalkContext& walk) const {
   for (const Inherited& one : inherited_) {
     const auto flags = fs::HostStreamFlags(one.fd->get());
     if (!flags.ok()) continue;
-    auto stream = fs::MakeHostStream(context, one.fd, *flags, isatty(one.fd->get()) != 0 ? terminal : nullptr);
+    const bool is_terminal = isatty(one.fd->get()) != 0;
+    auto stream = fs::MakeHostStream(context, one.fd, *flags, is_terminal ? terminal : nullptr);
     if (!stream.ok()) continue;  // what no stream can be made of (a directory, an O_PATH descriptor) is not handed on
+    if (is_terminal && terminal && !terminal->host_name().empty()) {
+      if (auto named = vfs.Open(walk, terminal->host_name(), {.flags = *flags}); named.ok()) stream = *std::move(named);
+    }
     if (const auto set = fds.Set(one.number, *std::move(stream), false); !set.ok())
       return absl::ResourceExhaustedError(
           absl::StrCat("cannot hand on descriptor ", one.number, ": ", std::strerror(set.error_number())));

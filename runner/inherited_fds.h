@@ -10,6 +10,7 @@
 #include "fs/hostfs/host_fd.h"
 #include "fs/hostfs/host_stream.h"
 #include "fs/tty/host_terminal.h"
+#include "fs/vfs.h"
 
 namespace remora::runner {
 
@@ -24,9 +25,10 @@ class InheritedFds {
   // The terminal that Remora was started on: that of stdin, stdout or stderr; null if none of them is one.
   Ref<fs::HostTerminal> FindTerminal() const;
 
-  // Gives them to the guest under their numbers. Those that were closed stay closed.
-  absl::Status AddTo(fs::FdTable& fds, const fs::HostStreamContext& context,
-                     const Ref<fs::HostTerminal>& terminal) const;
+  // Gives them to the guest under their numbers. Those that were closed stay closed. A terminal is opened by the
+  // guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node.
+  absl::Status AddTo(fs::FdTable& fds, const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
+                     fs::Vfs& vfs, const fs::WalkContext& walk) const;
 
  private:
   struct Inherited {
