@@ -135,8 +135,10 @@ bool TaskReaper::RemoveThread(Task& task, int32_t status, int32_t* group_status,
     return true;
   }
   if (task.stop_counted_) --group.num_stopped_;
-  if (Task* execing = group.exec_task_.load(std::memory_order_relaxed); execing && group.tasks_.size() == 1)
-    execing->Wake();
+  // One that was killed while it waited to exec is soon no more: nobody may wake it.
+  Task* execing = &task;
+  group.exec_task_.compare_exchange_strong(execing, nullptr, std::memory_order_acq_rel);
+  if (execing != nullptr && execing != &task && group.tasks_.size() == 1) execing->Wake();
   if (group.stopping_ && !group.stopped() && group.num_stopped_ == group.tasks_.size()) {
     // The others rest already, and none of them will say so.
     group.stopped_.store(true, std::memory_order_release);

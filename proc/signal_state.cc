@@ -1,5 +1,7 @@
 #include "proc/signal_state.h"
 
+#include <utility>
+
 #include "base/abi/resource.h"
 #include "proc/kernel.h"
 #include "proc/scheduler.h"
@@ -56,6 +58,7 @@ void SignalState::PrepareLocked(ThreadGroup& group, int signal) {
   if (signal != abi::kSIGCONT) return;
   group.pending_.Discard(kStopSignals);
   for (const Ref<Task>& task : group.tasks_) task->pending_.Discard(kStopSignals);
+  group.stop_taken_ = false;
   if (!group.stopping_) return;
   // The parent hears of it only if it was to hear of the stop.
   if (group.stopped()) group.tell_continued_ = true;
@@ -188,6 +191,7 @@ SignalState::Next SignalState::TakeNext(Task& task) {
     if (kIgnoredByDefault.Contains(info->signal)) continue;
     if (kStopSignals.Contains(info->signal)) {
       next.kind = Next::Kind::kAskStop;
+      group.stop_taken_ = true;
       return next;
     }
     next.kind = Next::Kind::kTerminate;
@@ -200,10 +204,9 @@ SignalState::Next SignalState::TakeNext(Task& task) {
 void SignalState::BeginStop(Task& task, int signal) {
   ThreadGroup& group = task.group();
   MutexLock lock(&group.mu_);
-  // A SIGCONT that was sent since the stop signal was taken wins, as in Linux.
-  if (group.exiting() || group.stopping_ || task.pending_.set().Contains(abi::kSIGCONT) ||
-      group.pending_.set().Contains(abi::kSIGCONT))
-    return;
+  // A SIGCONT that was sent since the stop signal was taken wins, as in Linux (JOBCTL_STOP_DEQUEUED), also where it was
+  // ignored and left nothing pending.
+  if (!std::exchange(group.stop_taken_, false) || group.exiting() || group.stopping_) return;
   group.stopping_ = true;
   group.stop_signal_ = signal;
   group.num_stopped_ = 0;

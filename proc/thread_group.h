@@ -113,6 +113,8 @@ class ThreadGroup final : public RefCounted {
   ChildUsage dead_usage_ ABSL_GUARDED_BY(mu_);
   int32_t exit_status_ ABSL_GUARDED_BY(mu_) = 0;    // once exiting_
   int32_t leader_status_ ABSL_GUARDED_BY(mu_) = 0;  // of the first thread, where nobody ended the whole group
+  // A stop signal was taken and its stop has not begun; a SIGCONT that comes between the two undoes it.
+  bool stop_taken_ ABSL_GUARDED_BY(mu_) = false;
   // A stop is under way or done; num_stopped_ of the living threads have come to rest.
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int stop_signal_ ABSL_GUARDED_BY(mu_) = 0;
