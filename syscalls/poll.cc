@@ -236,8 +236,10 @@ void StoreTimeLeft(SyscallContext& c, GuestAddr to, int64_t deadline_nanos, Time
 
 template <typename Time>
 SyscallOutcome RunSelect(SyscallContext& c, SelectState& state, Time convert) {
-  const auto num_ready = Look(c, state);
-  const bool answer = num_ready && (*num_ready == 0 || NumAnswers(state) != 0);
+  AskAll(state.items);
+  // What is ready in a way that no set asks for answers nothing: all files have to be waited for nevertheless.
+  if (NumAnswers(state) == 0 && !state.armed && !c.Expired(state.deadline_nanos)) ArmAndAsk(c, state);
+  const bool answer = NumAnswers(state) != 0 || c.Expired(state.deadline_nanos);
   if (!answer && !c.task().signal_pending()) return c.Park(Interrupted::kRestartWithoutHandler, state.deadline_nanos);
   StoreTimeLeft(c, state.timeout, state.deadline_nanos, convert);
   if (!answer) return c.Park(Interrupted::kRestartWithoutHandler, state.deadline_nanos);
