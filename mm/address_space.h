@@ -187,6 +187,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   static constexpr uint64_t kRingSize = 128;
   static constexpr uint64_t kStackGuardPages = 256;
   static constexpr size_t kMaxMappings = 65530;
+  static constexpr uint64_t kMaxPopulatedPages = uint64_t{1} << 18;  // 1 GiB by one MAP_POPULATE
   static constexpr uint64_t kLowestAddress = 65536;  // vm.mmap_min_addr
 
   AddressSpace(MemoryContext* context, const AddressLayout& layout);
@@ -198,6 +199,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   ErrnoOr<PageRange> FindHoleLocked(uint64_t num_pages, bool below_2g) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasEntriesLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasRoomLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // False if unmapping `range` would cut a VMA in two where there are as many as there may be.
+  bool MaySplitLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InsertLocked(Vma vma) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UnmapLocked(PageRange range, Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ErrnoOr<GuestAddr> MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages, const RemapRequest& request,

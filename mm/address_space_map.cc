@@ -84,7 +84,15 @@ void AddressSpace::UnmapLocked(PageRange range, Removed* removed) {
   if (table_.Remove(range, &removed->frames) != 0) RecordLocked(range, /*writes_only=*/false);
 }
 
+bool AddressSpace::MaySplitLocked(PageRange range) const {
+  if (vmas_.size() < kMaxMappings) return true;
+  const Vma* vma = vmas_.Find(range.first);
+  return vma == nullptr || vma->range.first == range.first || vma->range.end <= range.end;
+}
+
 void AddressSpace::Populate(PageRange range, Access access) {
+  // A guest that asks for terabytes shall not hold its worker for hours: the rest comes as it is touched.
+  range.end = std::min(range.end, range.first + kMaxPopulatedPages);
   for (PageNumber page = range.first; page < range.end; ++page) {
     const FaultKind fault = Translate(page, access).fault;
     if (fault != FaultKind::kNone && fault != FaultKind::kMustWait) return;
@@ -147,6 +155,7 @@ ErrnoOr<void> AddressSpace::Unmap(GuestAddr start, uint64_t length_bytes) {
   if (!range || range->empty()) return Errno(EINVAL);
   Removed removed(context_);
   MutexLock lock(&mu_);
+  if (!MaySplitLocked(*range)) return Errno(ENOMEM);
   UnmapLocked(*range, &removed);
   return Ok();
 }
@@ -202,7 +211,9 @@ ErrnoOr<GuestAddr> AddressSpace::Remap(const RemapRequest& request) {
 
   if (new_pages < old_pages) {
     // The tail goes, over whatever it reaches.
-    UnmapLocked({from.first + new_pages, from.end}, &removed);
+    const PageRange tail{from.first + new_pages, from.end};
+    if (!MaySplitLocked(tail)) return Errno(ENOMEM);
+    UnmapLocked(tail, &removed);
     from.end = from.first + new_pages;
     if (!request.fixed) return request.old_address;
     found = vmas_.Find(from.first);
