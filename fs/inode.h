@@ -106,6 +106,8 @@ class Inode : public RefCounted {
 
   // Opens it; flags are open(2)'s, already checked against permissions; O_CREAT, O_EXCL and O_TRUNC have been dealt
   // with. `path` is where it was found, for the File to keep.
+  // EAGAIN (without O_NONBLOCK only): what it waits for can only be asked again and again; the caller does, now and
+  // then.
   virtual ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) = 0;
 
   // Advisory locks of fcntl(2) and flock(2).

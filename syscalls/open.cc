@@ -1,5 +1,8 @@
 // open, openat, openat2, creat.
 
+#include <string>
+#include <utility>
+
 #include "base/abi/fcntl.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
@@ -13,17 +16,24 @@ constexpr uint32_t kKnownOpenFlags = abi::kO_ACCMODE | abi::kO_CREAT | abi::kO_E
                                      abi::kO_LARGEFILE | abi::kO_DIRECTORY | abi::kO_NOFOLLOW | abi::kO_NOATIME |
                                      abi::kO_CLOEXEC | abi::kO_PATH | abi::kO_TMPFILE;
 
+// Either a FIFO of ours that waits for its other end (file), or what was resolved of an open that has to be tried again
+// now and then: a host's FIFO that nobody reads yet (no file).
 struct OpenState : FileWait {
   OpenState(proc::Task* task, Ref<fs::File> file, bool cloexec)
       : FileWait(task, std::move(file)), close_on_exec(cloexec) {}
-  bool close_on_exec;
+  OpenState(proc::Task* task, std::string path, fs::WalkContext walk)
+      : FileWait(task, nullptr), path(std::move(path)), walk(std::move(walk)) {}
+  bool close_on_exec = false;
+  std::string path;
+  fs::WalkContext walk;
 };
+constexpr int64_t kRetryNanos = 20'000'000;
 
 // A FIFO waits for its other end; everything else is complete at once.
 SyscallOutcome Finish(SyscallContext& c, Ref<fs::File> file, bool close_on_exec) {
   if (file->open_pending()) {
     auto* state = c.state<OpenState>();
-    if (state == nullptr) state = &c.MakeState<OpenState>(&c.task(), file, close_on_exec);
+    if (state == nullptr || !state->file) state = &c.MakeState<OpenState>(&c.task(), file, close_on_exec);
     SyscallContext::Arm(state->waiter, *file, sync::kAllEvents);
     if (file->open_pending()) return c.Park();
   }
@@ -31,16 +41,29 @@ SyscallOutcome Finish(SyscallContext& c, Ref<fs::File> file, bool close_on_exec)
 }
 
 SyscallOutcome Open(SyscallContext& c, int32_t dirfd, int path_arg, uint32_t flags, uint32_t mode, uint64_t resolve) {
-  if (auto* state = c.state<OpenState>()) return Finish(c, state->file, state->close_on_exec);
-  REMORA_ASSIGN_OR_RETURN(const std::string path, c.PathArg(path_arg));
-  REMORA_ASSIGN_OR_RETURN(const fs::WalkContext walk, c.WalkFrom(dirfd, path));
+  const auto* state = c.state<OpenState>();
+  if (state != nullptr && state->file) return Finish(c, state->file, state->close_on_exec);
+  std::string path;
+  fs::WalkContext walk;
+  if (state != nullptr) {
+    path = state->path;
+    walk = state->walk;
+  } else {
+    REMORA_ASSIGN_OR_RETURN(path, c.PathArg(path_arg));
+    REMORA_ASSIGN_OR_RETURN(walk, c.WalkFrom(dirfd, path));
+  }
   fs::Vfs::OpenOptions options;
   options.flags = flags & kKnownOpenFlags;
   if ((flags & abi::kO_PATH) == 0) options.flags |= abi::kO_LARGEFILE;
   if ((flags & (abi::kO_CREAT | abi::kO_TMPFILE_BIT)) != 0) options.permissions = c.ApplyUmask(mode & 07777);
   options.resolve = resolve;
-  REMORA_ASSIGN_OR_RETURN(Ref<fs::File> file, c.vfs().Open(walk, path, options));
-  return Finish(c, std::move(file), (flags & abi::kO_CLOEXEC) != 0);
+  ErrnoOr<Ref<fs::File>> file = c.vfs().Open(walk, path, options);
+  if (!file.ok() && file.error_number() == EAGAIN && (flags & abi::kO_NONBLOCK) == 0) {
+    if (state == nullptr) c.MakeState<OpenState>(&c.task(), std::move(path), std::move(walk));
+    return c.Park(Interrupted::kRestart, c.MonotonicNanos() + kRetryNanos);
+  }
+  if (!file.ok()) return file.error();
+  return Finish(c, *std::move(file), (flags & abi::kO_CLOEXEC) != 0);
 }
 
 }  // namespace

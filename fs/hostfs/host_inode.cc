@@ -213,8 +213,13 @@ ErrnoOr<Ref<File>> HostInode::Open(const Path& path, uint32_t flags) {
     case S_IFCHR:
     case S_IFBLK: {
       if (fs_->options().stream.reactor == nullptr) return Errno(ENXIO);
-      REMORA_ASSIGN_OR_RETURN(Ref<HostFd> fd, OpenReal(host_flags));
-      return MakeNamedHostStream(fs_->options().stream, std::move(fd), flags, nullptr, Ref<Inode>(this), path,
+      ErrnoOr<Ref<HostFd>> fd = OpenReal(host_flags);
+      if (!fd.ok()) {
+        // The host's FIFO has no reader yet, and the guest would wait for one: it has to ask again.
+        const bool no_reader = fd.error_number() == ENXIO && key_.type == S_IFIFO;
+        return no_reader && (flags & O_NONBLOCK) == 0 ? Errno(EAGAIN) : fd.error();
+      }
+      return MakeNamedHostStream(fs_->options().stream, *std::move(fd), flags, nullptr, Ref<Inode>(this), path,
                                  /*wait_for_writer=*/key_.type == S_IFIFO);
     }
     case S_IFLNK:
