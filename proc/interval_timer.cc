@@ -31,12 +31,14 @@ IntervalTimer RealTimer::Exchange(const IntervalTimer& timer) {
     old = GetLocked(now);
     interval_nanos_ = timer.interval_nanos;
     deadline_nanos_ = 0;
+    // Both under the lock: of two threads that set it at once, the second one's deadline is the scheduler's too.
     if (timer.remaining_nanos > 0) {
       deadline_nanos_ = timer.remaining_nanos > INT64_MAX - now ? INT64_MAX : now + timer.remaining_nanos;
       kernel_->scheduler().ArmTimer(*this, deadline_nanos_);
+    } else {
+      kernel_->scheduler().CancelTimer(*this);
     }
   }
-  if (timer.remaining_nanos <= 0) kernel_->scheduler().CancelTimer(*this);
   return old;
 }
 
@@ -48,7 +50,8 @@ void RealTimer::OnDeadline() {
     if (interval_nanos_ > 0) {
       // The next beat of the original rhythm that is still to come.
       const int64_t beats = (now - deadline_nanos_) / interval_nanos_ + 1;
-      deadline_nanos_ += beats * interval_nanos_;
+      const int64_t ahead = beats * interval_nanos_;  // at most one interval beyond now
+      deadline_nanos_ = ahead > INT64_MAX - deadline_nanos_ ? INT64_MAX : deadline_nanos_ + ahead;
       kernel_->scheduler().ArmTimer(*this, deadline_nanos_);
     } else {
       deadline_nanos_ = 0;

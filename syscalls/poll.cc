@@ -282,7 +282,7 @@ SyscallOutcome SysSelect(SyscallContext& c) {
     if (!c.addr(4).is_null()) {
       REMORA_ASSIGN_OR_RETURN(auto time, c.memory().Read<abi::Timeval>(c.addr(4)));
       // Microseconds of more than a second are carried over, as Linux does here.
-      time.tv_sec += time.tv_usec / 1'000'000;
+      if (__builtin_add_overflow(time.tv_sec, time.tv_usec / 1'000'000, &time.tv_sec)) time.tv_sec = INT64_MAX;
       time.tv_usec %= 1'000'000;
       REMORA_ASSIGN_OR_RETURN(timeout, NanosOf(time));
     }
