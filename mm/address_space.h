@@ -188,7 +188,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   static constexpr uint64_t kStackGuardPages = 256;
   static constexpr size_t kMaxMappings = 65530;
   static constexpr uint64_t kMaxPopulatedPages = uint64_t{1} << 18;  // 1 GiB by one MAP_POPULATE
-  static constexpr uint64_t kLowestAddress = 65536;  // vm.mmap_min_addr
+  static constexpr uint64_t kLowestAddress = 65536;                  // vm.mmap_min_addr
 
   AddressSpace(MemoryContext* context, const AddressLayout& layout);
   explicit AddressSpace(const AddressSpace& parent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(parent.mu_);

@@ -128,7 +128,8 @@ Delivery DeliverSignals(Task& task, mm::UserMemory memory) {
         break;
       case Kind::kTerminate:
         task.kernel().options().dispatcher->OnSignalDelivered(task, next.info);
-        if (const auto& tell = task.kernel().options().on_fatal_fault; tell && next.info.code > 0) tell(task, next.info);
+        if (const auto& tell = task.kernel().options().on_fatal_fault; tell && next.info.code > 0)
+          tell(task, next.info);
         task.syscall_state.reset();
         ExitGroup(task, next.status);
         return Delivery::kDead;

@@ -1,4 +1,5 @@
-// Threads hand a token round through remora's futex table: each waits for its turn on a word of its own and wakes the next. Prints hand-overs a second.
+// Threads hand a token round through remora's futex table: each waits for its turn on a word of its own and wakes the
+// next. Prints hand-overs a second.
 //
 //   futex_stress [THREADS [ROUNDS]]
 #include <atomic>

@@ -1,4 +1,5 @@
-// Prints the mappings of a /proc/PID/maps (a file, or standard input) and the largest holes between them: remora's hole tracker on its own.
+// Prints the mappings of a /proc/PID/maps (a file, or standard input) and the largest holes between them: remora's hole
+// tracker on its own.
 //
 //   maps_viewer < /proc/self/maps
 #include <algorithm>
@@ -34,14 +35,15 @@ int main(int argc, char** argv) {
     mapped_pages += range.num_pages();
     ++mappings;
   }
-  std::printf("%" PRIu64 " mappings, %" PRIu64 " KiB; %" PRIu64 " holes\n", mappings, mapped_pages * 4, holes.num_holes());
+  std::printf("%" PRIu64 " mappings, %" PRIu64 " KiB; %" PRIu64 " holes\n", mappings, mapped_pages * 4,
+              holes.num_holes());
 
   std::vector<remora::PageRange> all;
   holes.ForEachHole([&](remora::PageRange hole) { all.push_back(hole); });
   std::sort(all.begin(), all.end(), [](auto a, auto b) { return a.num_pages() > b.num_pages(); });
   for (size_t i = 0; i < std::min<size_t>(all.size(), 10); ++i)
-    std::printf("  hole %012" PRIx64 "-%012" PRIx64 " %12" PRIu64 " KiB\n", all[i].start_addr().value(), all[i].end_addr().value(),
-                all[i].num_pages() * 4);
+    std::printf("  hole %012" PRIx64 "-%012" PRIx64 " %12" PRIu64 " KiB\n", all[i].start_addr().value(),
+                all[i].end_addr().value(), all[i].num_pages() * 4);
   const auto fit = holes.FindTopmost(1 << 18, holes.space());
   if (fit) std::printf("the next mapping of 1 GiB would go to %012" PRIx64 "\n", fit->start_addr().value());
   return mappings == 0;

@@ -1,5 +1,5 @@
-// For each absolute path on standard input: which line of a mount table (/proc/self/mounts, or a file given) it lies on, and the rest of the
-// path behind it: remora's mount index on its own.
+// For each absolute path on standard input: which line of a mount table (/proc/self/mounts, or a file given) it lies
+// on, and the rest of the path behind it: remora's mount index on its own.
 //
 //   printf '/dev/shm/x\n/home/me\n' | mount_query /proc/self/mounts
 #include <cstdio>
@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
     for (std::string line; std::getline(table, line);) {
       std::istringstream words(line);
       std::string source, target;
-      if (words >> source >> target && target.starts_with('/')) index.Set(target, remora::MakeRef<MountLine>(source, target));
+      if (words >> source >> target && target.starts_with('/'))
+        index.Set(target, remora::MakeRef<MountLine>(source, target));
     }
     remora::sync::Reclaimer::ReadSection reading(&reclaimer);
     for (std::string path; std::getline(std::cin, path);) {
@@ -42,8 +43,8 @@ int main(int argc, char** argv) {
         std::printf("%s: on no mount\n", path.c_str());
         continue;
       }
-      std::printf("%s: %s on %s, then \"%.*s\"\n", path.c_str(), match.value->source.c_str(), match.value->target.c_str(),
-                  static_cast<int>(match.suffix.size()), match.suffix.data());
+      std::printf("%s: %s on %s, then \"%.*s\"\n", path.c_str(), match.value->source.c_str(),
+                  match.value->target.c_str(), static_cast<int>(match.suffix.size()), match.suffix.data());
       ++found;
     }
   }

@@ -1,5 +1,5 @@
-// What guest programs assert with. A failed check prints the place, the expression and errno, and exits 1; Finish() prints "ok".
-// Plain C on purpose: these programs run natively and under Remora, static, static-pie and dynamic.
+// What guest programs assert with. A failed check prints the place, the expression and errno, and exits 1; Finish()
+// prints "ok". Plain C on purpose: these programs run natively and under Remora, static, static-pie and dynamic.
 #ifndef REMORA_TESTING_GUEST_CHECK_H_
 #define REMORA_TESTING_GUEST_CHECK_H_
 
@@ -11,35 +11,36 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                                              \
-  do {                                                                                                                \
-    if (!(condition)) {                                                                                               \
-      dprintf(2, "%s:%d: CHECK(%s) failed; errno is %d (%s)\n", __FILE__, __LINE__, #condition, errno, strerror(errno)); \
-      _exit(1);                                                                                                       \
-    }                                                                                                                 \
+#define CHECK(condition)                                                                               \
+  do {                                                                                                 \
+    if (!(condition)) {                                                                                \
+      dprintf(2, "%s:%d: CHECK(%s) failed; errno is %d (%s)\n", __FILE__, __LINE__, #condition, errno, \
+              strerror(errno));                                                                        \
+      _exit(1);                                                                                        \
+    }                                                                                                  \
   } while (0)
 
-#define CHECK_EQ(a, b)                                                                                              \
-  do {                                                                                                              \
-    long long check_a = (long long)(a), check_b = (long long)(b);                                                   \
-    if (check_a != check_b) {                                                                                       \
-      dprintf(2, "%s:%d: CHECK_EQ(%s, %s) failed: %lld is not %lld; errno is %d (%s)\n", __FILE__, __LINE__, #a, #b, check_a, \
-              check_b, errno, strerror(errno));                                                                     \
-      _exit(1);                                                                                                     \
-    }                                                                                                               \
+#define CHECK_EQ(a, b)                                                                                               \
+  do {                                                                                                               \
+    long long check_a = (long long)(a), check_b = (long long)(b);                                                    \
+    if (check_a != check_b) {                                                                                        \
+      dprintf(2, "%s:%d: CHECK_EQ(%s, %s) failed: %lld is not %lld; errno is %d (%s)\n", __FILE__, __LINE__, #a, #b, \
+              check_a, check_b, errno, strerror(errno));                                                             \
+      _exit(1);                                                                                                      \
+    }                                                                                                                \
   } while (0)
 
 // A call that must answer -1 with this errno.
-#define CHECK_FAILS(call, expected_errno)                                                                            \
-  do {                                                                                                               \
-    errno = 0;                                                                                                       \
-    long long check_result = (long long)(call);                                                                      \
-    int check_errno = errno;                                                                                         \
-    if (check_result != -1 || check_errno != (expected_errno)) {                                                     \
-      dprintf(2, "%s:%d: CHECK_FAILS(%s, %s) failed: result %lld, errno %d (%s)\n", __FILE__, __LINE__, #call,       \
-              #expected_errno, check_result, check_errno, strerror(check_errno));                                    \
-      _exit(1);                                                                                                      \
-    }                                                                                                                \
+#define CHECK_FAILS(call, expected_errno)                                                                      \
+  do {                                                                                                         \
+    errno = 0;                                                                                                 \
+    long long check_result = (long long)(call);                                                                \
+    int check_errno = errno;                                                                                   \
+    if (check_result != -1 || check_errno != (expected_errno)) {                                               \
+      dprintf(2, "%s:%d: CHECK_FAILS(%s, %s) failed: result %lld, errno %d (%s)\n", __FILE__, __LINE__, #call, \
+              #expected_errno, check_result, check_errno, strerror(check_errno));                              \
+      _exit(1);                                                                                                \
+    }                                                                                                          \
   } while (0)
 
 // A fresh, empty folder to work in, made the cwd. Lives in TMPDIR or /tmp.
