@@ -16,16 +16,22 @@ constexpr uint32_t kKnownOpenFlags = abi::kO_ACCMODE | abi::kO_CREAT | abi::kO_E
                                      abi::kO_LARGEFILE | abi::kO_DIRECTORY | abi::kO_NOFOLLOW | abi::kO_NOATIME |
                                      abi::kO_CLOEXEC | abi::kO_PATH | abi::kO_TMPFILE;
 
-// Either a FIFO of ours that waits for its other end (file), or what was resolved of an open that has to be tried again
-// now and then: a host's FIFO that nobody reads yet (no file).
+// What is to be opened, copied in and checked.
+struct OpenRequest {
+  std::string path;
+  fs::WalkContext walk;
+  uint32_t flags = 0;  // the guest's
+  fs::Vfs::OpenOptions options;
+};
+
+// Either a FIFO of ours that waits for its other end (file), or an open that has to be tried again now and then: a
+// host's FIFO that nobody reads yet (no file).
 struct OpenState : FileWait {
   OpenState(proc::Task* task, Ref<fs::File> file, bool cloexec)
       : FileWait(task, std::move(file)), close_on_exec(cloexec) {}
-  OpenState(proc::Task* task, std::string path, fs::WalkContext walk)
-      : FileWait(task, nullptr), path(std::move(path)), walk(std::move(walk)) {}
+  OpenState(proc::Task* task, OpenRequest what) : FileWait(task, nullptr), request(std::move(what)) {}
   bool close_on_exec = false;
-  std::string path;
-  fs::WalkContext walk;
+  OpenRequest request;
 };
 constexpr int64_t kRetryNanos = 20'000'000;
 
@@ -40,30 +46,34 @@ SyscallOutcome Finish(SyscallContext& c, Ref<fs::File> file, bool close_on_exec)
   return c.AddFd(std::move(file), close_on_exec);
 }
 
-SyscallOutcome Open(SyscallContext& c, int32_t dirfd, int path_arg, uint32_t flags, uint32_t mode, uint64_t resolve) {
-  const auto* state = c.state<OpenState>();
-  if (state != nullptr && state->file) return Finish(c, state->file, state->close_on_exec);
-  std::string path;
-  fs::WalkContext walk;
-  if (state != nullptr) {
-    path = state->path;
-    walk = state->walk;
-  } else {
-    REMORA_ASSIGN_OR_RETURN(path, c.PathArg(path_arg));
-    REMORA_ASSIGN_OR_RETURN(walk, c.WalkFrom(dirfd, path));
-  }
-  fs::Vfs::OpenOptions options;
-  options.flags = flags & kKnownOpenFlags;
-  if ((flags & abi::kO_PATH) == 0) options.flags |= abi::kO_LARGEFILE;
-  if ((flags & (abi::kO_CREAT | abi::kO_TMPFILE_BIT)) != 0) options.permissions = c.ApplyUmask(mode & 07777);
-  options.resolve = resolve;
-  ErrnoOr<Ref<fs::File>> file = c.vfs().Open(walk, path, options);
-  if (!file.ok() && file.error_number() == EAGAIN && (flags & abi::kO_NONBLOCK) == 0) {
-    if (state == nullptr) c.MakeState<OpenState>(&c.task(), std::move(path), std::move(walk));
+SyscallOutcome TryOpen(SyscallContext& c, const OpenRequest& request) {
+  ErrnoOr<Ref<fs::File>> file = c.vfs().Open(request.walk, request.path, request.options);
+  if (!file.ok() && file.error_number() == EAGAIN && (request.flags & abi::kO_NONBLOCK) == 0) {
+    if (c.state<OpenState>() == nullptr) c.MakeState<OpenState>(&c.task(), request);
     return c.Park(Interrupted::kRestart, c.MonotonicNanos() + kRetryNanos);
   }
   if (!file.ok()) return file.error();
-  return Finish(c, *std::move(file), (flags & abi::kO_CLOEXEC) != 0);
+  return Finish(c, *std::move(file), (request.flags & abi::kO_CLOEXEC) != 0);
+}
+
+// A later run of any open: nothing of the guest's is read again.
+SyscallOutcome Resume(SyscallContext& c, OpenState& state) {
+  if (state.file) return Finish(c, state.file, state.close_on_exec);
+  const OpenRequest request = state.request;  // the state may be replaced
+  return TryOpen(c, request);
+}
+
+SyscallOutcome Open(SyscallContext& c, int32_t dirfd, int path_arg, uint32_t flags, uint32_t mode, uint64_t resolve) {
+  if (auto* state = c.state<OpenState>()) return Resume(c, *state);
+  OpenRequest request;
+  REMORA_ASSIGN_OR_RETURN(request.path, c.PathArg(path_arg));
+  REMORA_ASSIGN_OR_RETURN(request.walk, c.WalkFrom(dirfd, request.path));
+  request.flags = flags;
+  request.options.flags = flags & kKnownOpenFlags;
+  if ((flags & abi::kO_PATH) == 0) request.options.flags |= abi::kO_LARGEFILE;
+  if ((flags & (abi::kO_CREAT | abi::kO_TMPFILE_BIT)) != 0) request.options.permissions = c.ApplyUmask(mode & 07777);
+  request.options.resolve = resolve;
+  return TryOpen(c, request);
 }
 
 }  // namespace
@@ -75,7 +85,7 @@ SyscallOutcome SysCreat(SyscallContext& c) {
 }
 
 SyscallOutcome SysOpenat2(SyscallContext& c) {
-  if (c.task().syscall_state) return Open(c, c.i32(0), 1, 0, 0, 0);
+  if (auto* state = c.state<OpenState>()) return Resume(c, *state);
   const uint64_t size = c.arg(3);
   if (size < sizeof(abi::OpenHow)) return Errno(EINVAL);
   if (size > kPageSize) return Errno(E2BIG);
