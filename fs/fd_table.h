@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_FD_TABLE_H_
 #define REMORA_FS_FD_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -15,7 +16,10 @@
 namespace remora::fs {
 
 // Descriptor numbers to open files. Lookup takes no lock; closes run outside the table's lock; growth is amortised; the
-// lowest free number is found by a two-level bitmap. Linux's files_struct. Thread safety: all methods from any thread.
+// lowest free number is found by a two-level bitmap. Linux's files_struct.
+//
+// A reference keeps the table, a user keeps what is open in it: tasks are users, whoever only looks (/proc/PID/fd) is
+// not, so its last reference never closes files. Thread safety: all methods from any thread.
 class FdTable final : public RefCounted {
  public:
   explicit FdTable(sync::Reclaimer* reclaimer, uint32_t max_fds = 1 << 20);
@@ -38,6 +42,12 @@ class FdTable final : public RefCounted {
   // exec.
   void CloseOnExec();
   void CloseAll();
+  // A task has this table now, or no longer: the last one closes everything, on its own thread, without a lock.
+  void AddUser() { num_users_.fetch_add(1, std::memory_order_relaxed); }
+  void DropUser() {
+    if (num_users_.fetch_sub(1, std::memory_order_acq_rel) == 1) CloseAll();
+  }
+  uint32_t num_users() const { return num_users_.load(std::memory_order_acquire); }
   // In ascending order; the callback runs without a lock.
   void ForEach(absl::FunctionRef<void(int32_t fd, const Ref<File>& file, bool close_on_exec)> visit) const;
   uint32_t num_open() const;
@@ -46,6 +56,7 @@ class FdTable final : public RefCounted {
   ~FdTable() override;
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::atomic<uint32_t> num_users_{0};
 };
 
 }  // namespace remora::fs

@@ -147,6 +147,20 @@ TEST_F(FdTableTest, TheLastCloseIsHeardAtOnceThoughMemoryGoesLater) {
   EXPECT_EQ(tally_.deaths, 0);  // a lookup might still look at its count
 }
 
+TEST_F(FdTableTest, TheLastUserClosesThoughOthersStillLook) {
+  sync::Reclaimer::ReadSection section(&reclaimer_);
+  Ref<FdTable> table = MakeRef<FdTable>(&reclaimer_);
+  table->AddUser();
+  table->AddUser();
+  ASSERT_TRUE(table->Add(NewFile(), false).ok());
+  table->DropUser();
+  EXPECT_EQ(tally_.closes, 0);
+  table->DropUser();
+  EXPECT_EQ(tally_.closes, 1);
+  EXPECT_EQ(tally_.last_closes, 1);
+  EXPECT_EQ(table->Lookup(0).error_number(), EBADF);
+}
+
 TEST_F(FdTableTest, LookupTakesNoLock) {
   sync::Reclaimer::ReadSection section(&reclaimer_);
   Ref<FdTable> table = MakeRef<FdTable>(&reclaimer_);

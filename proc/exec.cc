@@ -29,7 +29,7 @@ ErrnoOr<void> Exec(Task& task, const ExecRequest& request, std::string* diagnosi
   ReleaseMemoryTies(task);
   TaskReaper::TakeProcessNumber(task);
   // A table shared by CLONE_FILES is not the new program's to change.
-  if (task.fds()->ref_count() > 1) task.ReplaceFds(task.fds()->Clone());
+  if (task.fds()->num_users() > 1) task.ReplaceFds(task.fds()->Clone());
   task.fds()->CloseOnExec();
   SignalState::ResetHandlers(group);
   kernel.tree().OnExec(group);

@@ -26,8 +26,12 @@ void Task::ReplaceSpace(Ref<mm::AddressSpace> space) {
 }
 
 void Task::ReplaceFds(Ref<fs::FdTable> fds) {
-  MutexLock lock(&mu_);
-  std::swap(fds_, fds);
+  if (fds) fds->AddUser();
+  {
+    MutexLock lock(&mu_);
+    std::swap(fds_, fds);
+  }
+  if (fds) fds->DropUser();
 }
 
 void Task::ReplaceFsContext(Ref<FsContext> context) {
