@@ -39,6 +39,13 @@ struct FilePages::Impl {
     frames->AddRef(it->second);
     return it->second;
   }
+  // Gives back a reference that FindPresent or GetOrRead handed out. If the page was dropped meanwhile it may be the
+  // last one, and the frame still be in another worker's TLB: then it waits for a grace period.
+  void Put(FrameId frame) {
+    if (frames->ReleaseUnlessLast(frame)) return;
+    RetiredFrames retired(frames, context->reclaimer);
+    retired.Add(frame);
+  }
   ErrnoOr<FrameId> GetOrRead(uint64_t index, bool may_be_behind_end);
   // Asks the backing whether the file has grown meanwhile.
   void RefreshSize();
@@ -237,7 +244,7 @@ ErrnoOr<uint64_t> FilePages::Read(IoBuffer& to, uint64_t offset_bytes) {
     }
     if (frame.valid()) {
       CopyGuestMemory(piece->data(), impl.frames->Data(frame) + in_page, piece->size());
-      impl.frames->Release(frame);
+      impl.Put(frame);
     } else {
       ZeroGuestMemory(piece->data(), piece->size());
     }
@@ -279,7 +286,7 @@ ErrnoOr<uint64_t> FilePages::Impl::WriteLocked(IoBuffer& from, uint64_t offset) 
     frames->PrepareWrite(*frame);
     CopyGuestMemory(frames->Data(*frame) + in_page, piece->data(), piece->size());
     frames->FinishKernelWrite(*frame);
-    frames->Release(*frame);
+    Put(*frame);
     done += piece->size();
     from.Advance(piece->size());
     if (offset + done > size.load(std::memory_order_relaxed)) {
@@ -299,7 +306,7 @@ void FilePages::Impl::ZeroTail(uint64_t from) {
   frames->PrepareWrite(frame);
   ZeroGuestMemory(frames->Data(frame) + (from & kPageMask), kPageSize - (from & kPageMask));
   frames->FinishKernelWrite(frame);
-  frames->Release(frame);
+  Put(frame);
 }
 
 ErrnoOr<void> FilePages::Impl::ZeroPart(uint64_t from, uint64_t end) {
@@ -312,7 +319,7 @@ ErrnoOr<void> FilePages::Impl::ZeroPart(uint64_t from, uint64_t end) {
   frames->PrepareWrite(frame);
   ZeroGuestMemory(frames->Data(frame) + (from & kPageMask), end - from);
   frames->FinishKernelWrite(frame);
-  frames->Release(frame);
+  Put(frame);
   return Ok();
 }
 
@@ -389,7 +396,7 @@ ErrnoOr<void> FilePages::Sync() {
         if (first_error == 0) first_error = written.error_number();
       }
     }
-    impl.frames->Release(frame);
+    impl.Put(frame);
   }
   if (first_error != 0) return Errno(first_error);
   return Ok();
