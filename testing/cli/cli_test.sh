@@ -2,6 +2,7 @@
 # What a user meets at the command line: flags, exit statuses, and one clear sentence for each mistake. Each function below named case_* is one test.
 set -uo pipefail
 remora=$(realpath "$1")
+export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/cli.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -56,7 +57,7 @@ case_missing_interpreter() {
   try ./nointerp
   expect_status 127 && expect_sentence '/lib64/ld-linux-x86-64.so.9'
 }
-case_script_without_interpreter() { printf '#!/no/such/shell\n' >script; chmod +x script; try ./script; expect_status 127 && expect_sentence '/no/such/shell'; }
+case_script_without_interpreter() { printf '#!/no/such/shell\n' >orphan; chmod +x orphan; try ./orphan; expect_status 127 && expect_sentence '/no/such/shell'; }
 case_argument_over_the_limit() {
   head -c 140000 /dev/zero | tr '\0' x >long
   # The host's own limit is the same, so the guest's is met from inside.
