@@ -162,6 +162,11 @@ REMORA_CHAINED [[gnu::always_inline]] inline void NextAfterSlowWrite(REMORA_PARA
     REMORA_TAIL ContinueElsewhere(REMORA_ARGS);
   REMORA_TAIL Next(REMORA_ARGS);
 }
+// What PlainTrampoline chooses from: calls op->plain. kFlags: it reads or writes the flags.
+template <bool kFlags>
+REMORA_CHAINED void CallPlain(REMORA_PARAMS);
+extern template void CallPlain<false>(REMORA_PARAMS);
+extern template void CallPlain<true>(REMORA_PARAMS);
 // Finds (or decodes) the block at state->rip and enters it.
 REMORA_CHAINED void Resolve(REMORA_PARAMS);
 // The block at `op` cannot be entered as it is: interrupt, or more instructions than the budget has left.

@@ -17,21 +17,6 @@ REMORA_CHAINED void Fence(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
-template <bool kFlags>
-REMORA_CHAINED void CallPlain(REMORA_PARAMS) {
-  if constexpr (kFlags) state->rflags = (state->rflags & ~kStatusFlags) | MaterializeFlags(flag_a, flag_b, flag_kind);
-  if (!op->plain(*context, *op)) [[unlikely]]
-    REMORA_TAIL LeaveAt(REMORA_ARGS);
-  if constexpr (kFlags) {
-    if (op->writes_flags) {
-      flag_a = state->rflags & kStatusFlags;
-      flag_b = 0;
-      flag_kind = kFlagWord<FlagKind::kExplicit>;
-    }
-  }
-  REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
-}
-
 bool ReadCpuid(HandlerEnv& env, const Op&) {
   auto& gpr = env.state().gpr;
   const CpuidResult result = Cpuid(static_cast<uint32_t>(gpr[kRax]), static_cast<uint32_t>(gpr[kRcx]));
@@ -169,6 +154,23 @@ bool LowerSegmentMove(Lowering* lowering) {
 }
 
 }  // namespace
+
+template <bool kFlags>
+REMORA_CHAINED void CallPlain(REMORA_PARAMS) {
+  if constexpr (kFlags) state->rflags = (state->rflags & ~kStatusFlags) | MaterializeFlags(flag_a, flag_b, flag_kind);
+  if (!op->plain(*context, *op)) [[unlikely]]
+    REMORA_TAIL LeaveAt(REMORA_ARGS);
+  if constexpr (kFlags) {
+    if (op->writes_flags) {
+      flag_a = state->rflags & kStatusFlags;
+      flag_b = 0;
+      flag_kind = kFlagWord<FlagKind::kExplicit>;
+    }
+  }
+  REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
+}
+template void CallPlain<false>(REMORA_PARAMS);
+template void CallPlain<true>(REMORA_PARAMS);
 
 Handler PlainTrampoline(const Op& op) {
   return op.reads_flags || op.writes_flags ? &CallPlain<true> : &CallPlain<false>;

@@ -1,6 +1,7 @@
 #include "cpu/lower.h"
 
 #include "cpu/fp_lowering.h"
+#include "cpu/vector_chain.h"
 
 namespace remora::cpu {
 namespace {
@@ -155,7 +156,11 @@ bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
     return true;
   op.plain = nullptr;
   op.handler = nullptr;
-  if (!LowerX87(in, &op) && !LowerSse(in, &op)) return false;
+  if (!LowerX87(in, &op)) {
+    if (!LowerSse(in, &op)) return false;
+    op.handler = FindChainedVector(in, op);
+    if (op.handler == nullptr) op.handler = FindChainedFloat(in, op);
+  }
   if (op.handler == nullptr) op.handler = PlainTrampoline(op);
   if (op.writes_flags) lowering->flags = KnownFlags::kExplicit;
   return true;

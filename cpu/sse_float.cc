@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #endif
 
+#include "cpu/sse_arithmetic.h"
 #include "cpu/sse_environment.h"
 #include "cpu/sse_format.h"
 #include "cpu/sse_lowering.h"
@@ -13,110 +14,11 @@
 
 // SSE and SSE2 arithmetic and comparison.
 //
-// The fast path uses the host's own arithmetic (round to nearest, everything masked), and only where the exponents of
-// operands and result prove that no flag but inexact can be raised; inexact itself is either sticky already or found in
-// integers. All else goes through cpu/soft_float.h. So no host control register is ever touched.
+// What is not ordinary (sse_arithmetic.h) goes through cpu/soft_float.h. So no host control register is ever touched.
+// Most of these instructions have chained handlers as well (handlers_float.cc), which leave to these what is rare.
 
 namespace remora::cpu {
 namespace {
-
-// The significand of a normal number, without trailing zeros.
-template <typename T>
-uint64_t OddSignificand(BitsOf<T> bits) {
-  constexpr uint64_t kHidden = uint64_t{1} << Traits<T>::kFractionBits;
-  const uint64_t significand = (bits & (kHidden - 1)) | kHidden;
-  return significand >> std::countr_zero(significand);
-}
-// Whether the product of two normal numbers has few enough significant bits to be exact.
-template <typename T>
-bool ProductIsExact(BitsOf<T> a, BitsOf<T> b) {
-  const uint64_t x = OddSignificand<T>(a), y = OddSignificand<T>(b);
-  const int bits = std::bit_width(x) + std::bit_width(y);
-  if (bits <= Traits<T>::kFractionBits + 1) return true;
-  if (bits > Traits<T>::kFractionBits + 2) return false;
-  return std::bit_width(x * y) <= Traits<T>::kFractionBits + 1;
-}
-
-// Each operation: Fast() answers false where it cannot tell all flags; Soft() is the whole truth.
-struct AddOperation {
-  template <typename T>
-  static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result, uint8_t* flags) {
-    const T x = std::bit_cast<T>(a), y = std::bit_cast<T>(b);
-    const T sum = x + y;
-    *result = std::bit_cast<BitsOf<T>>(sum);
-    if (!IsOrdinary<T>(a) || !IsOrdinary<T>(b) || !(IsInside<T>(*result) || IsZero<T>(*result))) return false;
-    if (!inexact_known) {
-      const T y_in_sum = sum - x;
-      if ((x - (sum - y_in_sum)) + (y - y_in_sum) != 0) *flags |= kInexact;
-    }
-    return true;
-  }
-  static Unpacked Soft(const Unpacked& a, const Unpacked& b, const FloatFormat& format, FloatEnvironment& env) {
-    return Add(a, b, format, env);
-  }
-};
-struct SubtractOperation {
-  template <typename T>
-  static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result, uint8_t* flags) {
-    constexpr BitsOf<T> kSign = BitsOf<T>{1} << (8 * sizeof(T) - 1);
-    return AddOperation::Fast<T>(a, b ^ kSign, inexact_known, result, flags);
-  }
-  static Unpacked Soft(const Unpacked& a, const Unpacked& b, const FloatFormat& format, FloatEnvironment& env) {
-    return Subtract(a, b, format, env);
-  }
-};
-struct MultiplyOperation {
-  template <typename T>
-  static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result, uint8_t* flags) {
-    *result = std::bit_cast<BitsOf<T>>(std::bit_cast<T>(a) * std::bit_cast<T>(b));
-    if (!IsOrdinary<T>(a) || !IsOrdinary<T>(b)) return false;
-    if (IsZero<T>(a) || IsZero<T>(b)) return true;
-    if (!IsInside<T>(*result)) return false;
-    if (!inexact_known && !ProductIsExact<T>(a, b)) *flags |= kInexact;
-    return true;
-  }
-  static Unpacked Soft(const Unpacked& a, const Unpacked& b, const FloatFormat& format, FloatEnvironment& env) {
-    return Multiply(a, b, format, env);
-  }
-};
-struct DivideOperation {
-  template <typename T>
-  static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result, uint8_t* flags) {
-    if (!IsOrdinary<T>(a) || !IsOrdinary<T>(b) || IsZero<T>(b)) return false;
-    *result = std::bit_cast<BitsOf<T>>(std::bit_cast<T>(a) / std::bit_cast<T>(b));
-    if (IsZero<T>(a)) return true;
-    if (!IsInside<T>(*result)) return false;
-    if (!inexact_known) {
-      const bool exact =
-          ProductIsExact<T>(*result, b) && std::bit_cast<T>(*result) * std::bit_cast<T>(b) == std::bit_cast<T>(a);
-      if (!exact) *flags |= kInexact;
-    }
-    return true;
-  }
-  static Unpacked Soft(const Unpacked& a, const Unpacked& b, const FloatFormat& format, FloatEnvironment& env) {
-    return Divide(a, b, format, env);
-  }
-};
-
-// MIN, MAX: the second operand where either is a NaN, or where both are zeros.
-template <bool kMax>
-struct SelectOperation {
-  template <typename T>
-  static bool Fast(BitsOf<T> a, BitsOf<T> b, bool, BitsOf<T>* result, uint8_t*) {
-    if (!IsOrdinary<T>(a) || !IsOrdinary<T>(b)) return false;
-    const T x = std::bit_cast<T>(a), y = std::bit_cast<T>(b);
-    *result = (kMax ? x > y : x < y) ? a : b;
-    return true;
-  }
-  // Not an arithmetic result: a signaling NaN stays one.
-  template <typename T>
-  static BitsOf<T> Select(BitsOf<T> a, BitsOf<T> b, FloatEnvironment& env) {
-    constexpr BitsOf<T> kSign = BitsOf<T>{1} << (8 * sizeof(T) - 1);
-    const Ordering ordering = Compare(Traits<T>::Unpack(a), Traits<T>::Unpack(b), false, env);
-    const BitsOf<T> chosen = ordering == (kMax ? Ordering::kGreater : Ordering::kLess) ? a : b;
-    return env.denormals_are_zero && Field<T>(chosen) == 0 ? chosen & kSign : chosen;
-  }
-};
 
 template <typename Operation, typename T>
 BitsOf<T> SoftLane(BitsOf<T> a, BitsOf<T> b, FloatEnvironment& env) {

@@ -1,0 +1,347 @@
+// SSE and SSE2 arithmetic, comparison and conversion where all is ordinary: see sse_arithmetic.h for what that means,
+// vector_chain.h for where the rest goes.
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "cpu/sse_arithmetic.h"
+#include "cpu/sse_environment.h"
+#include "cpu/sse_format.h"
+#include "cpu/vector_chain.h"
+
+namespace remora::cpu {
+namespace {
+
+using Quads = Vec<uint64_t, 16>;
+
+// Whether an inexact result would change nothing: the flag is set already, and masked.
+[[gnu::always_inline]] inline bool InexactKnown(uint32_t mxcsr) {
+  constexpr uint32_t kKnown = kInexact | kInexact << 7;
+  return (mxcsr & kKnown) == kKnown;
+}
+[[gnu::always_inline]] inline bool RoundsToNearest(uint32_t mxcsr) { return (mxcsr & kMxcsrRounding) == 0; }
+
+// --- arithmetic ---
+
+// What the fastest form asks of all lanes together: an operand's exponent field is not zero, and the result's is not
+// near either end. Then none of them was zero, denormal, infinite or NaN, and nothing overflowed or underflowed. V is
+// one lane or a vector of them; a lane of the answer that is zero says no.
+template <typename T, typename V>
+[[gnu::always_inline]] inline V ExponentOf(V bits) {
+  return bits & (Traits<T>::kMaxField << Traits<T>::kFractionBits);
+}
+template <typename T, typename V>
+[[gnu::always_inline]] inline V FarFromEnds(V bits) {
+  constexpr BitsOf<T> kFour = BitsOf<T>{4} << Traits<T>::kFractionBits;
+  constexpr BitsOf<T> kMask = (Traits<T>::kMaxField & ~BitsOf<T>{7}) << Traits<T>::kFractionBits;
+  return (bits + kFour) & kMask;
+}
+// Rounds to nearest, and InexactKnown.
+[[gnu::always_inline]] inline bool NothingToTell(uint32_t mxcsr) {
+  constexpr uint32_t kKnown = kInexact | kInexact << 7;
+  return (mxcsr & (kMxcsrRounding | kKnown)) == kKnown;
+}
+
+// Zeros, and inexact results that have to be told from exact ones.
+template <typename Operation, typename T, Source kSource>
+REMORA_CHAINED void ScalarCarefully(REMORA_PARAMS) {
+  BitsOf<T> source, result = 0;
+  uint8_t flags = 0;
+  const uint32_t mxcsr = state->mxcsr;
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &source) || !RoundsToNearest(mxcsr) ||
+      !Operation::template Fast<T>(ReadVector<BitsOf<T>>(state, op->dst), source, InexactKnown(mxcsr), &result,
+                                   &flags) ||
+      flags != 0) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteLowLane(state, op->dst, result);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename Operation, typename T, Source kSource>
+REMORA_CHAINED void Scalar(REMORA_PARAMS) {
+  BitsOf<T> source;
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &source)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  auto lanes = ReadVector<Vec<T, 16>>(state, op->dst);
+  const auto first = ReadVector<BitsOf<T>>(state, op->dst);
+  lanes[0] = Operation::Host(static_cast<T>(lanes[0]), std::bit_cast<T>(source));
+  if (!NothingToTell(state->mxcsr) || ExponentOf<T>(first) == 0 || ExponentOf<T>(source) == 0 ||
+      FarFromEnds<T>(std::bit_cast<BitsOf<T>>(static_cast<T>(lanes[0]))) == 0) [[unlikely]]
+    REMORA_TAIL ScalarCarefully<Operation, T, kSource == Source::kRegister ? kSource : Source::kAny>(REMORA_ARGS);
+  WriteVector(state, op->dst, lanes);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename Operation, typename T, Source kSource>
+REMORA_CHAINED void PackedCarefully(REMORA_PARAMS) {
+  using Lanes = Vec<BitsOf<T>, 16>;
+  Lanes source;
+  if (!ReadSource<Lanes, kSource>(state, op, tlb, &source)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  auto lanes = ReadVector<Lanes>(state, op->dst);
+  const uint32_t mxcsr = state->mxcsr;
+  bool done = RoundsToNearest(mxcsr);
+  uint8_t flags = 0;
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < 16 / sizeof(T); ++i) {
+    BitsOf<T> result = 0;
+    done = done && Operation::template Fast<T>(lanes[i], source[i], InexactKnown(mxcsr), &result, &flags);
+    lanes[i] = result;
+  }
+  if (!done || flags != 0) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteVector(state, op->dst, lanes);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename Operation, typename T, Source kSource>
+REMORA_CHAINED void Packed(REMORA_PARAMS) {
+  using Bits = Vec<BitsOf<T>, 16>;
+  using Lanes = Vec<T, 16>;
+  Bits source;
+  if (!ReadSource<Bits, kSource>(state, op, tlb, &source)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const auto first = ReadVector<Bits>(state, op->dst);
+  const auto result = std::bit_cast<Bits>(Operation::Host(std::bit_cast<Lanes>(first), std::bit_cast<Lanes>(source)));
+  const auto refused =
+      std::bit_cast<Quads>((ExponentOf<T>(first) == 0) | (ExponentOf<T>(source) == 0) | (FarFromEnds<T>(result) == 0));
+  if (!NothingToTell(state->mxcsr) || (refused[0] | refused[1]) != 0) [[unlikely]]
+    REMORA_TAIL PackedCarefully<Operation, T, kSource == Source::kRegister ? kSource : Source::kAny>(REMORA_ARGS);
+  WriteVector(state, op->dst, result);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// A root of an ordinary number that is not negative is ordinary, and inexact but for squares.
+template <typename T>
+struct Root {
+  using Bits = BitsOf<T>;
+  [[gnu::always_inline]] static bool Fast(Bits a, bool inexact_known, Bits* result) {
+    *result = std::bit_cast<Bits>(__builtin_elementwise_sqrt(std::bit_cast<T>(a)));
+    if (!IsOrdinary<T>(a) || static_cast<std::make_signed_t<Bits>>(a) < 0) return false;
+    if (inexact_known || a == 0) return true;
+    return ProductIsExact<T>(*result, *result) &&
+           std::bit_cast<T>(*result) * std::bit_cast<T>(*result) == std::bit_cast<T>(a);
+  }
+};
+
+template <typename T, Source kSource>
+REMORA_CHAINED void ScalarRoot(REMORA_PARAMS) {
+  BitsOf<T> source, result;
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &source) || !RoundsToNearest(state->mxcsr) ||
+      !Root<T>::Fast(source, InexactKnown(state->mxcsr), &result)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteLowLane(state, op->dst, result);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+template <typename T, Source kSource>
+REMORA_CHAINED void PackedRoot(REMORA_PARAMS) {
+  Vec<BitsOf<T>, 16> lanes;
+  if (!ReadSource<Vec<BitsOf<T>, 16>, kSource>(state, op, tlb, &lanes)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  bool done = RoundsToNearest(state->mxcsr);
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < 16 / sizeof(T); ++i) {
+    BitsOf<T> root = 0;
+    done = done && Root<T>::Fast(lanes[i], InexactKnown(state->mxcsr), &root);
+    lanes[i] = root;
+  }
+  if (!done) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteVector(state, op->dst, lanes);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// --- comparison ---
+
+// COMISS, UCOMISS and the like: of ordinary numbers they are the same.
+template <typename T, Source kSource>
+REMORA_CHAINED void CompareIntoFlags(REMORA_PARAMS) {
+  BitsOf<T> b;
+  const auto a = ReadVector<BitsOf<T>>(state, op->dst);
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &b) || !IsOrdinary<T>(a) || !IsOrdinary<T>(b)) [[unlikely]]
+    REMORA_TAIL CallPlain<true>(REMORA_ARGS);
+  const T x = std::bit_cast<T>(a), y = std::bit_cast<T>(b);
+  flag_a = (x < y ? kFlagCF : 0) | (x == y ? kFlagZF : 0);
+  flag_b = 0;
+  flag_kind = kFlagWord<FlagKind::kExplicit>;
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// CMPPS and its relatives, by one predicate: EQ, LT, LE, (UNORD never here), NEQ, NLT, NLE, (ORD always).
+template <typename T>
+[[gnu::always_inline]] inline BitsOf<T> Predicate(unsigned predicate, BitsOf<T> a, BitsOf<T> b) {
+  const T x = std::bit_cast<T>(a), y = std::bit_cast<T>(b);
+  const bool less = x < y, equal = x == y;
+  // Bits of `predicate`: 0 counts less than, 1 too but not where it stands alone, 2 turns the answer round.
+  const unsigned kind = predicate & 3;
+  const bool holds = kind == 0 ? equal : kind == 1 ? less : kind == 2 ? less || equal : false;
+  return holds != ((predicate & 4) != 0) ? ~BitsOf<T>{0} : BitsOf<T>{0};
+}
+template <typename T, Source kSource>
+REMORA_CHAINED void ScalarPredicate(REMORA_PARAMS) {
+  BitsOf<T> b;
+  auto lanes = ReadVector<Vec<BitsOf<T>, 16>>(state, op->dst);
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &b) || !IsOrdinary<T>(lanes[0]) || !IsOrdinary<T>(b)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  lanes[0] = Predicate<T>(op->immediate8 & 7, lanes[0], b);
+  WriteVector(state, op->dst, lanes);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// --- conversion ---
+
+// Whether no bit of `value` can be lost in T's significand.
+template <typename T, typename Integer>
+[[gnu::always_inline]] inline bool Fits(Integer value) {
+  if constexpr (sizeof(Integer) * 8 <= Traits<T>::kFractionBits + 1) return true;
+  constexpr int64_t kLimit = int64_t{1} << (Traits<T>::kFractionBits + 1);
+  return value >= -kLimit && value <= kLimit;
+}
+
+template <typename Integer, typename T, Source kSource>
+REMORA_CHAINED void IntegerToScalar(REMORA_PARAMS) {
+  Integer value;
+  if constexpr (kSource == Source::kRegister) {
+    value = static_cast<Integer>(state->gpr[op->src]);
+  } else {
+    if (!ReadSource<Integer, kSource>(state, op, tlb, &value)) [[unlikely]]
+      REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  }
+  if (!Fits<T>(value) && !(RoundsToNearest(state->mxcsr) && InexactKnown(state->mxcsr))) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteLowLane(state, op->dst, std::bit_cast<BitsOf<T>>(static_cast<T>(value)));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename T, typename Integer, Source kSource>
+REMORA_CHAINED void ScalarToInteger(REMORA_PARAMS) {
+  BitsOf<T> source;
+  if (!ReadSource<BitsOf<T>, kSource>(state, op, tlb, &source) || !IsOrdinary<T>(source)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const T value = std::bit_cast<T>(source);
+  constexpr T kLimit = static_cast<T>(uint64_t{1} << (8 * sizeof(Integer) - 2)) * 2;
+  if (!(value < kLimit && value > -kLimit)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const auto integer = static_cast<Integer>(value);
+  if (!InexactKnown(state->mxcsr) && static_cast<T>(integer) != value) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  state->gpr[op->dst] = static_cast<std::make_unsigned_t<Integer>>(integer);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+template <typename From, typename To>
+[[gnu::always_inline]] inline bool ConvertFast(uint32_t mxcsr, BitsOf<From> from, BitsOf<To>* to) {
+  const auto value = static_cast<To>(std::bit_cast<From>(from));
+  *to = std::bit_cast<BitsOf<To>>(value);
+  if (!IsOrdinary<From>(from)) return false;
+  if constexpr (sizeof(To) > sizeof(From)) return true;
+  if (!RoundsToNearest(mxcsr) || !(IsInside<To>(*to) || IsZero<From>(from))) return false;
+  return InexactKnown(mxcsr) || static_cast<From>(value) == std::bit_cast<From>(from);
+}
+
+template <typename From, typename To, Source kSource>
+REMORA_CHAINED void ScalarToScalar(REMORA_PARAMS) {
+  BitsOf<From> from;
+  BitsOf<To> to;
+  if (!ReadSource<BitsOf<From>, kSource>(state, op, tlb, &from) || !ConvertFast<From, To>(state->mxcsr, from, &to))
+      [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteLowLane(state, op->dst, to);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// CVTPS2PD, CVTPD2PS; the latter clears the upper half.
+template <typename From, typename To, Source kSource>
+REMORA_CHAINED void PackedToPacked(REMORA_PARAMS) {
+  Vec<BitsOf<From>, 2 * sizeof(From)> from;
+  Vec<BitsOf<To>, 16> to = {};
+  if (!ReadSource<decltype(from), kSource>(state, op, tlb, &from)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  BitsOf<To> low = 0, high = 0;
+  if (!ConvertFast<From, To>(state->mxcsr, from[0], &low) || !ConvertFast<From, To>(state->mxcsr, from[1], &high))
+      [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  to[0] = low;
+  to[1] = high;
+  WriteVector(state, op->dst, to);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// CVTDQ2PD (exact), CVTDQ2PS (where inexact results are known to change nothing).
+template <typename T, Source kSource>
+REMORA_CHAINED void PackedFromInteger(REMORA_PARAMS) {
+  constexpr int kLanes = 16 / sizeof(T);
+  Vec<int32_t, 4 * kLanes> from;
+  if (!ReadSource<decltype(from), kSource>(state, op, tlb, &from)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  if (sizeof(T) == 4 && !(RoundsToNearest(state->mxcsr) && InexactKnown(state->mxcsr))) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  WriteVector(state, op->dst, __builtin_convertvector(from, Vec<T, 16>));
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+}  // namespace
+
+Handler FindChainedFloat(const DecodedInstruction& instruction, const Op& op) {
+  const bool wide_source = instruction.operands[1].size == 64;
+  const bool wide_result = instruction.operands[0].size == 64;
+  switch (instruction.info.mnemonic) {
+#define REMORA_CASE(name, ...) \
+  case ZYDIS_MNEMONIC_##name:  \
+    return BySource(op, []<Source kSource>() -> Handler { return &__VA_ARGS__; });
+#define REMORA_FOUR(name, operation)                        \
+  REMORA_CASE(name##SS, Scalar<operation, float, kSource>)  \
+  REMORA_CASE(name##SD, Scalar<operation, double, kSource>) \
+  REMORA_CASE(name##PS, Packed<operation, float, kSource>)  \
+  REMORA_CASE(name##PD, Packed<operation, double, kSource>)
+    REMORA_FOUR(ADD, AddOperation)
+    REMORA_FOUR(SUB, SubtractOperation)
+    REMORA_FOUR(MUL, MultiplyOperation)
+    REMORA_FOUR(DIV, DivideOperation)
+#undef REMORA_FOUR
+// Nothing is rounded: the careful form is as fast.
+#define REMORA_FOUR(name, operation)                                 \
+  REMORA_CASE(name##SS, ScalarCarefully<operation, float, kSource>)  \
+  REMORA_CASE(name##SD, ScalarCarefully<operation, double, kSource>) \
+  REMORA_CASE(name##PS, PackedCarefully<operation, float, kSource>)  \
+  REMORA_CASE(name##PD, PackedCarefully<operation, double, kSource>)
+    REMORA_FOUR(MIN, SelectOperation<false>)
+    REMORA_FOUR(MAX, SelectOperation<true>)
+#undef REMORA_FOUR
+    REMORA_CASE(SQRTSS, ScalarRoot<float, kSource>)
+    REMORA_CASE(SQRTSD, ScalarRoot<double, kSource>)
+    REMORA_CASE(SQRTPS, PackedRoot<float, kSource>)
+    REMORA_CASE(SQRTPD, PackedRoot<double, kSource>)
+    REMORA_CASE(COMISS, CompareIntoFlags<float, kSource>)
+    REMORA_CASE(UCOMISS, CompareIntoFlags<float, kSource>)
+    REMORA_CASE(COMISD, CompareIntoFlags<double, kSource>)
+    REMORA_CASE(UCOMISD, CompareIntoFlags<double, kSource>)
+    REMORA_CASE(CMPSS, ScalarPredicate<float, kSource>)
+    REMORA_CASE(CMPSD, ScalarPredicate<double, kSource>)
+    REMORA_CASE(CVTSS2SD, ScalarToScalar<float, double, kSource>)
+    REMORA_CASE(CVTSD2SS, ScalarToScalar<double, float, kSource>)
+    REMORA_CASE(CVTPS2PD, PackedToPacked<float, double, kSource>)
+    REMORA_CASE(CVTPD2PS, PackedToPacked<double, float, kSource>)
+    REMORA_CASE(CVTDQ2PS, PackedFromInteger<float, kSource>)
+    REMORA_CASE(CVTDQ2PD, PackedFromInteger<double, kSource>)
+#undef REMORA_CASE
+#define REMORA_BY_WIDTH(name, wide, shape, from_to) \
+  case ZYDIS_MNEMONIC_##name:                       \
+    return BySource(                                \
+        op, [&]<Source kSource>() -> Handler { return wide ? &shape(int64_t, from_to) : &shape(int32_t, from_to); });
+#define REMORA_FROM(integer, number) IntegerToScalar<integer, number, kSource>
+#define REMORA_TO(integer, number) ScalarToInteger<number, integer, kSource>
+    REMORA_BY_WIDTH(CVTSI2SS, wide_source, REMORA_FROM, float)
+    REMORA_BY_WIDTH(CVTSI2SD, wide_source, REMORA_FROM, double)
+    REMORA_BY_WIDTH(CVTTSS2SI, wide_result, REMORA_TO, float)
+    REMORA_BY_WIDTH(CVTTSD2SI, wide_result, REMORA_TO, double)
+#undef REMORA_BY_WIDTH
+#undef REMORA_FROM
+#undef REMORA_TO
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace remora::cpu
