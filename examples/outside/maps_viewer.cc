@@ -1,7 +1,7 @@
 // Prints the mappings of a /proc/PID/maps (a file, or standard input) and the largest holes between them: remora's hole
 // tracker on its own.
 //
-//   maps_viewer < /proc/self/maps
+//   cat /proc/self/maps | maps_viewer
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
