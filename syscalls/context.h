@@ -30,7 +30,6 @@ enum class Interrupted : int {
   kRestartAlways = proc::kRestartNoIntr,
   kRestartWithoutHandler = proc::kRestartNoHandler,
   kContinueFromState = proc::kRestartBlock,
-  kEintr = EINTR,
 };
 
 // What one run of a handler sees: the task, its memory through this worker's TLB, the six arguments, and what an

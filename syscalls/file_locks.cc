@@ -56,13 +56,21 @@ SyscallOutcome Tell(SyscallContext& c, abi::Flock flock, const std::optional<fs:
   return c.memory().Write(c.addr(2), flock);
 }
 
+// A lock that is waited for. The guest's struct flock is read once only.
+struct LockWait : FileWait {
+  LockWait(proc::Task* task, Ref<fs::File> locked_file, const fs::FileLocks::Record& wanted)
+      : FileWait(task, std::move(locked_file)), record(wanted) {}
+  const fs::FileLocks::Record record;  // fcntl's
+};
+
 // Tries; where another's lock stands in the way and the call may wait, waits for any lock of the file to go.
 template <typename F>
-SyscallOutcome TryOrWait(SyscallContext& c, const Ref<fs::File>& file, bool may_wait, F attempt) {
+SyscallOutcome TryOrWait(SyscallContext& c, const Ref<fs::File>& file, bool may_wait,
+                         const fs::FileLocks::Record& record, F attempt) {
   auto result = attempt();
   if (result.error_number() != EAGAIN || !may_wait) return result;
-  auto* wait = c.state<FileWait>();
-  if (wait == nullptr) wait = &c.MakeState<FileWait>(&c.task(), file);
+  auto* wait = c.state<LockWait>();
+  if (wait == nullptr) wait = &c.MakeState<LockWait>(&c.task(), file, record);
   if (SyscallContext::Arm(wait->waiter, file->inode()->file_locks.Get().wait_queue(), sync::kAllEvents)) {
     result = attempt();
     if (result.error_number() != EAGAIN) return result;
@@ -73,11 +81,15 @@ SyscallOutcome TryOrWait(SyscallContext& c, const Ref<fs::File>& file, bool may_
 }  // namespace
 
 SyscallOutcome RecordLock(SyscallContext& c, const Ref<fs::File>& file, int32_t command) {
+  fs::FileLocks& locks = file->inode()->file_locks.Get();
+  if (const auto* waiting = c.state<LockWait>()) {
+    const fs::FileLocks::Record record = waiting->record;
+    return TryOrWait(c, file, /*may_wait=*/true, record, [&] { return locks.SetRecord(record); });
+  }
   REMORA_ASSIGN_OR_RETURN(const auto flock, c.memory().Read<abi::Flock>(c.addr(2)));
   const bool open_file = command == abi::kF_OFD_GETLK || command == abi::kF_OFD_SETLK || command == abi::kF_OFD_SETLKW;
   if (open_file && flock.l_pid != 0) return Errno(EINVAL);
   REMORA_ASSIGN_OR_RETURN(const fs::FileLocks::Range range, RangeOf(file, flock));
-  fs::FileLocks& locks = file->inode()->file_locks.Get();
   fs::FileLocks::Record record;
   record.owner = open_file ? static_cast<const void*>(file.get()) : c.task().fds().get();
   record.pid = open_file ? -1 : c.group().pid();
@@ -101,7 +113,7 @@ SyscallOutcome RecordLock(SyscallContext& c, const Ref<fs::File>& file, int32_t 
       return Errno(EINVAL);
   }
   const bool may_wait = command == abi::kF_SETLKW || command == abi::kF_OFD_SETLKW;
-  return TryOrWait(c, file, may_wait, [&] { return locks.SetRecord(record); });
+  return TryOrWait(c, file, may_wait, record, [&] { return locks.SetRecord(record); });
 }
 
 SyscallOutcome SysFlock(SyscallContext& c) {
@@ -121,7 +133,7 @@ SyscallOutcome SysFlock(SyscallContext& c) {
       return SyscallOutcome::Return(0);
     case abi::kLOCK_SH:
     case abi::kLOCK_EX:
-      return TryOrWait(c, file, (operation & abi::kLOCK_NB) == 0,
+      return TryOrWait(c, file, (operation & abi::kLOCK_NB) == 0, {},
                        [&] { return locks.SetFlock(file.get(), (operation & abi::kLOCK_EX) != 0); });
     default:
       return Errno(EINVAL);
