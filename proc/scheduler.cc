@@ -81,7 +81,11 @@ void Scheduler::NoteHeapChangedLocked() {
   const int64_t earliest = heap_.earliest_nanos();
   const bool earlier = earliest < next_deadline_.load(std::memory_order_relaxed);
   next_deadline_.store(earliest, std::memory_order_relaxed);
-  if (earlier && keeper_ != nullptr) CallLocked(*keeper_);
+  if (!earlier) return;
+  if (keeper_ != nullptr)
+    CallLocked(*keeper_);
+  else
+    CallSomeIdleLocked(/*preferred=*/0);  // the heap was empty when they fell asleep: one of them minds it from now on
 }
 
 void Scheduler::Wake(Task& task) {

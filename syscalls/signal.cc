@@ -128,7 +128,11 @@ SyscallOutcome SysRtSigsuspend(SyscallContext& c) {
   return c.Park(Interrupted::kRestartWithoutHandler);
 }
 
-SyscallOutcome SysPause(SyscallContext& c) { return c.Park(Interrupted::kRestartWithoutHandler); }
+SyscallOutcome SysPause(SyscallContext& c) {
+  // An empty state: a stray wake is no new call.
+  if (c.state<proc::SyscallState>() == nullptr) c.MakeState<proc::SyscallState>();
+  return c.Park(Interrupted::kRestartWithoutHandler);
+}
 
 SyscallOutcome SysRtSigtimedwait(SyscallContext& c) {
   auto* state = c.state<TimedWait>();
