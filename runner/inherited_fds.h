@@ -30,6 +30,9 @@ class InheritedFds {
   absl::Status AddTo(fs::FdTable& fds, const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
                      fs::Vfs& vfs, const fs::WalkContext& walk) const;
 
+  // The guest has them, and its last close is the host's: forgets them.
+  void LetGo() { inherited_.clear(); }
+
  private:
   struct Inherited {
     int32_t number;  // the caller's

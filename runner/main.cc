@@ -79,6 +79,7 @@ int Run(const Options& options) {
   if (absl::Status started = kernel.Start(*std::move(first), &error_number); !started.ok())
     return Fail(error_number == ENOENT ? kNotFound : kNotExecutable, Message(started));
   first = absl::CancelledError();  // the guest's descriptors are its own now
+  inherited.LetGo();
   if (terminal) {
     const Ref<proc::ThreadGroup> group = kernel.first_group();
     terminal->SetSession(group->session(), group->process_group());

@@ -138,6 +138,14 @@ case_closed_stdout_ends_the_writer() {
   expect_status 141 && expect_out y
 }
 case_closed_descriptors() { timeout 20 "$remora" /bin/true <&- >&- 2>&-; status=$? out= err=; expect_status 0; }
+case_a_close_of_stdout_reaches_its_reader() {
+  mkfifo hold
+  exec 9<>hold
+  "$remora" /bin/sh -c 'echo out; exec >&- 2>&-; read line' <&9 9<&- 2>/dev/null | { timeout 20 cat >.out && : >seen; echo done >&9; }
+  exec 9<&-
+  status=0 out=$(<.out) err=
+  expect_out out && { [[ -f seen ]] || fail "no end of file while the program ran"; }
+}
 case_terminal_is_restored() {
   command -v script >/dev/null || return 0
   script -qec "stty -a >before; '$remora' /bin/stty raw -echo; stty -a >after" /dev/null >/dev/null 2>&1 </dev/null
