@@ -158,12 +158,13 @@ void HostReactor::Loop() {
       ++num_wakeups_;
       if (stopping_) return;
       for (int i = 0; i < n; ++i) {
-        if (events[i].data.u64 == kKickId) {
+        const uint64_t id = events[i].data.u64;  // epoll_event is packed: nothing may refer into it
+        if (id == kKickId) {
           uint64_t drained;
           if (read(kick_fd_, &drained, sizeof(drained)) < 0) continue;
           continue;
         }
-        auto it = watches_.find(events[i].data.u64);
+        auto it = watches_.find(id);
         if (it == watches_.end()) continue;
         // One shot: what else was wanted is asked for again by whoever tests and finds it missing.
         it->second.wanted = 0;
