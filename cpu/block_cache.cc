@@ -22,7 +22,8 @@ struct FrameCode {
   explicit FrameCode(uint32_t num_slots) : mask(num_slots - 1), slots(new std::atomic<Block*>[num_slots]()) {}
 
   const uint32_t mask;
-  uint32_t used = 0;  // guarded by the cache's mutex
+  uint32_t used = 0;     // guarded by the cache's mutex
+  uint64_t num_ops = 0;  // of its blocks; likewise
   const std::unique_ptr<std::atomic<Block*>[]> slots;
 
   Block* Find(uint16_t page_offset) const {
@@ -36,6 +37,7 @@ struct FrameCode {
     while (slots[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & mask;
     slots[i].store(block, std::memory_order_release);
     ++used;
+    num_ops += block->num_ops;
   }
 };
 
@@ -69,6 +71,12 @@ Block* BlockCache::Impl::Find(mm::FrameId frame, uint16_t page_offset) const {
 Block* BlockCache::Impl::Publish(mm::FrameId frame, Block* block, uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
+  if (num_ops_ + block->num_ops > kMaxOps) {
+    // All of it goes at once: what is still run is decoded again.
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    while (!frames_with_code_.empty()) DropLocked(*frames_with_code_.begin());
+    return nullptr;
+  }
   std::atomic<FrameCode*>& place = frames_[frame.value()];
   FrameCode* code = place.load(std::memory_order_relaxed);
   if (code == nullptr) {
@@ -88,6 +96,7 @@ Block* BlockCache::Impl::Publish(mm::FrameId frame, Block* block, uint64_t gener
     code = larger;
   }
   code->Add(block);
+  num_ops_ += block->num_ops;
   num_blocks_.fetch_add(1, std::memory_order_relaxed);
   return block;
 }
@@ -95,9 +104,14 @@ Block* BlockCache::Impl::Publish(mm::FrameId frame, Block* block, uint64_t gener
 void BlockCache::Impl::Drop(mm::FrameId frame) {
   MutexLock lock(&mu_);
   generation_.fetch_add(1, std::memory_order_acq_rel);
-  FrameCode* code = frames_[frame.value()].exchange(nullptr, std::memory_order_acq_rel);
+  DropLocked(frame.value());
+}
+
+void BlockCache::Impl::DropLocked(uint32_t frame) {
+  FrameCode* code = frames_[frame].exchange(nullptr, std::memory_order_acq_rel);
   if (code == nullptr) return;
-  frames_with_code_.erase(frame.value());
+  frames_with_code_.erase(frame);
+  num_ops_ -= code->num_ops;
   // Links and jump caches may still lead to these blocks: their first op now leads away again.
   for (uint32_t i = 0; i <= code->mask; ++i) {
     Block* block = code->slots[i].load(std::memory_order_relaxed);

@@ -20,6 +20,8 @@ struct FrameCode;
 //  1. A block is published only if no frame was dropped since before its bytes were read, so a block's bytes are those
 //     of its frame until its frame is dropped.
 //  2. A dropped block's first op leads back to the lookup; its memory lives on for a grace period.
+//  3. The published blocks have kMaxOps ops at most. Without that a guest that jumps to each byte of a page would have
+//  it decoded 4096 times: two thousand times its size.
 // Thread safety: Find without a lock, for threads that the Reclaimer knows to be online; the rest from any thread.
 class BlockCache::Impl {
  public:
@@ -39,7 +41,10 @@ class BlockCache::Impl {
   Mutex& split_lock() { return split_lock_; }
 
  private:
+  static constexpr uint64_t kMaxOps = uint64_t{8} << 20;  // 256 MiB; a large program has a tenth
+
   static void Free(void* frame_code);
+  void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   sync::Reclaimer* const reclaimer_;
   const uint64_t num_frames_;
@@ -48,6 +53,7 @@ class BlockCache::Impl {
   std::atomic<uint64_t> num_blocks_{0};
   Mutex mu_{LockRank::kBlockCache};
   absl::flat_hash_set<uint32_t> frames_with_code_ ABSL_GUARDED_BY(mu_);
+  uint64_t num_ops_ ABSL_GUARDED_BY(mu_) = 0;
   // Held across TLB fills, so it comes before everything that those take.
   Mutex split_lock_{LockRank::kSplitAccess};
 };
