@@ -37,6 +37,18 @@ template <typename T, typename V>
   constexpr BitsOf<T> kMask = (Traits<T>::kMaxField & ~BitsOf<T>{7}) << Traits<T>::kFractionBits;
   return (bits + kFour) & kMask;
 }
+// All ones where a lane of `bits` is denormal (kFinite: or infinite or NaN).
+template <typename T, bool kFinite, typename V>
+[[gnu::always_inline]] inline auto Refused(V bits) {
+  auto refused = (ExponentOf<T>(bits) == 0) & ((bits << 1) != 0);
+  if constexpr (kFinite) refused |= ExponentOf<T>(bits) == (Traits<T>::kMaxField << Traits<T>::kFractionBits);
+  return refused;
+}
+template <typename V>
+[[gnu::always_inline]] inline bool AnyLane(V mask) {
+  const auto quads = std::bit_cast<Quads>(mask);
+  return (quads[0] | quads[1]) != 0;
+}
 // Rounds to nearest, and InexactKnown.
 [[gnu::always_inline]] inline bool NothingToTell(uint32_t mxcsr) {
   constexpr uint32_t kKnown = kInexact | kInexact << 7;
@@ -95,19 +107,30 @@ REMORA_CHAINED void PackedCarefully(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
-template <typename Operation, typename T, Source kSource>
+// kZeros: a lane of an operand may be zero, and so may one of the result, where an operand is, or where two numbers
+// cancelled each other. What is infinite or NaN still shows in the result, or makes a zero out of no zero.
+template <typename Operation, typename T, Source kSource, bool kZeros>
 REMORA_CHAINED void Packed(REMORA_PARAMS) {
   using Bits = Vec<BitsOf<T>, 16>;
   using Lanes = Vec<T, 16>;
-  Bits source;
-  if (!ReadSource<Bits, kSource>(state, op, tlb, &source)) [[unlikely]]
+  constexpr Source kNextSource = kSource == Source::kRegister ? kSource : Source::kAny;
+  Bits b;
+  if (!ReadSource<Bits, kSource>(state, op, tlb, &b)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  const auto first = ReadVector<Bits>(state, op->dst);
-  const auto result = std::bit_cast<Bits>(Operation::Host(std::bit_cast<Lanes>(first), std::bit_cast<Lanes>(source)));
-  const auto refused =
-      std::bit_cast<Quads>((ExponentOf<T>(first) == 0) | (ExponentOf<T>(source) == 0) | (FarFromEnds<T>(result) == 0));
-  if (!NothingToTell(state->mxcsr) || (refused[0] | refused[1]) != 0) [[unlikely]]
-    REMORA_TAIL PackedCarefully<Operation, T, kSource == Source::kRegister ? kSource : Source::kAny>(REMORA_ARGS);
+  const auto a = ReadVector<Bits>(state, op->dst);
+  const auto result = std::bit_cast<Bits>(Operation::Host(std::bit_cast<Lanes>(a), std::bit_cast<Lanes>(b)));
+  auto refused = FarFromEnds<T>(result) == 0;
+  if constexpr (kZeros) {
+    auto zero = (result << 1) == 0;
+    if constexpr (!Operation::kCancels) zero &= ((a << 1) == 0) | ((b << 1) == 0);
+    refused = (refused & ~zero) | Refused<T, false>(a) | Refused<T, false>(b);
+  } else {
+    refused |= (ExponentOf<T>(a) == 0) | (ExponentOf<T>(b) == 0);
+  }
+  if (!NothingToTell(state->mxcsr) || AnyLane(refused)) [[unlikely]] {
+    if constexpr (kZeros) REMORA_TAIL PackedCarefully<Operation, T, kNextSource>(REMORA_ARGS);
+    REMORA_TAIL Packed<Operation, T, kNextSource, true>(REMORA_ARGS);
+  }
   WriteVector(state, op->dst, result);
   REMORA_TAIL Next(REMORA_ARGS);
 }
@@ -186,6 +209,26 @@ REMORA_CHAINED void ScalarPredicate(REMORA_PARAMS) {
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
   lanes[0] = Predicate<T>(op->immediate8 & 7, lanes[0], b);
   WriteVector(state, op->dst, lanes);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// The same for all lanes: which of the two orderings count, and whether the answer is turned round.
+template <typename T, Source kSource>
+REMORA_CHAINED void PackedPredicate(REMORA_PARAMS) {
+  using Bits = Vec<BitsOf<T>, 16>;
+  using Lanes = Vec<T, 16>;
+  Bits b;
+  if (!ReadSource<Bits, kSource>(state, op, tlb, &b)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const auto a = ReadVector<Bits>(state, op->dst);
+  if (AnyLane(Refused<T, true>(a) | Refused<T, true>(b))) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const unsigned predicate = op->immediate8, kind = predicate & 3;
+  const auto all_if = [](bool condition) { return Bits{} - BitsOf<T>{condition}; };
+  const auto less = std::bit_cast<Bits>(std::bit_cast<Lanes>(a) < std::bit_cast<Lanes>(b));
+  const auto equal = std::bit_cast<Bits>(std::bit_cast<Lanes>(a) == std::bit_cast<Lanes>(b));
+  const Bits holds = (less & all_if(kind == 1 || kind == 2)) | (equal & all_if(kind == 0 || kind == 2));
+  WriteVector(state, op->dst, holds ^ all_if((predicate & 4) != 0));
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
@@ -281,6 +324,29 @@ REMORA_CHAINED void PackedFromInteger(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
+// CVTTPS2DQ, CVTTPD2DQ; the latter clears the upper half.
+template <typename T, Source kSource>
+REMORA_CHAINED void PackedTruncated(REMORA_PARAMS) {
+  constexpr int kLanes = 16 / sizeof(T);
+  using Integers = Vec<int32_t, 4 * kLanes>;
+  Vec<BitsOf<T>, 16> from;
+  if (!ReadSource<decltype(from), kSource>(state, op, tlb, &from)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  constexpr T kLimit = static_cast<T>(uint64_t{1} << 31);
+  const auto values = std::bit_cast<Vec<T, 16>>(from);
+  const auto inside = (values < kLimit) & (values > -kLimit);
+  if (AnyLane(Refused<T, false>(from) | ~inside)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  const auto integers = __builtin_convertvector(values, Integers);
+  if (!InexactKnown(state->mxcsr) && AnyLane(__builtin_convertvector(integers, Vec<T, 16>) != values)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  Vec<int32_t, 16> to = {};
+#pragma clang loop unroll(full)
+  for (int i = 0; i < kLanes; ++i) to[i] = integers[i];
+  WriteVector(state, op->dst, to);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
 }  // namespace
 
 Handler FindChainedFloat(const DecodedInstruction& instruction, const Op& op) {
@@ -290,11 +356,11 @@ Handler FindChainedFloat(const DecodedInstruction& instruction, const Op& op) {
 #define REMORA_CASE(name, ...) \
   case ZYDIS_MNEMONIC_##name:  \
     return BySource(op, []<Source kSource>() -> Handler { return &__VA_ARGS__; });
-#define REMORA_FOUR(name, operation)                        \
-  REMORA_CASE(name##SS, Scalar<operation, float, kSource>)  \
-  REMORA_CASE(name##SD, Scalar<operation, double, kSource>) \
-  REMORA_CASE(name##PS, Packed<operation, float, kSource>)  \
-  REMORA_CASE(name##PD, Packed<operation, double, kSource>)
+#define REMORA_FOUR(name, operation)                              \
+  REMORA_CASE(name##SS, Scalar<operation, float, kSource>)        \
+  REMORA_CASE(name##SD, Scalar<operation, double, kSource>)       \
+  REMORA_CASE(name##PS, Packed<operation, float, kSource, false>) \
+  REMORA_CASE(name##PD, Packed<operation, double, kSource, false>)
     REMORA_FOUR(ADD, AddOperation)
     REMORA_FOUR(SUB, SubtractOperation)
     REMORA_FOUR(MUL, MultiplyOperation)
@@ -319,6 +385,10 @@ Handler FindChainedFloat(const DecodedInstruction& instruction, const Op& op) {
     REMORA_CASE(UCOMISD, CompareIntoFlags<double, kSource>)
     REMORA_CASE(CMPSS, ScalarPredicate<float, kSource>)
     REMORA_CASE(CMPSD, ScalarPredicate<double, kSource>)
+    REMORA_CASE(CMPPS, PackedPredicate<float, kSource>)
+    REMORA_CASE(CMPPD, PackedPredicate<double, kSource>)
+    REMORA_CASE(CVTTPS2DQ, PackedTruncated<float, kSource>)
+    REMORA_CASE(CVTTPD2DQ, PackedTruncated<double, kSource>)
     REMORA_CASE(CVTSS2SD, ScalarToScalar<float, double, kSource>)
     REMORA_CASE(CVTSD2SS, ScalarToScalar<double, float, kSource>)
     REMORA_CASE(CVTPS2PD, PackedToPacked<float, double, kSource>)

@@ -33,6 +33,7 @@ inline bool ProductIsExact(BitsOf<T> a, BitsOf<T> b) {
 // Each operation: Host() is what the host makes of numbers or vectors of them; Fast() answers false where it cannot
 // tell all flags; Soft() is the whole truth.
 struct AddOperation {
+  static constexpr bool kCancels = true;  // two numbers that are not zero may give zero, exactly
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a + b;
@@ -55,6 +56,7 @@ struct AddOperation {
   }
 };
 struct SubtractOperation {
+  static constexpr bool kCancels = true;
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a - b;
@@ -70,6 +72,7 @@ struct SubtractOperation {
   }
 };
 struct MultiplyOperation {
+  static constexpr bool kCancels = false;
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a * b;
@@ -89,6 +92,7 @@ struct MultiplyOperation {
   }
 };
 struct DivideOperation {
+  static constexpr bool kCancels = false;
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a / b;
