@@ -1,9 +1,37 @@
 // select and pselect: sets in and out, time-outs, bad descriptors, high numbers.
 #include "check.h"
 #include <sys/select.h>
+#include <sys/wait.h>
 #include <time.h>
 
+// A hangup that no set asks for ends nothing: neither at once, nor does it hide the file that becomes ready later.
+static void HangupWithoutASet(void) {
+  int quiet[2], busy[2];
+  CHECK_EQ(pipe(quiet), 0);
+  CHECK_EQ(pipe(busy), 0);
+  CHECK_EQ(close(quiet[1]), 0);
+  fd_set reads, excepts;
+  FD_ZERO(&excepts);
+  FD_SET(quiet[0], &excepts);
+  struct timeval timeout = {0, 10000};
+  CHECK_EQ(select(quiet[0] + 1, NULL, NULL, &excepts, &timeout), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    usleep(20000);
+    _exit(write(busy[1], "x", 1) != 1);
+  }
+  FD_ZERO(&reads);
+  FD_SET(busy[0], &reads);
+  FD_SET(quiet[0], &excepts);
+  CHECK_EQ(select(busy[0] + 1, &reads, NULL, &excepts, NULL), 1);
+  CHECK(FD_ISSET(busy[0], &reads) && !FD_ISSET(quiet[0], &excepts));
+  CHECK_EQ(waitpid(child, NULL, 0), child);
+  for (int i = 0; i < 2; ++i) close(busy[i]);
+  close(quiet[0]);
+}
+
 int main(void) {
+  HangupWithoutASet();
   int ends[2];
   CHECK_EQ(pipe(ends), 0);
   fd_set reads, writes;
