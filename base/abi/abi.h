@@ -14,6 +14,7 @@
 #include "base/abi/resource.h"
 #include "base/abi/sched.h"
 #include "base/abi/signal.h"
+#include "base/abi/socket.h"
 #include "base/abi/stat.h"
 #include "base/abi/termios.h"
 #include "base/abi/time.h"
