@@ -192,6 +192,11 @@ Unpacked Unpack80(Float80 value) {
   return Finite(sign, field - 16383, value.significand);
 }
 
+namespace {
+// Where an unmasked exception leaves no result, what is packed (and dropped) may not fit the format.
+uint64_t ShiftedOut(uint64_t significand, int count) { return count > 63 ? 0 : significand >> count; }
+}  // namespace
+
 uint32_t Pack32(const Unpacked& value) {
   const uint32_t sign = uint32_t{value.sign} << 31;
   switch (value.cls) {
@@ -200,7 +205,8 @@ uint32_t Pack32(const Unpacked& value) {
     case FloatClass::kInfinity:
       return sign | 0x7f800000;
     case FloatClass::kFinite:
-      if (value.exponent < -126) return sign | static_cast<uint32_t>(value.significand >> (40 - 126 - value.exponent));
+      if (value.exponent < -126)
+        return sign | static_cast<uint32_t>(ShiftedOut(value.significand, 40 - 126 - value.exponent));
       return sign | static_cast<uint32_t>(value.exponent + 127) << 23 |
              (static_cast<uint32_t>(value.significand >> 40) & 0x7fffff);
     default:
@@ -217,7 +223,7 @@ uint64_t Pack64(const Unpacked& value) {
     case FloatClass::kInfinity:
       return sign | uint64_t{0x7ff} << 52;
     case FloatClass::kFinite:
-      if (value.exponent < -1022) return sign | value.significand >> (11 - 1022 - value.exponent);
+      if (value.exponent < -1022) return sign | ShiftedOut(value.significand, 11 - 1022 - value.exponent);
       return sign | static_cast<uint64_t>(value.exponent + 1023) << 52 | ((value.significand >> 11) & fraction_mask);
     default:
       return sign | uint64_t{0x7ff} << 52 | ((value.significand >> 11) & fraction_mask);
