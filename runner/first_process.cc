@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -52,6 +53,14 @@ std::string_view ValueOf(const std::vector<std::string>& environment, std::strin
   return {};
 }
 
+// `bazel run` starts programs in their runfiles and says where the user stands.
+std::string CallersDirectory() {
+  char cwd[4096];
+  if (getcwd(cwd, sizeof cwd) == nullptr) return "/";
+  const char* users = std::getenv("BUILD_WORKING_DIRECTORY");
+  return users != nullptr && std::string_view(cwd).find("/remora.runfiles") != std::string_view::npos ? users : cwd;
+}
+
 // As execvp: the first executable regular file of that name along PATH; empty if there is none.
 std::string FindInPath(const std::string& name, std::string_view path, fs::Vfs& vfs, const fs::WalkContext& walk) {
   if (name.find('/') != std::string::npos) return name;
@@ -84,8 +93,8 @@ absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& optio
   std::string directory = "/";
   if (options.directory) {
     directory = *options.directory;
-  } else if (char cwd[4096]; getcwd(cwd, sizeof cwd) != nullptr && options.root == "/") {
-    directory = cwd;
+  } else if (options.root == "/") {
+    directory = CallersDirectory();
   }
   const auto cwd = kernel->vfs().Resolve(walk, directory, {.must_be_directory = true});
   if (!cwd.ok()) {
