@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "cpu/fxsave.h"
 
@@ -145,7 +146,7 @@ class NativeMachine final : public Machine {
     MapAt(kCodeStart, kCodePages * kPage, PROT_READ | PROT_WRITE | PROT_EXEC);
     std::memset(reinterpret_cast<void*>(kCodeStart), 0xcc, kCodePages * kPage);
     MapAt(kScratchStart, kDataBytes, PROT_READ | PROT_WRITE);
-    stack_t stack = {.ss_sp = std::malloc(kStackBytes), .ss_flags = 0, .ss_size = kStackBytes};
+    stack_t stack = {.ss_sp = stack_.get(), .ss_flags = 0, .ss_size = kStackBytes};
     sigaltstack(&stack, nullptr);
     for (const int signal : kSignals) {
       struct sigaction action = {};
@@ -155,6 +156,12 @@ class NativeMachine final : public Machine {
       for (const int other : kSignals) sigdelset(&action.sa_mask, other);
       sigaction(signal, &action, nullptr);
     }
+  }
+
+  ~NativeMachine() override {
+    stack_t none = {};
+    none.ss_flags = SS_DISABLE;
+    sigaltstack(&none, nullptr);
   }
 
   void Run(const TestCase& test_case, Outcome* outcome) override {
@@ -189,6 +196,7 @@ class NativeMachine final : public Machine {
       std::abort();
     }
   }
+  const std::unique_ptr<std::byte[]> stack_ = std::make_unique<std::byte[]>(kStackBytes);  // of the signal handlers
   bool protected_ = false;
   uint64_t gs_base_ = 0;
 };
