@@ -12,6 +12,7 @@
 #include "base/abi/signal.h"
 #include "base/check.h"
 #include "mm/reverse_map.h"
+#include "net/unix_namespace.h"
 #include "proc/pid_table.h"
 #include "proc/process_tree.h"
 #include "proc/program_loader.h"
@@ -70,6 +71,7 @@ struct Kernel::Impl {
   sync::Reclaimer reclaimer;
   mm::MemoryContext memory;
   cpu::BlockCache blocks;
+  const Ref<net::UnixNamespace> unix_names = MakeRef<net::UnixNamespace>();
   std::unique_ptr<fs::Vfs> vfs;
   sync::FutexTable futexes;
   std::unique_ptr<PidTable> pids;
@@ -198,6 +200,7 @@ void Kernel::OnTaskRetired() {
 Clock& Kernel::clock() const { return *impl_->clock; }
 Entropy& Kernel::entropy() const { return *impl_->entropy; }
 fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
+net::UnixNamespace& Kernel::unix_names() const { return *impl_->unix_names; }
 mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
 mm::FramePool& Kernel::frames() const { return impl_->frames; }
 sync::FutexTable& Kernel::futexes() const { return impl_->futexes; }

@@ -21,6 +21,10 @@
 #include "sync/futex_table.h"
 #include "sync/reclaimer.h"
 
+namespace remora::net {
+class UnixNamespace;
+}  // namespace remora::net
+
 namespace remora::proc {
 
 class PidTable;
@@ -80,6 +84,7 @@ class Kernel {
   Clock& clock() const;
   Entropy& entropy() const;
   fs::Vfs& vfs() const;
+  net::UnixNamespace& unix_names() const;
   mm::MemoryContext& memory() const;
   mm::FramePool& frames() const;
   sync::FutexTable& futexes() const;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "base/abi/abi.h"
 #include "syscalls/strace_flags.h"
+#include "syscalls/strace_sockets.h"
 
 namespace remora::syscalls {
 namespace {
@@ -70,25 +71,6 @@ std::string Environment(const mm::UserMemory& memory, uint64_t address) {
     if (*pointer == 0) break;
   }
   return absl::StrFormat("%s /* %d var%s */", FormatAddress(address), n, n == 1 ? "" : "s");
-}
-
-// `bytes_known`: how many bytes of the whole mean something.
-std::string Iovecs(const mm::UserMemory& memory, uint64_t address, uint64_t count, uint64_t bytes_known) {
-  if (address == 0) return "NULL";
-  std::string text = "[";
-  for (uint64_t i = 0; i < count; ++i) {
-    if (i != 0) text += ", ";
-    if (i == kShownElements) {
-      text += "...";
-      break;
-    }
-    const auto iov = memory.Read<abi::Iovec>(GuestAddr(address + 16 * i));
-    if (!iov.ok()) return FormatAddress(address);
-    const uint64_t length = std::min(iov->iov_len, bytes_known);
-    absl::StrAppend(&text, "{iov_base=", Quoted(memory, iov->iov_base, length), ", iov_len=", iov->iov_len, "}");
-    bytes_known -= length;
-  }
-  return text + "]";
 }
 
 std::string Timespec(const abi::Timespec& t) {
@@ -252,6 +234,24 @@ std::string FutexTimeout(const CallFacts& call, int i, const mm::UserMemory& mem
 
 }  // namespace
 
+std::string FormatIovecs(const mm::UserMemory& memory, uint64_t address, uint64_t count, uint64_t bytes_known) {
+  if (address == 0) return "NULL";
+  std::string text = "[";
+  for (uint64_t i = 0; i < count; ++i) {
+    if (i != 0) text += ", ";
+    if (i == kShownElements) {
+      text += "...";
+      break;
+    }
+    const auto iov = memory.Read<abi::Iovec>(GuestAddr(address + 16 * i));
+    if (!iov.ok()) return FormatAddress(address);
+    const uint64_t length = std::min(iov->iov_len, bytes_known);
+    absl::StrAppend(&text, "{iov_base=", Quoted(memory, iov->iov_base, length), ", iov_len=", iov->iov_len, "}");
+    bytes_known -= length;
+  }
+  return text + "]";
+}
+
 std::string FormatAddress(uint64_t address) { return address == 0 ? "NULL" : absl::StrFormat("%#x", address); }
 
 std::string FormatSignalSet(uint64_t bits) {
@@ -324,7 +324,7 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
     case kIoctlRequest:
       return NameOrNumber(IoctlRequests(), word);
     case kIovecIn:
-      return Iovecs(memory, value, next, ~uint64_t{0});
+      return FormatIovecs(memory, value, next, ~uint64_t{0});
     case kLong:
     case kOffset:
       return absl::StrCat(static_cast<int64_t>(value));
@@ -391,6 +391,24 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return TimevalAt(memory, value);
     case kUInt:
       return absl::StrCat(word);
+    case kMessageFlags:
+      return JoinFlags(MessageFlags(), word);
+    case kShutdownHow:
+      return NameOrNumber(ShutdownHows(), word);
+    case kSockaddrIn:
+      return FormatSocketAddress(memory, value, static_cast<uint32_t>(next));
+    case kSocketDomain:
+      return NameOrNumber(SocketDomains(), word, false);
+    case kSocketLevel:
+      return word == abi::kSOL_SOCKET ? "SOL_SOCKET" : absl::StrCat(word);
+    case kSocketOption:
+      return NameOrNumber(SocketOptions(), word, false);
+    case kSocketType:
+      return FormatSocketType(word);
+    case kMsghdrIn:
+      return FormatMessageHeader(memory, value, ~uint64_t{0});
+    case kOptionIn:
+      return FormatIntAt(memory, value);
     case kUnlinkFlags:
       return JoinFlags(UnlinkFlags(), word);
     case kWaitFlags:
@@ -400,9 +418,13 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
     case kBytesOut:
     case kFdPairOut:
     case kIovecOut:
+    case kMsghdrOut:
+    case kOptionOut:
     case kRlimitOut:
     case kSigactionOut:
     case kSigsetOut:
+    case kSockaddrOut:
+    case kSocklenOut:
     case kStatOut:
     case kStringOut:
     case kTimespecOut:
@@ -423,7 +445,7 @@ std::string FormatOutput(const CallFacts& call, int i, const mm::UserMemory& mem
     case kBytesOut:
       return Quoted(memory, address, moved);
     case kIovecOut:
-      return Iovecs(memory, address, call.args[i + 1], moved);
+      return FormatIovecs(memory, address, call.args[i + 1], moved);
     case kFdPairOut:
       return Struct<std::array<int32_t, 2>>(
           memory, address, [](const auto& fds) { return absl::StrCat("[", fds[0], ", ", fds[1], "]"); });
@@ -433,6 +455,15 @@ std::string FormatOutput(const CallFacts& call, int i, const mm::UserMemory& mem
       return Sigaction(memory, address);
     case kSigsetOut:
       return Struct<uint64_t>(memory, address, FormatSignalSet);
+    case kMsghdrOut:
+      return FormatMessageHeader(memory, address, moved);
+    case kOptionOut:
+    case kSocklenOut:
+      return FormatIntAt(memory, address);
+    case kSockaddrOut: {
+      const auto length = memory.Read<uint32_t>(GuestAddr(call.args[i + 1]));
+      return length.ok() ? FormatSocketAddress(memory, address, *length) : FormatAddress(address);
+    }
     case kStatOut:
       return Stat(memory, address);
     case kStringOut:

@@ -15,6 +15,8 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
 std::string FormatOutput(const CallFacts& call, int i, const mm::UserMemory& memory, int64_t result);
 // An argument whose memory says nothing (any more): NULL or hex.
 std::string FormatAddress(uint64_t address);
+// A struct iovec array, of whose bytes the first bytes_known mean something.
+std::string FormatIovecs(const mm::UserMemory& memory, uint64_t address, uint64_t count, uint64_t bytes_known);
 // "[INT CHLD]", "~[RTMIN RT_1]".
 std::string FormatSignalSet(uint64_t bits);
 

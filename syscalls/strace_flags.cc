@@ -130,6 +130,19 @@ constexpr NamedValue kWaitFlags[] = {V(WNOHANG), V(WUNTRACED),   V(WEXITED), V(W
                                      V(WNOWAIT), V(__WNOTHREAD), V(__WALL),  V(__WCLONE)};
 constexpr NamedValue kWhences[] = {V(SEEK_SET), V(SEEK_CUR), V(SEEK_END), V(SEEK_DATA), V(SEEK_HOLE)};
 
+constexpr NamedValue kMessageFlags[] = {V(MSG_OOB),      V(MSG_PEEK),     V(MSG_DONTROUTE),   V(MSG_CTRUNC),
+                                        V(MSG_TRUNC),    V(MSG_DONTWAIT), V(MSG_EOR),         V(MSG_WAITALL),
+                                        V(MSG_NOSIGNAL), V(MSG_MORE),     V(MSG_CMSG_CLOEXEC)};
+constexpr NamedValue kShutdownHows[] = {V(SHUT_RD), V(SHUT_WR), V(SHUT_RDWR)};
+constexpr NamedValue kSocketDomains[] = {V(AF_UNSPEC), V(AF_UNIX),    V(AF_INET),
+                                         V(AF_INET6),  V(AF_NETLINK), V(AF_PACKET)};
+constexpr NamedValue kSocketOptions[] = {
+    V(SO_REUSEADDR), V(SO_TYPE),      V(SO_ERROR),     V(SO_DONTROUTE),  V(SO_BROADCAST), V(SO_SNDBUF),
+    V(SO_RCVBUF),    V(SO_KEEPALIVE), V(SO_OOBINLINE), V(SO_LINGER),     V(SO_REUSEPORT), V(SO_PASSCRED),
+    V(SO_PEERCRED),  V(SO_RCVTIMEO),  V(SO_SNDTIMEO),  V(SO_ACCEPTCONN), V(SO_PROTOCOL),  V(SO_DOMAIN)};
+constexpr NamedValue kSocketTypes[] = {V(SOCK_STREAM), V(SOCK_DGRAM), V(SOCK_RAW), V(SOCK_SEQPACKET)};
+constexpr NamedValue kSocketTypeFlags[] = {V(SOCK_CLOEXEC), V(SOCK_NONBLOCK)};
+
 #undef V
 
 }  // namespace
@@ -160,6 +173,12 @@ NamedValues Resources() { return kResources; }
 NamedValues SigactionFlags() { return kSigactionFlags; }
 NamedValues SignalCodesOfChild() { return kSignalCodesOfChild; }
 NamedValues SigprocmaskHows() { return kSigprocmaskHows; }
+NamedValues MessageFlags() { return kMessageFlags; }
+NamedValues ShutdownHows() { return kShutdownHows; }
+NamedValues SocketDomains() { return kSocketDomains; }
+NamedValues SocketOptions() { return kSocketOptions; }
+NamedValues SocketTypes() { return kSocketTypes; }
+NamedValues SocketTypeFlags() { return kSocketTypeFlags; }
 NamedValues UnlinkFlags() { return kUnlinkFlags; }
 NamedValues WaitFlags() { return kWaitFlags; }
 NamedValues Whences() { return kWhences; }

@@ -12,6 +12,7 @@
 #include "base/abi/resource.h"
 #include "base/abi/sched.h"
 #include "base/abi/signal.h"
+#include "base/abi/socket.h"
 #include "base/abi/stat.h"
 #include "base/abi/uio.h"
 #include "gtest/gtest.h"
@@ -184,6 +185,32 @@ TEST_F(StraceFormatTest, Processes) {
             "prlimit64(0, RLIMIT_STACK, NULL, {rlim_cur=8192*1024, rlim_max=RLIM64_INFINITY}) = 0");
   EXPECT_EQ(Line("arch_prctl", {static_cast<uint64_t>(abi::kARCH_SET_FS), 0x7f8770056740}, 0),
             "arch_prctl(ARCH_SET_FS, 0x7f8770056740) = 0");
+}
+
+TEST_F(StraceFormatTest, SocketsShowAddressesAndMessages) {
+  EXPECT_EQ(Line("socket", {abi::kAF_UNIX, abi::kSOCK_STREAM | abi::kSOCK_CLOEXEC, 0}, 3),
+            "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3");
+  const uint64_t path = Put(std::string_view("\1\0/run/x\0", 9));
+  EXPECT_EQ(Line("connect", {3, path, 9}, 0), "connect(3, {sa_family=AF_UNIX, sun_path=\"/run/x\"}, 9) = 0");
+  const uint64_t abstract = Put(std::string_view("\1\0\0name", 7));
+  EXPECT_EQ(Line("getsockname", {3, abstract, PutStruct(int32_t{7})}, 0),
+            "getsockname(3, {sa_family=AF_UNIX, sun_path=@\"name\"}, [7]) = 0");
+  EXPECT_EQ(Line("shutdown", {3, abi::kSHUT_WR}, 0), "shutdown(3, SHUT_WR)                    = 0");
+  EXPECT_EQ(Line("getsockopt", {3, abi::kSOL_SOCKET, abi::kSO_TYPE, PutStruct(int32_t{1}), PutStruct(int32_t{4})}, 0),
+            "getsockopt(3, SOL_SOCKET, SO_TYPE, [1], [4]) = 0");
+  abi::Msghdr header{};
+  header.msg_iov = PutStruct(abi::Iovec{PutString("hi"), 2});
+  header.msg_iovlen = 1;
+  struct {
+    abi::Cmsghdr head{20, abi::kSOL_SOCKET, abi::kSCM_RIGHTS};
+    int32_t fds[2] = {5, 0};
+  } control;
+  header.msg_control = PutStruct(control);
+  header.msg_controllen = sizeof(control);
+  EXPECT_EQ(Line("sendmsg", {3, PutStruct(header), abi::kMSG_NOSIGNAL}, 2),
+            "sendmsg(3, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base=\"hi\", iov_len=2}], msg_iovlen=1, "
+            "msg_control=[{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[5]}], "
+            "msg_controllen=24, msg_flags=0}, MSG_NOSIGNAL) = 2");
 }
 
 TEST_F(StraceFormatTest, InterruptedCallsShowTheRestartCode) {

@@ -5,6 +5,7 @@
 #include "base/abi/signal.h"
 #include "base/abi/stat.h"
 #include "base/abi/uio.h"
+#include "net/socket.h"
 #include "proc/signals.h"
 #include "proc/terminal_caller.h"
 
@@ -24,6 +25,12 @@ struct TransferState : proc::SyscallState {
 bool IsStream(const fs::File& file) {
   const uint32_t type = file.inode()->type();
   return type == abi::kS_IFIFO || type == abi::kS_IFCHR || type == abi::kS_IFSOCK;
+}
+
+// EPIPE comes with SIGPIPE but for sockets that keep boundaries.
+bool BrokenPipeSignals(fs::File& file) {
+  const net::Socket* socket = net::Socket::From(file);
+  return socket == nullptr || socket->broken_pipe_signals();
 }
 
 ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer& buffer) {
@@ -74,7 +81,7 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, uint
         }
         return std::nullopt;
       }
-      if (moved.error_number() == EPIPE) RaiseSigpipe(c.task());
+      if (moved.error_number() == EPIPE && BrokenPipeSignals(*t.file)) RaiseSigpipe(c.task());
       if (done == 0) return moved.error();
       return SyscallOutcome::Return(static_cast<int64_t>(done));
     }
@@ -124,7 +131,10 @@ SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
   }
   uint64_t length = 0;
   for (const mm::UserRange& range : t.ranges) length += range.length_bytes;
-  if (length == 0 && !file.seekable() && IsStream(file)) return SyscallOutcome::Return(0);
+  // Nothing is nothing, but for a socket a datagram without a byte.
+  if (length == 0 && !file.seekable() && IsStream(file) &&
+      (t.direction == Direction::kFill || file.inode()->type() != abi::kS_IFSOCK))
+    return SyscallOutcome::Return(0);
 
   uint64_t done = 0;
   if (auto outcome = Advance(c, t, done)) return *outcome;
