@@ -206,9 +206,21 @@ ErrnoOr<void> UnixEndpoint::ConnectDatagram(SocketCaller& caller, const SocketAd
     MutexLock lock(&peer->mu_);
     if (peer->peer_ && peer->peer_.get() != this) return Errno(EPERM);
   }
+  // What an old peer sent goes with it, and the peer is told.
+  std::vector<Message> messages;
+  const Ref<UnixEndpoint> next = peer;
   {
     MutexLock lock(&mu_);
-    std::swap(peer_, peer);  // the old one goes behind the lock
+    std::swap(peer_, peer);
+    if (peer && peer != next) TakeIncoming(messages);
+  }
+  if (!messages.empty()) {
+    {
+      MutexLock lock(&peer->mu_);
+      if (!peer->closed_ && peer->peer_.get() == this) peer->error_ = ECONNRESET;
+    }
+    peer->queue_.Notify(sync::kError);
+    Discard(std::move(messages));
   }
   queue_.Notify(sync::kWritable);
   return Ok();
@@ -258,9 +270,7 @@ void UnixEndpoint::CloseWith(bool reset_peer) {
     inode = std::move(bound_inode_);
     if (owns_name_ && address_->abstract()) abstract_name = address_;
     owns_name_ = false;
-    messages.reserve(incoming_.size());
-    for (Message& message : incoming_) messages.push_back(std::move(message));
-    incoming_.clear();
+    TakeIncoming(messages);
     pending.swap(pending_);
     waiting.swap(waiting_);
   }
@@ -271,6 +281,12 @@ void UnixEndpoint::CloseWith(bool reset_peer) {
   for (const Ref<UnixEndpoint>& sender : waiting) sender->queue_.Notify(sync::kAllEvents);
   Discard(std::move(messages));
   queue_.Notify(sync::kAllEvents);
+}
+
+void UnixEndpoint::TakeIncoming(std::vector<Message>& messages) {
+  messages.reserve(incoming_.size());
+  for (Message& message : incoming_) messages.push_back(std::move(message));
+  incoming_.clear();
 }
 
 SocketAddress UnixEndpoint::Name() const {
@@ -291,7 +307,7 @@ ErrnoOr<SocketAddress> UnixEndpoint::PeerName() const {
 sync::Events UnixEndpoint::Readiness(sync::Events interest) {
   sync::Events ready = 0;
   Ref<UnixEndpoint> one_way_peer;
-  bool writable = charge_.load(std::memory_order_acquire) * 4 <= send_buffer();
+  bool writable = HasRoom(charge_.load(std::memory_order_acquire), send_buffer());
   {
     MutexLock lock(&mu_);
     if (error_ != 0) ready |= sync::kError;

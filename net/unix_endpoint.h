@@ -101,11 +101,15 @@ class UnixEndpoint final : public RefCounted {
 
   ErrnoOr<uint64_t> SendStream(OutgoingMessage& message);
   ErrnoOr<uint64_t> SendDatagram(SocketCaller* caller, OutgoingMessage& message);
-  // Reads size_bytes out of `from` into a message, charged to this endpoint. EFAULT.
-  ErrnoOr<Message> MakeMessage(OutgoingMessage& from, uint32_t size_bytes, uint32_t head_bytes);
+  // To whom a datagram goes.
+  ErrnoOr<void> FindTarget(SocketCaller& caller, const UnixAddress& name, Ref<UnixEndpoint>* target);
+  ErrnoOr<void> PeerAsTarget(Ref<UnixEndpoint>* target);
+  // Reads size_bytes out of `from` into a message. EFAULT.
+  ErrnoOr<Message> MakeMessage(OutgoingMessage& from, uint32_t size_bytes);
   ErrnoOr<void> AttachFiles(OutgoingMessage& from, Message* to);
-  // Puts a message into this endpoint's queue. ECONNREFUSED: closed. EPIPE: receives no more. EPERM: has another peer.
-  // EAGAIN: too many datagrams; the sender is told when that changes. On failure the message is untouched.
+  // Puts a message into this endpoint's queue, and charges it to its sender. ECONNREFUSED: closed. EPIPE: receives no
+  // more. EPERM: has another peer. EAGAIN: too many datagrams; the sender is told when that changes. On failure the
+  // message is untouched.
   ErrnoOr<void> Deliver(Message& message);
   bool FullFor(const UnixEndpoint& sender) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellWhenNotFull(UnixEndpoint& sender) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -119,8 +123,12 @@ class UnixEndpoint final : public RefCounted {
   // Hands the files of a message over, or copies of them.
   void GiveFiles(Message& from, IncomingMessage& to);
 
+  // Does poll(2) say writable? Linux's unix_writable(), whose count of charges begins at 1.
+  static bool HasRoom(uint64_t charge_bytes, uint64_t limit_bytes) { return (charge_bytes + 1) * 4 <= limit_bytes; }
   void Uncharge(uint32_t charge_bytes);
+  void TakeIncoming(std::vector<Message>& messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Discard(std::vector<Message> messages);
+  void DropFiles(std::vector<Ref<fs::File>> files);  // that were under way
   void CloseWith(bool reset_peer);
   void OnPeerClosed(bool reset);
   void OnPeerShutdown(bool receive, bool send);

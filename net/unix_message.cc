@@ -21,19 +21,25 @@ constexpr uint32_t kPageBytes = 4096;
 constexpr uint32_t kMaxStreamHead = kPageBytes - kHeadTrailerBytes;        // SKB_MAX_HEAD(0)
 constexpr uint32_t kMaxStreamPages = 32'768;                               // UNIX_SKB_FRAGS_SZ
 constexpr uint32_t kMaxDatagramHead = 4 * kPageBytes - kHeadTrailerBytes;  // SKB_MAX_ALLOC
+constexpr uint32_t kMaxDatagramPages = 17;                                 // MAX_SKB_FRAGS
 constexpr uint32_t kDatagramOverhead = 32;
 
 constexpr uint32_t RoundToPages(uint32_t n) { return (n + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
-// What lies in pages of a message whose head takes at most max_head_bytes.
-constexpr uint32_t PagedBytes(uint32_t size_bytes, uint32_t max_head_bytes) {
-  return size_bytes <= max_head_bytes ? 0 : std::min(size_bytes, RoundToPages(size_bytes - max_head_bytes));
+constexpr uint32_t HeadAndPages(uint32_t size_bytes, uint32_t paged_bytes) {
+  const uint32_t in_head = size_bytes - std::min(size_bytes, paged_bytes);
+  return kBufferBytes + std::bit_ceil(std::max(in_head + kHeadTrailerBytes, 512u)) + paged_bytes;
 }
-constexpr uint32_t ChargeOf(uint32_t size_bytes, uint32_t max_head_bytes) {
-  const uint32_t paged = PagedBytes(size_bytes, max_head_bytes);
-  return kBufferBytes + std::bit_ceil(std::max(size_bytes - paged + kHeadTrailerBytes, 512u)) + RoundToPages(paged);
+constexpr uint32_t ChargeOfStream(uint32_t size_bytes) {
+  return HeadAndPages(size_bytes, size_bytes <= kMaxStreamHead ? 0 : RoundToPages(size_bytes - kMaxStreamHead));
 }
-static_assert(ChargeOf(1, kMaxStreamHead) == 768);
+constexpr uint32_t ChargeOfDatagram(uint32_t size_bytes) {
+  return HeadAndPages(size_bytes,
+                      size_bytes <= kMaxDatagramHead
+                          ? 0
+                          : RoundToPages(std::min(size_bytes - kMaxDatagramHead, kMaxDatagramPages * kPageBytes)));
+}
+static_assert(ChargeOfStream(1) == 768);
 
 }  // namespace
 
@@ -49,12 +55,11 @@ ErrnoOr<void> UnixEndpoint::AttachFiles(OutgoingMessage& from, Message* to) {
   return Ok();
 }
 
-ErrnoOr<UnixEndpoint::Message> UnixEndpoint::MakeMessage(OutgoingMessage& from, uint32_t size_bytes,
-                                                         uint32_t head_bytes) {
+ErrnoOr<UnixEndpoint::Message> UnixEndpoint::MakeMessage(OutgoingMessage& from, uint32_t size_bytes) {
   Message message;
   message.bytes = std::make_unique_for_overwrite<std::byte[]>(size_bytes);
   message.size_bytes = size_bytes;
-  message.charge_bytes = ChargeOf(size_bytes, head_bytes);
+  message.charge_bytes = is_stream() ? ChargeOfStream(size_bytes) : ChargeOfDatagram(size_bytes);
   REMORA_ASSIGN_OR_RETURN(const uint64_t copied, from.bytes->Read(std::span(message.bytes.get(), size_bytes)));
   if (copied != size_bytes) return Errno(EFAULT);
   message.sender = Ref<UnixEndpoint>(this);
@@ -63,7 +68,6 @@ ErrnoOr<UnixEndpoint::Message> UnixEndpoint::MakeMessage(OutgoingMessage& from, 
     MutexLock lock(&mu_);
     message.from = address_;
   }
-  charge_.fetch_add(message.charge_bytes, std::memory_order_acq_rel);
   return message;
 }
 
@@ -86,20 +90,30 @@ ErrnoOr<uint64_t> UnixEndpoint::SendStream(OutgoingMessage& message) {
     }
     const auto size = static_cast<uint32_t>(
         std::min<uint64_t>({message.bytes->remaining(), limit / 2 - 64, kMaxStreamHead + kMaxStreamPages}));
-    auto part = MakeMessage(message, size, kMaxStreamHead);
+    auto part = MakeMessage(message, size);
     if (!part.ok()) return sent != 0 ? ErrnoOr<uint64_t>(sent) : part.error();
     auto delivered = AttachFiles(message, &*part);
     if (delivered.ok()) delivered = peer->Deliver(*part);
     if (!delivered.ok()) {
-      std::vector<Message> undelivered;
-      undelivered.push_back(*std::move(part));
-      Discard(std::move(undelivered));
+      DropFiles(std::move(part->files));
       if (sent == 0) return Errno(delivered.error_number() == ECONNREFUSED ? EPIPE : delivered.error_number());
       break;
     }
     sent += size;
   }
   return sent;
+}
+
+ErrnoOr<void> UnixEndpoint::FindTarget(SocketCaller& caller, const UnixAddress& name, Ref<UnixEndpoint>* target) {
+  REMORA_ASSIGN_OR_RETURN(*target, Find(caller, name));
+  return Ok();
+}
+
+ErrnoOr<void> UnixEndpoint::PeerAsTarget(Ref<UnixEndpoint>* target) {
+  MutexLock lock(&mu_);
+  if (!peer_) return Errno(ENOTCONN);
+  *target = peer_;
+  return Ok();
 }
 
 ErrnoOr<uint64_t> UnixEndpoint::SendDatagram(SocketCaller* caller, OutgoingMessage& message) {
@@ -113,33 +127,35 @@ ErrnoOr<uint64_t> UnixEndpoint::SendDatagram(SocketCaller* caller, OutgoingMessa
   const uint64_t size = message.bytes->remaining();
   {
     MutexLock lock(&mu_);
-    if (!named) {
-      if (!peer_) return Errno(ENOTCONN);
-      target = peer_;
-    }
+    if (!is_datagram() && !peer_) return Errno(ENOTCONN);
     if (size > limit - kDatagramOverhead) return Errno(EMSGSIZE);
     if (error_ != 0) return Errno(std::exchange(error_, 0));
     if (shut_send_) return Errno(EPIPE);
   }
   if (charge_.load(std::memory_order_acquire) >= limit) return Errno(EAGAIN);
-  if (named) {
-    REMORA_ASSIGN_OR_RETURN(target, Find(*caller, name));
-  }
-  REMORA_ASSIGN_OR_RETURN(Message datagram, MakeMessage(message, static_cast<uint32_t>(size), kMaxDatagramHead));
-  auto delivered = AttachFiles(message, &datagram);
+  // Whether anybody is there to take it is looked at behind all else.
+  REMORA_ASSIGN_OR_RETURN(Message datagram, MakeMessage(message, static_cast<uint32_t>(size)));
+  auto delivered = named ? FindTarget(*caller, name, &target) : PeerAsTarget(&target);
+  if (delivered.ok()) delivered = AttachFiles(message, &datagram);
   if (delivered.ok()) delivered = target->Deliver(datagram);
   if (delivered.ok()) return size;
   // The files stay the caller's, who may come back with them.
   names_->RemoveInFlight(static_cast<uint32_t>(datagram.files.size()));
   if (message.files.empty()) message.files = std::move(datagram.files);
   datagram.files.clear();
-  Uncharge(datagram.charge_bytes);
-  if (delivered.error_number() == ECONNREFUSED && !named) {
+  if (delivered.error_number() == ECONNREFUSED && !named && target) {
     if (!is_datagram()) return Errno(EPIPE);
-    // A peer that is gone is told of once.
+    // A peer that is gone is told of once, and what it sent goes too.
     Ref<UnixEndpoint> gone;  // goes behind the lock
-    MutexLock lock(&mu_);
-    if (peer_ == target) gone = std::move(peer_);
+    std::vector<Message> messages;
+    {
+      MutexLock lock(&mu_);
+      if (peer_ == target) {
+        gone = std::move(peer_);
+        TakeIncoming(messages);
+      }
+    }
+    Discard(std::move(messages));
   }
   return delivered.error();
 }
@@ -164,6 +180,8 @@ ErrnoOr<void> UnixEndpoint::Deliver(Message& message) {
       TellWhenNotFull(*message.sender);
       return Errno(EAGAIN);
     }
+    // Not before: a sender that finds a queue full must not wake itself by taking its charge back.
+    message.sender->charge_.fetch_add(message.charge_bytes, std::memory_order_acq_rel);
     incoming_.push_back(std::move(message));
   }
   queue_.Notify(sync::kReadable);
@@ -287,7 +305,7 @@ void UnixEndpoint::Uncharge(uint32_t charge_bytes) {
   const uint64_t before = charge_.fetch_sub(charge_bytes, std::memory_order_acq_rel);
   const uint64_t limit = send_buffer();
   // Senders are told when three quarters are free, not at each message.
-  if (before * 4 > limit && (before - charge_bytes) * 4 <= limit) queue_.Notify(sync::kWritable);
+  if (!HasRoom(before, limit) && HasRoom(before - charge_bytes, limit)) queue_.Notify(sync::kWritable);
 }
 
 void UnixEndpoint::Discard(std::vector<Message> messages) {
@@ -296,6 +314,10 @@ void UnixEndpoint::Discard(std::vector<Message> messages) {
     message.sender->Uncharge(message.charge_bytes);
     for (Ref<fs::File>& file : message.files) files.push_back(std::move(file));
   }
+  DropFiles(std::move(files));
+}
+
+void UnixEndpoint::DropFiles(std::vector<Ref<fs::File>> files) {
   if (files.empty()) return;
   names_->RemoveInFlight(static_cast<uint32_t>(files.size()));
   names_->Drop(std::move(files));
