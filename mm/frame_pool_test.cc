@@ -26,6 +26,7 @@ TEST(FramePoolTest, AReusedFrameIsZeroAgain) {
   pool.Release(first);
   const FrameId again = *pool.AllocateZeroed();
   for (uint64_t i = 0; i < kPageSize; ++i) ASSERT_EQ(pool.Data(again)[i], std::byte{0});
+  pool.Release(again);
 }
 
 TEST(FramePoolTest, AFullPoolAnswersEnomemUntilAFrameIsReleased) {
@@ -39,6 +40,7 @@ TEST(FramePoolTest, AFullPoolAnswersEnomemUntilAFrameIsReleased) {
   pool.Release(frames[1]);
   EXPECT_EQ(*pool.AllocateZeroed(), frames[1]);
   EXPECT_EQ(pool.num_allocated(), 3u);
+  for (const FrameId frame : frames) pool.Release(frame);
 }
 
 TEST(FramePoolTest, ReleaseUnlessLastKeepsTheLastReference) {
@@ -48,6 +50,7 @@ TEST(FramePoolTest, ReleaseUnlessLastKeepsTheLastReference) {
   EXPECT_TRUE(pool.ReleaseUnlessLast(frame));
   EXPECT_FALSE(pool.ReleaseUnlessLast(frame));
   EXPECT_EQ(pool.ref_count(frame), 1u);
+  pool.Release(frame);
 }
 
 TEST(FramePoolTest, WritingDropsCode) {
@@ -62,6 +65,7 @@ TEST(FramePoolTest, WritingDropsCode) {
   EXPECT_EQ(pool.bits(frame), FramePool::kEverWritable | FramePool::kDirty);
   pool.PrepareWrite(frame);
   EXPECT_EQ(observer.dropped.size(), 1u);
+  pool.Release(frame);
 }
 
 TEST(FramePoolTest, CodeOfAWrittenFrameNeedsARevocation) {
@@ -73,6 +77,7 @@ TEST(FramePoolTest, CodeOfAWrittenFrameNeedsARevocation) {
   EXPECT_TRUE(pool.FinishRevocation(frame));
   EXPECT_EQ(pool.bits(frame) & FramePool::kEverWritable, 0);
   EXPECT_EQ(pool.BeginCode(frame), FramePool::CodeState::kReady);
+  pool.Release(frame);
 }
 
 TEST(FramePoolTest, AWriteDuringTheRevocationUndoesIt) {
@@ -83,6 +88,7 @@ TEST(FramePoolTest, AWriteDuringTheRevocationUndoesIt) {
   pool.PrepareWrite(frame);
   EXPECT_FALSE(pool.FinishRevocation(frame));
   EXPECT_EQ(pool.BeginCode(frame), FramePool::CodeState::kMustRevoke);
+  pool.Release(frame);
 }
 
 TEST(FramePoolTest, TheEndOfAKernelWriteDropsCodeMadeMeanwhile) {
@@ -95,6 +101,7 @@ TEST(FramePoolTest, TheEndOfAKernelWriteDropsCodeMadeMeanwhile) {
   ASSERT_TRUE(pool.FinishRevocation(frame));
   pool.FinishKernelWrite(frame);
   EXPECT_EQ(observer.dropped.size(), 1u);
+  pool.Release(frame);
 }
 
 TEST(FramePoolTest, FreeingAFrameWithCodeDropsIt) {
@@ -105,7 +112,9 @@ TEST(FramePoolTest, FreeingAFrameWithCodeDropsIt) {
   ASSERT_EQ(pool.BeginCode(frame), FramePool::CodeState::kReady);
   pool.Release(frame);
   EXPECT_EQ(observer.dropped, std::vector<FrameId>{frame});
-  EXPECT_EQ(pool.bits(*pool.AllocateZeroed()), 0);
+  const FrameId again = *pool.AllocateZeroed();
+  EXPECT_EQ(pool.bits(again), 0);
+  pool.Release(again);
 }
 
 TEST(FramePoolTest, FramesThatGaveTheirMemoryBackAreZeroToo) {
@@ -127,6 +136,7 @@ TEST(FramePoolTest, FramesThatGaveTheirMemoryBackAreZeroToo) {
     if (i % 50 == 0) ASSERT_EQ(pool.Data(zeroed)[7], std::byte{0});
   }
   EXPECT_FALSE(pool.AllocateZeroed().ok());
+  for (const FrameId frame : again) pool.Release(frame);
 }
 
 TEST(FramePoolTest, TwoThreadsNeverGetTheSameFrame) {
@@ -147,6 +157,8 @@ TEST(FramePoolTest, TwoThreadsNeverGetTheSameFrame) {
   for (const auto& mine : taken)
     for (const FrameId frame : mine) EXPECT_TRUE(all.insert(frame.value()).second);
   EXPECT_EQ(pool.num_allocated(), all.size());
+  for (const auto& mine : taken)
+    for (const FrameId frame : mine) pool.Release(frame);
 }
 
 }  // namespace
