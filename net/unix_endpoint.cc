@@ -17,9 +17,11 @@
 namespace remora::net {
 
 UnixEndpoint::UnixEndpoint(Ref<UnixNamespace> names, int32_t type, const PeerCredentials& owner)
-    : names_(std::move(names)), type_(type), owner_(owner) {}
+    : names_(std::move(names)), type_(type), owner_(owner) {
+  names_->Add(this);
+}
 
-UnixEndpoint::~UnixEndpoint() = default;
+UnixEndpoint::~UnixEndpoint() { names_->Remove(this); }
 
 bool UnixEndpoint::is_stream() const { return type_ == SOCK_STREAM; }
 bool UnixEndpoint::is_datagram() const { return type_ == SOCK_DGRAM; }

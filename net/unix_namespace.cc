@@ -64,6 +64,26 @@ Ref<UnixEndpoint> UnixNamespace::FindInode(const fs::Inode* inode) const {
   return it == inodes_.end() ? nullptr : it->second.endpoint;
 }
 
+void UnixNamespace::Add(UnixEndpoint* endpoint) {
+  MutexLock lock(&mu_);
+  endpoints_.insert(endpoint);
+}
+
+void UnixNamespace::Remove(UnixEndpoint* endpoint) {
+  MutexLock lock(&mu_);
+  endpoints_.erase(endpoint);
+}
+
+void UnixNamespace::CloseAll() {
+  std::vector<Ref<UnixEndpoint>> left;
+  {
+    MutexLock lock(&mu_);
+    for (UnixEndpoint* endpoint : endpoints_)
+      if (endpoint->TryAddRef()) left.push_back(Ref<UnixEndpoint>::Adopt(endpoint));
+  }
+  for (const Ref<UnixEndpoint>& endpoint : left) endpoint->Close();
+}
+
 ErrnoOr<void> UnixNamespace::AddInFlight(uint32_t num_files) {
   MutexLock lock(&mu_);
   if (num_in_flight_ + num_files > kMaxFilesInFlight) return Errno(ETOOMANYREFS);

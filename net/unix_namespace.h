@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/errno_or.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
@@ -24,7 +25,7 @@ class UnixEndpoint;
 //  2. A bound inode is held, so its address is nobody else's.
 // Linux twins: unix_socket_table, the count of user_struct::unix_inflight. Difference: the limit of files on their way
 // is one for the Kernel, not for each user; and cycles of sockets that carry each other and nobody holds (Linux's
-// unix_gc collects them) stay until the limit stops their making.
+// unix_gc collects them) stay to the Kernel's end, if the limit does not stop their making.
 // Thread safety: all methods from any thread. One lock, under which nothing else is taken.
 class UnixNamespace final : public RefCounted {
  public:
@@ -43,6 +44,12 @@ class UnixNamespace final : public RefCounted {
   Ref<UnixEndpoint> FindAbstract(int32_t type, const std::string& name) const;
   Ref<UnixEndpoint> FindInode(const fs::Inode* inode) const;
 
+  // Every endpoint, from its constructor to its destructor.
+  void Add(UnixEndpoint* endpoint);
+  void Remove(UnixEndpoint* endpoint);
+  // At the end of the Kernel, when no task is left: closes what sockets that carry each other keep open.
+  void CloseAll();
+
   // Files enter a message. ETOOMANYREFS.
   ErrnoOr<void> AddInFlight(uint32_t num_files);
   void RemoveInFlight(uint32_t num_files);
@@ -60,6 +67,7 @@ class UnixNamespace final : public RefCounted {
   mutable Mutex mu_{LockRank::kLeaf};
   absl::flat_hash_map<std::pair<int32_t, std::string>, Ref<UnixEndpoint>> abstract_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<const fs::Inode*, BoundInode> inodes_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<UnixEndpoint*> endpoints_ ABSL_GUARDED_BY(mu_);
   uint32_t next_free_ ABSL_GUARDED_BY(mu_) = 0;
   uint32_t num_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<Ref<fs::File>> dropped_ ABSL_GUARDED_BY(mu_);

@@ -215,6 +215,17 @@ TEST_F(UnixSocketTest, FilesLiveInMessagesAndGoWithThem) {
   Check(*b);
 }
 
+TEST_F(UnixSocketTest, ASocketInItsOwnQueueGoesAtTheEnd) {
+  fs::PipeEnds pipe = fs::MakePipe(files_.vfs().anonymous_files(), {}, O_NONBLOCK);
+  {
+    auto [a, b] = MakePair(SOCK_STREAM);
+    ASSERT_EQ(Send(*b, "x", nullptr, {Ref<fs::File>(a), std::move(pipe.writer)}), 1);
+  }
+  EXPECT_EQ(pipe.reader->Readiness(sync::kReadable), 0u);
+  names_->CloseAll();
+  EXPECT_EQ(pipe.reader->Readiness(sync::kReadable), sync::kHangup);
+}
+
 TEST_F(UnixSocketTest, ALongChainOfSocketsInsideSocketsFallsWithoutADeepStack) {
   fs::PipeEnds pipe = fs::MakePipe(files_.vfs().anonymous_files(), {}, O_NONBLOCK);
   Ref<fs::File> carried = std::move(pipe.writer);

@@ -106,6 +106,7 @@ Kernel::~Kernel() {
   impl_->first.reset();
   impl_->pids.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
+  impl_->unix_names->CloseAll();
   impl_->vfs.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
 }
