@@ -34,7 +34,7 @@ int main(void) {
   CHECK_EQ(Mode("file"), 0604);
   CHECK_EQ(lstat("link", &st), 0);
   CHECK_EQ(st.st_mode, S_IFLNK | 0777);
-  if (geteuid() == 0) {
+  if (Privileged()) {
     CHECK_EQ(lchown("link", 1, 2), 0);
     CHECK_EQ(fchown(fd, 3, 4), 0);
     CHECK_EQ(lstat("link", &st), 0);

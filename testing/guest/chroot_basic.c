@@ -6,7 +6,7 @@
 
 int main(void) {
   EnterScratchFolder();
-  if (geteuid() != 0) {
+  if (!Privileged()) {
     CHECK_FAILS(chroot("."), EPERM);
     return Finish();
   }

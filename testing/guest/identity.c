@@ -17,7 +17,7 @@ int main(void) {
   CHECK_EQ(setuid(getuid()), 0);
   pid_t child = fork();
   if (child == 0) {
-    if (geteuid() == 0) {
+    if (Privileged()) {
       gid_t list[2] = {7, 9};
       CHECK_EQ(setgroups(2, list), 0);
       CHECK_EQ(getgroups(256, groups), 2);
