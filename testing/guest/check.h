@@ -53,7 +53,8 @@ static inline void EnterScratchFolder(void) {
   CHECK_EQ(chdir(path), 0);
 }
 
-// Whether this process may do what root may. Root of a user namespace that maps only itself (as in a build sandbox) may not.
+// Whether this process may do what root may. Root of a user namespace that maps only itself (as in a build sandbox) may
+// not.
 static inline int Privileged(void) {
   char map[256] = {0};
   if (geteuid() != 0) return 0;

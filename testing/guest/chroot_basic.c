@@ -7,7 +7,7 @@
 int main(void) {
   EnterScratchFolder();
   if (!Privileged()) {
-    CHECK_FAILS(chroot("."), EPERM);
+    if (geteuid() != 0) CHECK_FAILS(chroot("."), EPERM);
     return Finish();
   }
   CHECK(mkdir("jail", 0755) == 0 && mkdir("jail/in", 0755) == 0);
