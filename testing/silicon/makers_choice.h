@@ -1,0 +1,23 @@
+#ifndef REMORA_TESTING_SILICON_MAKERS_CHOICE_H_
+#define REMORA_TESTING_SILICON_MAKERS_CHOICE_H_
+
+#include "testing/silicon/generator.h"
+#include "testing/silicon/machine.h"
+
+namespace remora::silicon {
+
+// What the manuals leave to the CPU's maker and the makers do differently. The interpreter does as AMD does
+// (cpu/cpuid.h says that it is one); on a host of another maker these parts of an outcome are not compared. On AMD's
+// all are.
+struct MakersChoice {
+  bool everything = false;     // another instruction altogether, or another exception first
+  bool fault_address = false;  // which of several accesses fails first
+  bool memory = false;         // what was stored before the exception
+  bool flags = false;          // of a repeated instruction that faults
+  bool x87_top = false;        // whether the change to MMX state comes before the access that faults
+};
+MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const Outcome& interpreted);
+
+}  // namespace remora::silicon
+
+#endif  // REMORA_TESTING_SILICON_MAKERS_CHOICE_H_
