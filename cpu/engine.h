@@ -16,7 +16,7 @@ enum class ExitReason : uint8_t {
   kInterrupt,   // the interrupt flag was seen at a block boundary
   kSyscall,     // SYSCALL was executed: rip is behind it, rcx and r11 are set as the CPU does
   kFault,       // a memory access or fetch failed: exit.fault; the state is that before the instruction
-  kMustWait,    // a code page has to be prepared first: wait for the space's acknowledgements, then run again
+  kMustWait,    // too early: exit.fault.kind tells whether for acknowledgements or a slow file's page; then run again
   kIllegal,     // #UD; rip at the instruction
   kDivide,      // #DE; rip at the instruction
   kBreakpoint,  // INT3; rip behind it

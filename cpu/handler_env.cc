@@ -22,7 +22,7 @@ bool HandlerEnv::LookupRange(uint64_t address, size_t length_bytes, mm::Access a
         access == mm::Access::kWrite ? tlb_->Lookup<mm::Access::kWrite>(at) : tlb_->Lookup<mm::Access::kRead>(at);
     if (hosts[i] == nullptr) {
       exit_.fault = tlb_->last_fault();
-      return Raise(exit_.fault.kind == mm::FaultKind::kMustWait       ? ExitReason::kMustWait
+      return Raise(mm::IsMerelyEarly(exit_.fault.kind)                ? ExitReason::kMustWait
                    : exit_.fault.kind == mm::FaultKind::kNonCanonical ? ExitReason::kProtection
                                                                       : ExitReason::kFault);
     }

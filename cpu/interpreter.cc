@@ -163,7 +163,7 @@ uint64_t InterpreterCore::TimeStamp(const RunContext& context) const {
 
 bool InterpreterCore::FailFetch(RunContext& context, const mm::Fault& fault) {
   context.exit().fault = fault;
-  return context.Raise(fault.kind == mm::FaultKind::kMustWait       ? ExitReason::kMustWait
+  return context.Raise(mm::IsMerelyEarly(fault.kind)                ? ExitReason::kMustWait
                        : fault.kind == mm::FaultKind::kNonCanonical ? ExitReason::kProtection
                                                                     : ExitReason::kFault);
 }

@@ -46,7 +46,9 @@ class File : public RefCounted, public sync::Pollable {
  public:
   // Position-independent transfers. `offset` is ignored by files that are not seekable.
   // Bytes moved; 0 at the end; EAGAIN; EFAULT if the buffer faults before the first byte (else the count before it);
-  // EBADF is the caller's check; EISDIR, EINVAL, ESPIPE, EPIPE, ENOSPC, EIO as read(2) and write(2) tell.
+  // A regular file answers EAGAIN also after some bytes (the buffer tells how many) where the rest is on its way from
+  // the host's disk. EBADF is the caller's check; EISDIR, EINVAL, ESPIPE, EPIPE, ENOSPC, EIO as read(2) and write(2)
+  // tell.
   virtual ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t offset) = 0;
   virtual ErrnoOr<uint64_t> Write(mm::IoBuffer& from, uint64_t offset) = 0;
   // Appends at the end (O_APPEND); `end` receives the position behind the last byte written. Seekable files only.

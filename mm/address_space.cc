@@ -98,6 +98,10 @@ uint64_t AddressSpace::ReadRemote(GuestAddr from, std::span<std::byte> to) {
   while (done < to.size()) {
     const GuestAddr at = from + done;
     const Translation t = Translate(at.page(), Access::kRead);
+    if (t.fault == FaultKind::kNotReady) {
+      AwaitPage(at.page(), Access::kRead);
+      continue;
+    }
     if (t.host_page == nullptr) break;
     const uint64_t n = std::min<uint64_t>(to.size() - done, kPageSize - at.page_offset());
     CopyGuestMemory(to.data() + done, t.host_page + at.page_offset(), n);
@@ -113,6 +117,10 @@ uint64_t AddressSpace::WriteRemote(GuestAddr to, std::span<const std::byte> from
     const GuestAddr at = to + done;
     const Translation t = Translate(at.page(), Access::kWrite);
     if (t.fault == FaultKind::kMustWait) continue;  // the page is there now
+    if (t.fault == FaultKind::kNotReady) {
+      AwaitPage(at.page(), Access::kWrite);
+      continue;
+    }
     if (t.host_page == nullptr) break;
     const uint64_t n = std::min<uint64_t>(from.size() - done, kPageSize - at.page_offset());
     CopyGuestMemory(t.host_page + at.page_offset(), from.data() + done, n);

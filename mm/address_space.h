@@ -75,8 +75,8 @@ struct MappingInfo {
 //     synchronize before guest code. The calls here do not wait for it: the worker does, before it enters guest code.
 //  4. A hole of holes_ is exactly a range without VMA.
 // Linux twin: mm_struct. Differences: no kernel addresses; page-table nodes are shared at fork (cost independent of
-// size). Thread safety: all methods from any thread. Lock: kAddressSpace, never held while a caller's code runs, but
-// the host file of a page may be read under it.
+// size). Thread safety: all methods from any thread. Lock: kAddressSpace, never held while a caller's code runs, nor
+// while a file is waited for.
 class AddressSpace final : public RefCounted, public TlbSource, private PageTableOwner {
  public:
   static Ref<AddressSpace> Create(MemoryContext* context, const AddressLayout& layout);
@@ -139,6 +139,12 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // once those spaces' runners acknowledged. The calling thread's own TLB is not waited for: it synchronizes after the
   // call, before the code runs.
   Translation PrepareCode(PageNumber page) override;
+
+  // --- pages of slow files (FaultKind::kNotReady) ---
+  // Asks for the page; false while it is on its way: wait for a notice of page_arrivals() and ask again.
+  bool IsReady(PageNumber page, Access access) { return Translate(page, access).fault != FaultKind::kNotReady; }
+  sync::WaitQueue* page_arrivals() { return context_->page_arrivals; }
+  void AwaitPage(PageNumber page, Access access) override;
 
   // --- kernel access from threads that have no TLB of this space (procfs, ptrace-like, exec's argument copies) ---
   // Bytes copied until the first page that faults.

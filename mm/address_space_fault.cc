@@ -1,3 +1,5 @@
+#include <semaphore>
+
 #include "mm/address_space.h"
 #include "mm/guest_copy.h"
 
@@ -15,7 +17,22 @@ constexpr uint8_t kWriteState =
     FramePool::kEverWritable | FramePool::kDirty | FramePool::kHasCode | FramePool::kRevoking;
 constexpr uint8_t kFreelyWritable = FramePool::kEverWritable | FramePool::kDirty;
 
-FaultKind FaultOf(Errno error) { return error.value() == ENOMEM ? FaultKind::kOutOfMemory : FaultKind::kBeyondEnd; }
+FaultKind FaultOf(Errno error) {
+  return error.value() == ENOMEM   ? FaultKind::kOutOfMemory
+         : error.value() == EAGAIN ? FaultKind::kNotReady
+                                   : FaultKind::kBeyondEnd;
+}
+
+// A host thread that waits for a notice.
+class ThreadWaiter final : public sync::Waiter {
+ public:
+  ~ThreadWaiter() override { Disarm(); }
+  void Notify(sync::Events) override { notices_.release(); }
+  void Wait() { notices_.acquire(); }
+
+ private:
+  std::counting_semaphore<> notices_{0};
+};
 
 }  // namespace
 
@@ -44,6 +61,13 @@ TlbSource::Translation AddressSpace::Translate(PageNumber page, Access access) {
   // goes on, or the two would see different memory. The page is in place already, so trying again succeeds.
   if (after != before && LaggardExists(after, nullptr, /*skip_this_thread=*/true)) return Failed(FaultKind::kMustWait);
   return result;
+}
+
+void AddressSpace::AwaitPage(PageNumber page, Access access) {
+  if (context_->page_arrivals == nullptr) return;
+  ThreadWaiter waiter;
+  context_->page_arrivals->Arm(&waiter, sync::kAllEvents);
+  while (!IsReady(page, access)) waiter.Wait();
 }
 
 const Vma* AddressSpace::FindVmaOrGrowStackLocked(PageNumber page) {

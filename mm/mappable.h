@@ -17,8 +17,8 @@ class AddressSpace;
 class Mappable : public RefCounted {
  public:
   // The frame that holds page `page_index`, with a reference for the caller. ENXIO beyond the last page (a SIGBUS), EIO
-  // when the host cannot read it, ENOMEM. With `for_write` the frame may be written through a shared mapping (a hole is
-  // filled first).
+  // when the host cannot read it, ENOMEM, EAGAIN while it is on its way (see MemoryContext::page_arrivals). With
+  // `for_write` the frame may be written through a shared mapping (a hole is filled first).
   virtual ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) = 0;
 
   // Who maps it, so that truncation and write-back find the page-table entries. Called by AddressSpace with its lock

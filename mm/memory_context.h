@@ -22,6 +22,9 @@ struct MemoryContext {
   std::atomic<uint64_t> next_object_id{1};  // spaces, files, shared anonymous memory: ids never repeat
   // Notified when a worker acknowledges a generation or leaves guest code, while somebody waits.
   sync::WaitQueue acknowledged_queue{};
+  // Notified when bytes that a file did not have at once have come: who met FaultKind::kNotReady, or EAGAIN of a
+  // regular file, tries again then. Null where no file is slow (PageBacking::ReadPage never answers EAGAIN).
+  sync::WaitQueue* page_arrivals = nullptr;
   // Held while write rights to a frame are taken away everywhere, so that two that want its code do not mistake the
   // other's half-done work for done.
   Mutex code_mu{LockRank::kCodeRevocation};

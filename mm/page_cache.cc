@@ -237,7 +237,7 @@ ErrnoOr<uint64_t> FilePages::Read(IoBuffer& to, uint64_t offset_bytes) {
       const ErrnoOr<FrameId> read = impl.GetOrRead(index, /*may_be_behind_end=*/false);
       if (!read.ok()) {
         if (read.error_number() == ENXIO) break;  // truncated meanwhile
-        if (done == 0) return read.error();
+        if (done == 0 || read.error_number() == EAGAIN) return read.error();
         break;
       }
       frame = *read;
@@ -280,7 +280,7 @@ ErrnoOr<uint64_t> FilePages::Impl::WriteLocked(IoBuffer& from, uint64_t offset) 
     if (piece->empty()) break;
     const ErrnoOr<FrameId> frame = GetOrRead(at >> kPageShift, /*may_be_behind_end=*/true);
     if (!frame.ok()) {
-      if (done == 0) return frame.error();
+      if (done == 0 || frame.error_number() == EAGAIN) return frame.error();
       break;
     }
     frames->PrepareWrite(*frame);
@@ -297,6 +297,33 @@ ErrnoOr<uint64_t> FilePages::Impl::WriteLocked(IoBuffer& from, uint64_t offset) 
   return done;
 }
 
+void FilePages::NoteBackingWritten(std::span<const std::byte> bytes, uint64_t offset_bytes) {
+  Impl& impl = *impl_;
+  ReaderLock writers(&impl.write_mu);
+  for (uint64_t done = 0; done < bytes.size();) {
+    const uint64_t at = offset_bytes + done, in_page = at & kPageMask;
+    const uint64_t n = std::min(bytes.size() - done, kPageSize - in_page);
+    FrameId frame = impl.FindPresent(at >> kPageShift);
+    if (!frame.valid()) {
+      // Whoever reads it from the backing just now may have the old bytes: it reads again.
+      WriterLock lock(&impl.mu);
+      ++impl.num_drops;
+      auto it = impl.pages.find(at >> kPageShift);
+      if (it != impl.pages.end()) impl.frames->AddRef(frame = it->second);
+    }
+    if (frame.valid()) {
+      impl.frames->PrepareWrite(frame);
+      CopyGuestMemory(impl.frames->Data(frame) + in_page, bytes.data() + done, n);
+      impl.frames->FinishKernelWrite(frame);
+      impl.Put(frame);
+    }
+    done += n;
+  }
+  WriterLock lock(&impl.mu);
+  const uint64_t end = offset_bytes + bytes.size();
+  if (end > impl.size.load(std::memory_order_relaxed)) impl.size.store(end, std::memory_order_release);
+}
+
 // --- size ---
 
 void FilePages::Impl::ZeroTail(uint64_t from) {
@@ -311,10 +338,11 @@ void FilePages::Impl::ZeroTail(uint64_t from) {
 
 ErrnoOr<void> FilePages::Impl::ZeroPart(uint64_t from, uint64_t end) {
   if (from >= end) return Ok();
-  FrameId frame = FindPresent(from >> kPageShift);
+  const FrameId frame = FindPresent(from >> kPageShift);
   if (!frame.valid()) {
-    if (!backing) return Ok();
-    REMORA_ASSIGN_OR_RETURN(frame, GetOrRead(from >> kPageShift, /*may_be_behind_end=*/false));
+    WriterLock lock(&mu);
+    ++num_drops;  // who reads it just now may have the old bytes
+    return Ok();
   }
   frames->PrepareWrite(frame);
   ZeroGuestMemory(frames->Data(frame) + (from & kPageMask), end - from);

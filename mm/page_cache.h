@@ -18,7 +18,8 @@ namespace remora::mm {
 class PageBacking {
  public:
   virtual ~PageBacking() = default;
-  // Fills `page` (4096 bytes) from page_index; what lies behind the file's end is zeroed. EIO.
+  // Fills `page` (4096 bytes) from page_index; what lies behind the file's end is zeroed. EIO. EAGAIN where that would
+  // take long: the page is fetched, and MemoryContext::page_arrivals notified then.
   virtual ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) = 0;
   virtual ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) = 0;
   // The file's size now, in bytes.
@@ -51,14 +52,16 @@ class FilePages final : public Mappable {
   Description Describe() const override;
 
   // Streams between the cache and a buffer: bytes moved, short at the end of the file (Read) or where the buffer
-  // faults; EFAULT if the first byte faults. Write extends size_bytes(); ENOMEM when no frame is left and nothing was
-  // written, EFBIG at offsets behind 2^63 - 4097.
+  // faults; EFAULT if the first byte faults; EAGAIN, also after some bytes, where a page is still on its way. Write
+  // extends size_bytes(); ENOMEM when no frame is left and nothing was written, EFBIG at offsets behind 2^63 - 4097.
   ErrnoOr<uint64_t> Read(IoBuffer& to, uint64_t offset_bytes);
   ErrnoOr<uint64_t> Write(IoBuffer& from, uint64_t offset_bytes);
+  // The backing has been given `bytes` at `offset_bytes`: pages that are present follow, absent ones are read later.
+  void NoteBackingWritten(std::span<const std::byte> bytes, uint64_t offset_bytes);
   // Changes the size; pages behind it are dropped and taken out of every space that maps them (SIGBUS from then on);
   // the tail of the last page is zeroed.
   ErrnoOr<void> Truncate(uint64_t size_bytes);
-  // Frees whole pages in the range and zeroes the parts (FALLOC_FL_PUNCH_HOLE).
+  // Frees whole pages in the range and zeroes the parts (FALLOC_FL_PUNCH_HOLE). The backing has done so already.
   ErrnoOr<void> PunchHole(uint64_t offset_bytes, uint64_t length_bytes);
   // Writes dirty pages to the backing.
   ErrnoOr<void> Sync();

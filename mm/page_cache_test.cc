@@ -1,6 +1,7 @@
 #include "mm/page_cache.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 #include <map>
@@ -18,7 +19,11 @@
 #include "mm/address_space.h"
 #include "mm/io_buffer.h"
 #include "mm/memory_for_testing.h"
+#include "mm/tlb.h"
 #include "mm/types.h"
+#include "mm/user_buffer.h"
+#include "mm/user_memory.h"
+#include "sync/wait_queue.h"
 
 namespace remora::mm {
 namespace {
@@ -30,6 +35,7 @@ struct FakeDisk {
   std::string content;
   int reads = 0, writes = 0;
   bool broken = false;
+  std::atomic<bool> slow = false;  // whoever asks has to come again
 };
 
 class FakeBacking final : public PageBacking {
@@ -37,6 +43,7 @@ class FakeBacking final : public PageBacking {
   explicit FakeBacking(FakeDisk* disk) : disk_(disk) {}
   ErrnoOr<void> ReadPage(uint64_t index, std::span<std::byte> page) override {
     if (disk_->broken) return Errno(EIO);
+    if (disk_->slow) return Errno(EAGAIN);
     ++disk_->reads;
     std::fill(page.begin(), page.end(), std::byte{0});
     const uint64_t start = index * kPageSize;
@@ -369,6 +376,91 @@ TEST_F(PageCacheTest, ReadersAndAMappingSurviveConcurrentTruncation) {
   EXPECT_EQ(space->num_resident_pages(), 0u);
   memory_.Settle();
   EXPECT_EQ(memory_.frames.num_allocated(), 0u);
+}
+
+// --- a slow backing ---
+
+TEST_F(PageCacheTest, APageThatIsOnItsWayIsNoFault) {
+  FakeDisk disk{.content = std::string(2 * kPageSize, 'd')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  const Ref<AddressSpace> space = SpaceWith(file, 2, /*shared=*/false);
+  disk.slow = true;
+  EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNotReady);
+  EXPECT_EQ(FaultAt(*space, 0, Access::kWrite), FaultKind::kNotReady);
+  EXPECT_FALSE(space->IsReady(kBase.page(), Access::kRead));
+  EXPECT_EQ(space->num_resident_pages(), 0u);
+  disk.slow = false;
+  EXPECT_TRUE(space->IsReady(kBase.page(), Access::kRead));
+  EXPECT_EQ(FaultAt(*space, 0, Access::kWrite), FaultKind::kNone);
+  EXPECT_EQ(FaultAt(*space, 1), FaultKind::kNone);
+}
+
+TEST_F(PageCacheTest, AReadThatMeetsASlowPageKeepsWhatCameBefore) {
+  FakeDisk disk{.content = std::string(kPageSize, 'a') + std::string(kPageSize, 'b')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  EXPECT_EQ(Read(*file, 0, 1), "a");
+  disk.slow = true;
+  std::string text(2 * kPageSize, '?');
+  KernelBuffer buffer(IoBuffer::Direction::kFill, std::as_writable_bytes(std::span(text)));
+  EXPECT_EQ(file->Read(buffer, 0).error_number(), EAGAIN);
+  EXPECT_EQ(buffer.transferred(), kPageSize);
+  disk.slow = false;
+  EXPECT_EQ(*file->Read(buffer, buffer.transferred()), kPageSize);
+  EXPECT_EQ(text, disk.content);
+}
+
+TEST_F(PageCacheTest, WhatTheBackingWasGivenIsSeenInPresentAndAbsentPages) {
+  FakeDisk disk{.content = std::string(2 * kPageSize, 'd')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  EXPECT_EQ(Read(*file, 0, 1), "d");
+  const std::string fresh(100, 'f');
+  for (const uint64_t at : {uint64_t{10}, kPageSize + 10, 2 * kPageSize - 50}) {
+    disk.content.resize(std::max(disk.content.size(), at + fresh.size()));
+    disk.content.replace(at, fresh.size(), fresh);
+    file->NoteBackingWritten(std::as_bytes(std::span(fresh)), at);
+  }
+  EXPECT_EQ(file->size_bytes(), 2 * kPageSize + 50);
+  EXPECT_EQ(Read(*file, 0, 3 * kPageSize), disk.content);
+}
+
+TEST_F(PageCacheTest, AKernelAccessThatCannotBeTriedAgainWaits) {
+  sync::WaitQueue arrivals;
+  memory_.context.page_arrivals = &arrivals;
+  FakeDisk disk{.content = std::string(kPageSize, 'd')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  const Ref<AddressSpace> space = SpaceWith(file, 1, /*shared=*/false);
+  disk.slow = true;
+  std::string seen;
+  std::thread reader([&] { seen = Peek(*space, 0, 3); });
+  while (!arrivals.has_waiters()) std::this_thread::yield();
+  arrivals.Notify(sync::kAllEvents);  // of another page
+  disk.slow = false;
+  arrivals.Notify(sync::kAllEvents);
+  reader.join();
+  EXPECT_EQ(seen, "ddd");
+}
+
+TEST_F(PageCacheTest, ATransferStopsBeforeASlowPageAndGoesOn) {
+  FakeDisk disk{.content = std::string(2 * kPageSize, 'd')};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  const Ref<AddressSpace> space = SpaceWith(file, 2, /*shared=*/false);
+  const auto tlb = std::make_unique<Tlb>();
+  tlb->Bind(space.get(), space->id());
+  EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
+  disk.slow = true;
+  UserBuffer buffer(UserMemory(tlb.get()), IoBuffer::Direction::kDrain, {{kBase, 2 * kPageSize}},
+                    UserBuffer::SlowPages::kStop);
+  std::string text(2 * kPageSize, '?');
+  EXPECT_EQ(*buffer.Read(std::as_writable_bytes(std::span(text))), kPageSize);
+  EXPECT_TRUE(buffer.must_wait_for_page());
+  iovec piece;
+  EXPECT_EQ(buffer.Gather(std::span(&piece, 1), 1).error_number(), EFAULT);
+  EXPECT_TRUE(buffer.must_wait_for_page());
+  disk.slow = false;
+  EXPECT_EQ(*buffer.Gather(std::span(&piece, 1), 1), 1u);
+  EXPECT_FALSE(buffer.must_wait_for_page());
+  EXPECT_EQ(*buffer.Read(std::as_writable_bytes(std::span(text).subspan(kPageSize))), kPageSize);
+  EXPECT_EQ(text, disk.content);
 }
 
 }  // namespace

@@ -30,6 +30,9 @@ class TlbSource {
   // Must succeed before code of `page` is decoded: marks its frame kHasCode and, if the frame was ever writable, takes
   // write rights to it away everywhere. FaultKind::kMustWait: other workers have to acknowledge that first.
   virtual Translation PrepareCode(PageNumber page) = 0;
+  // Blocks the calling thread while Translate answers FaultKind::kNotReady: for the few kernel accesses that cannot be
+  // tried again.
+  virtual void AwaitPage(PageNumber, Access) {}
 
  protected:
   ~TlbSource() = default;
@@ -83,6 +86,7 @@ class Tlb {
   // The miss path: looks at the other ways, then asks the source. Null: last_fault() tells why.
   std::byte* Fill(GuestAddr addr, Access access);
   const Fault& last_fault() const { return last_fault_; }
+  void ForgetFault() { last_fault_ = Fault(); }
 
   // Probe, then Fill.
   template <Access kAccess>

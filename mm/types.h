@@ -52,7 +52,11 @@ enum class FaultKind : uint8_t {
   kNonCanonical,  // general protection: SIGSEGV with SI_KERNEL, address 0
   kOutOfMemory,   // no frame left
   kMustWait,      // not a failure: the access has to be tried again after other workers acknowledged a change
+  kNotReady,      // not a failure: the page is on its way from a slow file; try again after a notice of page_arrivals
 };
+
+// The access succeeds when it is tried again later.
+constexpr bool IsMerelyEarly(FaultKind kind) { return kind == FaultKind::kMustWait || kind == FaultKind::kNotReady; }
 
 struct Fault {
   FaultKind kind = FaultKind::kNone;

@@ -24,8 +24,15 @@ uint64_t TotalBytes(const UserBuffer::Ranges& ranges) {
 UserBuffer::UserBuffer(UserMemory memory, Direction direction, UserRange range)
     : IoBuffer(direction, range.length_bytes), memory_(memory), ranges_({range}) {}
 
-UserBuffer::UserBuffer(UserMemory memory, Direction direction, Ranges ranges)
-    : IoBuffer(direction, TotalBytes(ranges)), memory_(memory), ranges_(std::move(ranges)) {}
+UserBuffer::UserBuffer(UserMemory memory, Direction direction, Ranges ranges, SlowPages slow_pages)
+    : IoBuffer(direction, TotalBytes(ranges)), memory_(memory), ranges_(std::move(ranges)), slow_pages_(slow_pages) {}
+
+std::byte* UserBuffer::Resolve(GuestAddr at) {
+  if (slow_pages_ == SlowPages::kWait) return memory_.ResolveWaiting(at, access());
+  std::byte* host = memory_.Resolve(at, access());
+  must_wait_for_page_ = host == nullptr && memory_.tlb().last_fault().kind == FaultKind::kNotReady;
+  return host;
+}
 
 ErrnoOr<UserBuffer::Ranges> UserBuffer::ReadIovecs(UserMemory memory, GuestAddr iovecs, uint64_t count) {
   if (count > kMaxIovecs) return Errno(EINVAL);
@@ -62,7 +69,7 @@ ErrnoOr<std::span<std::byte>> UserBuffer::Peek(uint64_t max_bytes) {
   const GuestAddr at = range.start + consumed_;
   // Not beyond the page: what is not used must not be made present.
   const uint64_t n = std::min({max_bytes, range.length_bytes - consumed_, kPageSize - at.page_offset()});
-  std::byte* host = memory_.Resolve(at, access());
+  std::byte* host = Resolve(at);
   if (host == nullptr) return Errno(EFAULT);
   return std::span<std::byte>(host, n);
 }
@@ -78,7 +85,7 @@ ErrnoOr<uint32_t> UserBuffer::Gather(std::span<iovec> out, uint64_t max_bytes) {
     while (consumed < range.length_bytes && max_bytes != 0) {
       const GuestAddr at = range.start + consumed;
       const uint64_t n = std::min({max_bytes, range.length_bytes - consumed, kPageSize - at.page_offset()});
-      std::byte* host = memory_.Resolve(at, access());
+      std::byte* host = Resolve(at);
       if (host == nullptr) {
         if (count == 0) return Errno(EFAULT);
         return count;

@@ -69,6 +69,15 @@ std::byte* UserMemory::Resolve(GuestAddr addr, Access access) const {
   }
 }
 
+std::byte* UserMemory::ResolveWaiting(GuestAddr addr, Access access) const {
+  while (true) {
+    std::byte* host = Resolve(addr, access);
+    if (host != nullptr || tlb_->last_fault().kind != FaultKind::kNotReady) return host;
+    tlb_->source()->AwaitPage(addr.page(), access);
+    tlb_->Synchronize();
+  }
+}
+
 void UserMemory::FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const {
   // Our stores must be visible before the generation is read; whoever prepares code bumps it, then reads the bytes.
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -101,7 +110,7 @@ ErrnoOr<void> UserMemory::CopyOut(GuestAddr to, std::span<const std::byte> from)
   for (uint64_t done = 0; done < from.size();) {
     const GuestAddr at = to + done;
     const uint64_t n = PieceAt(at, from.size() - done);
-    std::byte* host = Resolve(at, Access::kWrite);
+    std::byte* host = ResolveWaiting(at, Access::kWrite);
     if (host == nullptr) {
       FinishWrite(to, done, generation);
       return Errno(EFAULT);
@@ -119,7 +128,7 @@ ErrnoOr<void> UserMemory::Zero(GuestAddr to, uint64_t length_bytes) const {
   for (uint64_t done = 0; done < length_bytes;) {
     const GuestAddr at = to + done;
     const uint64_t n = PieceAt(at, length_bytes - done);
-    std::byte* host = Resolve(at, Access::kWrite);
+    std::byte* host = ResolveWaiting(at, Access::kWrite);
     if (host == nullptr) {
       FinishWrite(to, done, generation);
       return Errno(EFAULT);
@@ -153,7 +162,7 @@ ErrnoOr<std::string> UserMemory::ReadString(GuestAddr from, uint64_t max_bytes) 
 ErrnoOr<uint32_t> UserMemory::LoadWord(GuestAddr addr) const {
   if ((addr.value() & 3) != 0) return Errno(EINVAL);
   tlb_->Synchronize();
-  const std::byte* host = Resolve(addr, Access::kRead);
+  const std::byte* host = ResolveWaiting(addr, Access::kRead);
   if (host == nullptr) return Errno(EFAULT);
   return __atomic_load_n(reinterpret_cast<const uint32_t*>(host), __ATOMIC_SEQ_CST);
 }
@@ -162,7 +171,7 @@ ErrnoOr<void> UserMemory::StoreWord(GuestAddr addr, uint32_t value) const {
   if ((addr.value() & 3) != 0) return Errno(EINVAL);
   tlb_->Synchronize();
   const uint64_t generation = tlb_->seen_generation();
-  std::byte* host = Resolve(addr, Access::kWrite);
+  std::byte* host = ResolveWaiting(addr, Access::kWrite);
   if (host == nullptr) return Errno(EFAULT);
   __atomic_store_n(reinterpret_cast<uint32_t*>(host), value, __ATOMIC_SEQ_CST);
   FinishWrite(addr, sizeof(value), generation);
@@ -173,7 +182,7 @@ ErrnoOr<bool> UserMemory::CompareExchangeWord(GuestAddr addr, uint32_t expected,
   if ((addr.value() & 3) != 0) return Errno(EINVAL);
   tlb_->Synchronize();
   const uint64_t generation = tlb_->seen_generation();
-  std::byte* host = Resolve(addr, Access::kWrite);
+  std::byte* host = ResolveWaiting(addr, Access::kWrite);
   if (host == nullptr) return Errno(EFAULT);
   const bool stored = __atomic_compare_exchange_n(reinterpret_cast<uint32_t*>(host), &expected, desired,
                                                   /*weak=*/false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);

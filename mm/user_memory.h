@@ -14,8 +14,10 @@
 namespace remora::mm {
 
 // Copies between the kernel and the guest's memory through the worker's TLB: copy_from_user and copy_to_user.
-// Every failure is EFAULT. Copies that cross pages are not atomic; naturally aligned ones of 1, 2, 4 or 8 bytes are.
-// Thread safety: used by the TLB's worker.
+// Every failure is EFAULT. So is, for CopyIn and ReadString, a page still on its way from a slow file: the Dispatcher
+// sees it in the TLB's last_fault() and runs the call again when the page has come. Copies out come behind side
+// effects, so they wait instead. Copies that cross pages are not atomic; naturally aligned ones of 1, 2, 4 or 8 bytes
+// are. Thread safety: used by the TLB's worker.
 class UserMemory {
  public:
   explicit UserMemory(Tlb* tlb) : tlb_(tlb) {}
@@ -47,9 +49,12 @@ class UserMemory {
   // True and stored if the word was `expected`.
   ErrnoOr<bool> CompareExchangeWord(GuestAddr addr, uint32_t expected, uint32_t desired) const;
 
-  // The host address of `addr`, valid up to the end of its page; null if the guest may not access it. The TLB has been
-  // synchronized by the caller. For UserBuffer.
+  // The host address of `addr`, valid up to the end of its page; null if the guest may not access it, or (the TLB's
+  // last_fault() tells) if its page is still on its way from a slow file. The TLB has been synchronized by the caller.
+  // For UserBuffer.
   std::byte* Resolve(GuestAddr addr, Access access) const;
+  // The same, but a page that is on its way is waited for, which holds up the worker.
+  std::byte* ResolveWaiting(GuestAddr addr, Access access) const;
   // After kernel writes to [to, to + length_bytes) through pointers resolved at `generation` of the TLB: if something
   // changed since, those pages may have been decoded as code from their old bytes; makes sure that such code goes.
   void FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const;

@@ -69,6 +69,8 @@ ErrnoOr<void> MapSegment(mm::AddressSpace& space, const Ref<mm::Mappable>& objec
       static constexpr std::array<std::byte, kPageSize> kZeros = {};
       // To the page's end, not only the segment's: ld.so's first malloc lives there and counts on zeros.
       const uint64_t tail = PageRoundUp(file_end) - file_end;
+      // A slow host file: the exec is tried again when the page has come.
+      if (tail != 0 && !space.IsReady(GuestAddr(file_end).page(), mm::Access::kWrite)) return Errno(EAGAIN);
       if (tail != 0 && space.WriteRemote(GuestAddr(file_end), std::span(kZeros).first(tail)) != tail)
         return Errno(ENOMEM);
     }

@@ -287,8 +287,11 @@ ErrnoOr<LoadedProgram> Load(Task& task, const ExecRequest& request, std::string*
 ErrnoOr<LoadedProgram> LoadProgram(Task& task, const ExecRequest& request, std::string* diagnosis) {
   std::string sentence;
   ErrnoOr<LoadedProgram> result = Load(task, request, &sentence);
-  if (!result.ok() && result.error_number() == EAGAIN)
+  if (!result.ok() && result.error_number() == EAGAIN) {
     task.park_deadline_nanos = task.kernel().clock().MonotonicNanos() + kSlowFileRetryNanos;
+    if (sync::WaitQueue* arrivals = task.kernel().memory().page_arrivals)
+      task.memory_wait = std::make_unique<MemoryWait>(&task, *arrivals);
+  }
   if (!result.ok() && diagnosis) *diagnosis = std::move(sentence);
   return result;
 }

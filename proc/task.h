@@ -27,8 +27,31 @@ namespace remora::proc {
 
 class Kernel;
 class Scheduler;
+class Task;
 class ThreadGroup;
 class VforkDone;
+
+// A Waiter that wakes a task: what SyscallStates hold.
+class TaskWaiter final : public sync::Waiter {
+ public:
+  explicit TaskWaiter(Task* task) : task_(task) {}
+  ~TaskWaiter() override { Disarm(); }
+  void Notify(sync::Events events) override;
+  sync::Events fired() const { return fired_.load(std::memory_order_acquire); }
+
+ private:
+  Task* const task_;
+  std::atomic<sync::Events> fired_{0};
+};
+
+// Keeps a waiter armed while a task waits for its memory.
+class MemoryWait {
+ public:
+  MemoryWait(Task* task, sync::WaitQueue& queue) : waiter_(task) { queue.Arm(&waiter_, sync::kAllEvents); }
+
+ private:
+  TaskWaiter waiter_;
+};
 
 // One guest thread: its CPU state, handles to what it shares with others, and where it stands between running and
 // parked. It knows little: free functions (clone.h, exec.h, exit.h, signal_delivery.h, wait.h) do the work.
@@ -84,8 +107,9 @@ class Task final : public RefCounted {
   // --- the syscall that is being carried out ---
   // Non-null while a handler is blocked; the handler finds what it saved.
   std::unique_ptr<SyscallState> syscall_state;
-  // While the task waits for other workers to acknowledge what it changed: the worker's, not a handler's.
-  std::unique_ptr<SyscallState> memory_wait;
+  // While the task waits for other workers to acknowledge what it changed, or for a page of a slow file: the worker's
+  // and the Dispatcher's, not a handler's.
+  std::unique_ptr<MemoryWait> memory_wait;
   uint64_t syscall_number = 0;  // of the call under way
   std::array<uint64_t, 6> syscall_args{};
   bool in_syscall = false;
@@ -173,21 +197,10 @@ class Task final : public RefCounted {
   uint32_t last_worker_ = 0;
 };
 
-// A Waiter that wakes a task: what SyscallStates hold.
-class TaskWaiter final : public sync::Waiter {
- public:
-  explicit TaskWaiter(Task* task) : task_(task) {}
-  ~TaskWaiter() override { Disarm(); }
-  void Notify(sync::Events events) override {
-    fired_.fetch_or(events, std::memory_order_release);
-    task_->Wake();
-  }
-  sync::Events fired() const { return fired_.load(std::memory_order_acquire); }
-
- private:
-  Task* const task_;
-  std::atomic<sync::Events> fired_{0};
-};
+inline void TaskWaiter::Notify(sync::Events events) {
+  fired_.fetch_or(events, std::memory_order_release);
+  task_->Wake();
+}
 
 }  // namespace remora::proc
 

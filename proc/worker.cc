@@ -20,16 +20,6 @@ namespace {
 constexpr int64_t kAcknowledgeRetryNanos = 1'000'000;
 constexpr int64_t kMustWaitRetryNanos = 50'000;
 
-// Keeps a waiter on the acknowledgement queue while the task is parked for it. A SyscallState only so that its place
-// is the task's.
-class AcknowledgementWait final : public SyscallState {
- public:
-  AcknowledgementWait(Task& task, sync::WaitQueue& queue) : waiter_(&task) { queue.Arm(&waiter_, sync::kAllEvents); }
-
- private:
-  TaskWaiter waiter_;
-};
-
 bool IsRestart(int64_t value) { return value <= -kRestartSys && value >= -kRestartBlock; }
 
 // Linux's fpu__exception_code: the first unmasked exception.
@@ -152,11 +142,18 @@ bool Worker::MustWaitForOthers(Task& task) {
     return false;
   tlb_->Synchronize();
   if (!bound_space_->AcknowledgedByOthers(generation, &runner_)) {
-    task.memory_wait = std::make_unique<AcknowledgementWait>(task, bound_space_->acknowledged_queue());
+    task.memory_wait = std::make_unique<MemoryWait>(&task, bound_space_->acknowledged_queue());
     if (!bound_space_->AcknowledgedByOthers(generation, &runner_)) return true;
   }
   acknowledged_generation_ = generation;
   return false;
+}
+
+bool Worker::MustWaitForPage(Task& task, const mm::Fault& fault) {
+  task.memory_wait = std::make_unique<MemoryWait>(&task, *bound_space_->page_arrivals());
+  if (bound_space_->IsReady(fault.addr.page(), fault.access)) return false;
+  task.park_deadline_nanos = Task::kNoDeadline;
+  return true;
 }
 
 Worker::SliceEnd Worker::RunTask(Task& task) {
@@ -225,6 +222,10 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     if (exit.reason == cpu::ExitReason::kInterrupt && scheduler_.others_waiting() && !task.signal_pending())
       return SliceEnd::kYield;
     if (!HandleExit(task, exit)) continue;
+    if (exit.fault.kind == mm::FaultKind::kNotReady) {
+      if (MustWaitForPage(task, exit.fault)) return SliceEnd::kPark;
+      continue;
+    }
     // Others have to acknowledge something first: of this space, which the next round sees to, or of another that has
     // the page too. Then the same instruction says so again, and there is nothing to wait on but time.
     if (exit.instructions_retired == 0 && std::exchange(must_wait_at, task.cpu.rip) == task.cpu.rip) {
@@ -298,7 +299,6 @@ bool Worker::HandleExit(Task& task, const cpu::Exit& exit) {
     case ExitReason::kMustWait:
       return true;
     case ExitReason::kFault:
-      if (exit.fault.kind == mm::FaultKind::kMustWait) return true;
       RaiseFault(task, exit.fault);
       return false;
     case ExitReason::kIllegal:

@@ -48,6 +48,8 @@ class Worker {
   CallEnd RunCall(Task& task);
   // True if the task has to wait until other workers acknowledge what its space changed.
   bool MustWaitForOthers(Task& task);
+  // True if the task has to wait until a page of a slow file has come.
+  bool MustWaitForPage(Task& task, const mm::Fault& fault);
   // What an exit of the engine means for the task. True: the same instruction has to be tried again later.
   bool HandleExit(Task& task, const cpu::Exit& exit);
   void RaiseFault(Task& task, const mm::Fault& fault);

@@ -38,7 +38,8 @@ absl::Status FileSystems::MountAt(const std::string& target, Ref<fs::FileSystem>
 
 absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Ref<fs::HostTerminal> terminal) {
   kernel_ = kernel;
-  streams_ = {&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory()};
+  kernel->memory().page_arrivals = &read_pool_.arrivals();
+  streams_ = {&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory(), &read_pool_};
   fs::Vfs& vfs = kernel_->vfs();
   fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(), .stream = streams_, .terminal = terminal});
 

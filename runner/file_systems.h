@@ -1,7 +1,9 @@
 #ifndef REMORA_RUNNER_FILE_SYSTEMS_H_
 #define REMORA_RUNNER_FILE_SYSTEMS_H_
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,6 +22,9 @@ namespace remora::runner {
 // runs; the rest is immutable.
 class FileSystems {
  public:
+  // `disk`: how the bytes of host files are read; null: from the host.
+  explicit FileSystems(std::shared_ptr<fs::HostDisk> disk = nullptr) : read_pool_(std::move(disk)) {}
+
   // `terminal`: what /dev/tty opens, may be null. The status says which folder is the trouble.
   absl::Status Build(proc::Kernel* kernel, const Options& options, Ref<fs::HostTerminal> terminal);
 
@@ -31,6 +36,7 @@ class FileSystems {
   absl::Status MountBind(const Bind& bind);
   absl::Status MountAt(const std::string& target, Ref<fs::FileSystem> file_system, const std::string& source);
 
+  fs::HostReadPool read_pool_;
   fs::HostReactor reactor_;
   fs::DeviceRegistry devices_;
   proc::Kernel* kernel_ = nullptr;  // this and the next since Build

@@ -147,7 +147,8 @@ SyscallOutcome SysUtime(SyscallContext& c) {
 SyscallOutcome SysTruncate(SyscallContext& c) {
   if (c.i64(1) < 0) return Errno(EINVAL);
   REMORA_ASSIGN_OR_RETURN(const std::string path, c.PathArg(0));
-  return c.vfs().Truncate(c.WalkFromCwd(), path, c.arg(1));
+  const ErrnoOr<void> done = c.vfs().Truncate(c.WalkFromCwd(), path, c.arg(1));
+  return done.error_number() == EAGAIN ? c.ParkForSlowFile() : SyscallOutcome(done);
 }
 
 SyscallOutcome SysFtruncate(SyscallContext& c) {

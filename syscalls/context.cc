@@ -49,6 +49,13 @@ bool SyscallContext::Arm(proc::TaskWaiter& waiter, sync::WaitQueue& queue, sync:
   return true;
 }
 
+SyscallOutcome SyscallContext::ParkForSlowFile() const {
+  constexpr int64_t kRetryNanos = 5'000'000;  // they may have come just before the waiter was armed
+  if (sync::WaitQueue* arrivals = kernel().memory().page_arrivals)
+    task_.memory_wait = std::make_unique<proc::MemoryWait>(&task_, *arrivals);
+  return Park(Interrupted::kRestartAlways, MonotonicNanos() + kRetryNanos);
+}
+
 SyscallOutcome SyscallContext::Park(Interrupted interrupted, int64_t deadline_nanos) const {
   if (task_.signal_pending()) return SyscallOutcome::Fail(static_cast<int>(interrupted));
   task_.park_deadline_nanos = deadline_nanos;

@@ -95,6 +95,10 @@ class SyscallContext {
   static bool Arm(proc::TaskWaiter& waiter, sync::Pollable& pollable, sync::Events events);
   static bool Arm(proc::TaskWaiter& waiter, sync::WaitQueue& queue, sync::Events events);
 
+  // The answer of a handler that met EAGAIN of a slow host file and has nothing to arm or to keep: it runs again from
+  // the top when some file's bytes have come, or soon.
+  SyscallOutcome ParkForSlowFile() const;
+
   // The answer of a handler whose state and waiters are ready: Blocked until a wake or the deadline, or, if a signal is
   // pending, what the call answers when interrupted.
   SyscallOutcome Park(Interrupted interrupted = Interrupted::kRestart,

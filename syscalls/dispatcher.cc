@@ -38,6 +38,15 @@ void RestoreMask(proc::Task& task) {
   task.saved_blocked_signals.reset();
 }
 
+// The call copies from a page that a slow file has not given yet: it runs again when the page is there, or at once if
+// it has come meanwhile. Nothing has happened yet: handlers copy in before they do anything.
+proc::SyscallOutcome WaitForPage(proc::Task& task, const mm::Fault& fault) {
+  mm::AddressSpace& space = *task.space();
+  task.memory_wait = std::make_unique<proc::MemoryWait>(&task, *space.page_arrivals());
+  if (space.IsReady(fault.addr.page(), fault.access)) task.park_deadline_nanos = 0;
+  return proc::SyscallOutcome::Blocked();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dispatcher>> Dispatcher::Create(Options options) {
@@ -66,11 +75,15 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
   const uint64_t number = task.syscall_number;
   const uint64_t slot = std::min<uint64_t>(number, kNumSyscalls);
   const Handler handler = number < kNumSyscalls ? kHandlers[number] : nullptr;
-  const bool first_run = task.syscall_state == nullptr;
+  // A call that met a page which was still on its way begins anew: only how it is counted and traced tells.
+  const bool again = task.memory_wait != nullptr;
+  const bool begins = task.syscall_state == nullptr;
+  task.memory_wait.reset();
+  memory.tlb().ForgetFault();
   Shard& shard = (*shards_)[ShardOf(memory)];
   task.park_deadline_nanos = proc::Task::kNoDeadline;
-  if (first_run) {
-    RestoreMask(task);
+  if (begins) RestoreMask(task);
+  if (begins && !again) {
     shard.calls[slot].fetch_add(1, std::memory_order_relaxed);
     if (tracer_) [[unlikely]]
       tracer_->Enter(task, memory);
@@ -82,6 +95,8 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
     shard.nanos[slot].fetch_add(static_cast<uint64_t>(task.kernel().clock().MonotonicNanos() - started),
                                 std::memory_order_relaxed);
   if (outcome.kind() == proc::SyscallOutcome::Kind::kBlocked) return outcome;
+  if (outcome.value() == -EFAULT && memory.tlb().last_fault().kind == mm::FaultKind::kNotReady) [[unlikely]]
+    return WaitForPage(task, memory.tlb().last_fault());
   if (outcome.kind() == proc::SyscallOutcome::Kind::kNoReturn) {
     // The task may be dead, and then its state is gone already.
     task.syscall_state.reset();

@@ -24,8 +24,8 @@ struct OpenRequest {
   fs::Vfs::OpenOptions options;
 };
 
-// Either a FIFO of ours that waits for its other end (file), or an open that has to be tried again now and then: a
-// host's FIFO that nobody reads yet (no file).
+// Either a FIFO of ours that waits for its other end (file), or an open that has to be tried again now and then (no
+// file): a host's FIFO that nobody reads yet, a file that is copied up from a slow disk.
 struct OpenState : FileWait {
   OpenState(proc::Task* task, Ref<fs::File> file, bool cloexec)
       : FileWait(task, std::move(file)), close_on_exec(cloexec) {}
@@ -50,6 +50,8 @@ SyscallOutcome TryOpen(SyscallContext& c, const OpenRequest& request) {
   ErrnoOr<Ref<fs::File>> file = c.vfs().Open(request.walk, request.path, request.options);
   if (!file.ok() && file.error_number() == EAGAIN && (request.flags & abi::kO_NONBLOCK) == 0) {
     if (c.state<OpenState>() == nullptr) c.MakeState<OpenState>(&c.task(), request);
+    if (sync::WaitQueue* arrivals = c.kernel().memory().page_arrivals)
+      c.task().memory_wait = std::make_unique<proc::MemoryWait>(&c.task(), *arrivals);
     return c.Park(Interrupted::kRestart, c.MonotonicNanos() + kRetryNanos);
   }
   if (!file.ok()) return file.error();

@@ -14,11 +14,17 @@ namespace {
 
 using Direction = mm::IoBuffer::Direction;
 
-struct TransferState : proc::SyscallState {
-  TransferState(proc::Task* task, Transfer t) : transfer(std::move(t)), waiter(task) {}
-  Transfer transfer;  // holds the file: before the waiter
+// How far a transfer came, and whether it stopped at a page of the guest's that a slow file has not given yet.
+struct Progress {
   uint64_t done = 0;
-  proc::TaskWaiter waiter;
+  bool at_slow_page = false;
+};
+
+struct TransferState : proc::SyscallState {
+  TransferState(proc::Task* task, Transfer t) : transfer(std::move(t)), waiter(task), page_waiter(task) {}
+  Transfer transfer;  // holds the file: before the waiter
+  Progress progress;
+  proc::TaskWaiter waiter, page_waiter;
 };
 
 // Kinds where a short write means "the rest has to wait", not "the rest does not fit".
@@ -33,19 +39,23 @@ bool BrokenPipeSignals(fs::File& file) {
   return socket == nullptr || socket->broken_pipe_signals();
 }
 
-ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer& buffer) {
+// One look at the file. `done`: bytes that earlier ones moved. EAGAIN also after some bytes (the buffer tells): the
+// rest of a regular file is still on its way.
+ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer& buffer, uint64_t done) {
   fs::File& file = *t.file;
   if (t.direction == Direction::kFill) {
     if (file.inode()->type() == abi::kS_IFCHR) {
       proc::TaskTerminalCaller caller(c.task());
       REMORA_RETURN_IF_ERROR(file.CheckTerminalRead(caller));
     }
-    if (t.offset) return file.Read(buffer, *t.offset);
+    if (t.offset) return file.Read(buffer, *t.offset + done);
     if (!file.seekable()) return file.Read(buffer, 0);
     MutexLock lock(&file.position_mutex());
     const uint64_t position = file.position();  // before the transfer: a stream shared with the host moves by itself
+    const uint64_t before = buffer.transferred();
     auto moved = file.Read(buffer, position);
-    if (moved.ok()) file.set_position(position + *moved);
+    if (const uint64_t n = moved.ok() ? *moved : buffer.transferred() - before; moved.ok() || n != 0)
+      file.set_position(position + n);
     return moved;
   }
   if (!file.seekable()) return file.Write(buffer, 0);
@@ -57,7 +67,7 @@ ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer&
     if (moved.ok()) file.set_position(end);
     return moved;
   }
-  if (t.offset) return file.Write(buffer, *t.offset);
+  if (t.offset) return file.Write(buffer, *t.offset + done);
   MutexLock lock(&file.position_mutex());
   const uint64_t position = file.position();
   auto moved = file.Write(buffer, position);
@@ -65,14 +75,31 @@ ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer&
   return moved;
 }
 
-// Moves until there is an answer, or the file has no more to give or take: nullopt then, and `done` tells how far it
-// came.
-std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, uint64_t& done) {
-  mm::UserBuffer buffer(c.memory(), t.direction, t.ranges);
+// A socket's message may be lost by a second look: it waits for its pages where it is.
+mm::UserBuffer::SlowPages SlowPagesOf(const fs::File& file) {
+  return file.inode()->type() == abi::kS_IFSOCK ? mm::UserBuffer::SlowPages::kWait : mm::UserBuffer::SlowPages::kStop;
+}
+
+// Moves until there is an answer, or the file has no more to give or take, or a page of the guest's is not there yet:
+// nullopt then, and `progress` tells how far it came.
+std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Progress& progress) {
+  uint64_t& done = progress.done;
+  mm::UserBuffer buffer(c.memory(), t.direction, t.ranges, SlowPagesOf(*t.file));
   if (done != 0) buffer.Advance(done);
   const bool writes_all = t.direction == Direction::kDrain && IsStream(*t.file);
   for (;;) {
-    auto moved = MoveOnce(c, t, buffer);
+    const uint64_t before = buffer.transferred();
+    auto moved = MoveOnce(c, t, buffer, done);
+    progress.at_slow_page = buffer.must_wait_for_page() && buffer.remaining() != 0;
+    const bool partly = !moved.ok() && moved.error_number() == EAGAIN && IgnoresNonblocking(*t.file);
+    if (partly) done += buffer.transferred() - before;
+    if (progress.at_slow_page) {
+      if (moved.ok()) done += *moved;
+      // A read from a stream never waits once it has a byte.
+      if (done != 0 && t.direction == Direction::kFill && IsStream(*t.file))
+        return SyscallOutcome::Return(static_cast<int64_t>(done));
+      return std::nullopt;
+    }
     if (!moved.ok()) {
       if (moved.error_number() == EAGAIN) {
         if (t.file->nonblocking() && !IgnoresNonblocking(*t.file)) {
@@ -98,7 +125,8 @@ bool InUserSpace(GuestAddr start, uint64_t length_bytes) {
 }
 
 SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
-  if (state.done != 0 && c.task().signal_pending()) return SyscallOutcome::Return(static_cast<int64_t>(state.done));
+  if (state.progress.done != 0 && c.task().signal_pending())
+    return SyscallOutcome::Return(static_cast<int64_t>(state.progress.done));
   return c.Park(IgnoresNonblocking(*state.transfer.file) ? Interrupted::kRestartAlways : Interrupted::kRestart);
 }
 
@@ -136,10 +164,10 @@ SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
       (t.direction == Direction::kFill || file.inode()->type() != abi::kS_IFSOCK))
     return SyscallOutcome::Return(0);
 
-  uint64_t done = 0;
-  if (auto outcome = Advance(c, t, done)) return *outcome;
+  Progress progress;
+  if (auto outcome = Advance(c, t, progress)) return *outcome;
   auto& state = c.MakeState<TransferState>(&c.task(), std::move(t));
-  state.done = done;
+  state.progress = progress;
   SyscallContext::Arm(
       state.waiter, *state.transfer.file,
       state.transfer.direction == Direction::kFill ? sync::kReadable | sync::kReadHangup : sync::kWritable);
@@ -148,7 +176,12 @@ SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
 
 SyscallOutcome ResumeTransfer(SyscallContext& c) {
   auto& state = *c.state<TransferState>();
-  if (auto outcome = Advance(c, state.transfer, state.done)) return *outcome;
+  if (state.progress.at_slow_page)
+    SyscallContext::Arm(state.page_waiter, *c.kernel().memory().page_arrivals, sync::kAllEvents);
+  if (auto outcome = Advance(c, state.transfer, state.progress)) return *outcome;
+  // Armed for the one and stopped by the other: once more.
+  if (state.progress.at_slow_page && !state.page_waiter.armed()) return ResumeTransfer(c);
+  if (state.progress.at_slow_page) return ParkTransfer(c, state);
   // A file that has nothing to wait on would never wake us.
   if (!state.waiter.armed()) return Errno(EAGAIN);
   return ParkTransfer(c, state);

@@ -14,19 +14,23 @@
 namespace remora::fs {
 
 HostFile::HostFile(Ref<HostInode> inode, const Path& path, uint32_t flags, Ref<HostFd> fd)
-    : File(Ref<Inode>(inode), path, flags), host_inode_(std::move(inode)), fd_(std::move(fd)) {
+    : File(Ref<Inode>(inode), path, flags),
+      host_inode_(std::move(inode)),
+      fd_(std::move(fd)),
+      reader_(MakeRef<HostReader>(host_inode_->read_pool(), fd_, host_inode_->windows())) {
   host_inode_->PinFd();
 }
 
 ErrnoOr<uint64_t> HostFile::Read(mm::IoBuffer& to, uint64_t offset) {
   bool dirty;
   if (Ref<mm::FilePages> pages = host_inode_->PagesIfAny(&dirty); pages && dirty) return pages->Read(to, offset);
-  return host_io::ReadAt(fd_->get(), to, offset);
+  return reader_->ReadAt(to, offset);
 }
 
 ErrnoOr<uint64_t> HostFile::Write(mm::IoBuffer& from, uint64_t offset) {
   bool dirty;
   const Ref<mm::FilePages> pages = host_inode_->PagesIfAny(&dirty);
+  reader_->windows().Drop();
   const auto n = WriteThrough(from, offset, pages.get());
   if (pages) host_inode_->NoteOwnChange();
   return n;
@@ -47,8 +51,7 @@ ErrnoOr<uint64_t> HostFile::WriteThrough(mm::IoBuffer& from, uint64_t offset, mm
       if (done != 0) break;
       return n.error();
     }
-    mm::KernelBuffer copy(mm::IoBuffer::Direction::kDrain, piece->first(*n));
-    REMORA_RETURN_IF_ERROR(pages->Write(copy, offset + done));
+    pages->NoteBackingWritten(piece->first(*n), offset + done);
     from.Advance(*n);
     done += *n;
     if (*n < piece->size()) break;
@@ -59,6 +62,7 @@ ErrnoOr<uint64_t> HostFile::WriteThrough(mm::IoBuffer& from, uint64_t offset, mm
 ErrnoOr<uint64_t> HostFile::Append(mm::IoBuffer& from, uint64_t* end) {
   bool dirty;
   const Ref<mm::FilePages> pages = host_inode_->PagesIfAny(&dirty);
+  reader_->windows().Drop();
   uint64_t done = 0;
   if (pages) {
     // Coherent with the mapping; another host process that appends at the same moment is not excluded.
@@ -99,6 +103,7 @@ ErrnoOr<Ref<mm::Mappable>> HostFile::Mappable() {
 }
 
 ErrnoOr<void> HostFile::Truncate(uint64_t size_bytes) {
+  reader_->windows().Drop();
   if (ftruncate(fd_->get(), static_cast<off_t>(size_bytes)) < 0) return Errno(errno);
   bool dirty;
   if (Ref<mm::FilePages> pages = host_inode_->PagesIfAny(&dirty)) {
@@ -110,6 +115,7 @@ ErrnoOr<void> HostFile::Truncate(uint64_t size_bytes) {
 
 ErrnoOr<void> HostFile::Allocate(int mode, uint64_t offset, uint64_t length_bytes) {
   REMORA_RETURN_IF_ERROR(Sync());
+  reader_->windows().Drop();
   if (fallocate(fd_->get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length_bytes)) < 0)
     return Errno(errno);
   bool dirty;

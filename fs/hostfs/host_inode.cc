@@ -229,6 +229,12 @@ ErrnoOr<Ref<File>> HostInode::Open(const Path& path, uint32_t flags) {
   }
 }
 
+Ref<HostWindows> HostInode::windows() {
+  MutexLock lock(&mu_);
+  if (!windows_) windows_ = MakeRef<HostWindows>();
+  return windows_;
+}
+
 // --- The pages of mapped files ---
 
 ErrnoOr<Ref<mm::FilePages>> HostInode::PagesForMapping(Ref<HostFd> fd, bool shared_writable, std::string name) {
@@ -237,6 +243,7 @@ ErrnoOr<Ref<mm::FilePages>> HostInode::PagesForMapping(Ref<HostFd> fd, bool shar
   REMORA_ASSIGN_OR_RETURN(const struct statx status, Status());
   const Attributes attributes = host_io::ToAttributes(status);
   Ref<mm::FilePages> result, dropped;
+  Ref<HostWindows> windows = this->windows();
   {
     MutexLock lock(&mu_);
     const bool stale =
@@ -245,7 +252,7 @@ ErrnoOr<Ref<mm::FilePages>> HostInode::PagesForMapping(Ref<HostFd> fd, bool shar
          pages_modified_.nanos != attributes.modified.nanos);
     if (stale) dropped = std::move(pages_);
     if (!pages_) {
-      auto backing = std::make_unique<HostPageBacking>(fd);
+      auto backing = std::make_unique<HostPageBacking>(read_pool(), fd, std::move(windows));
       backing_ = backing.get();
       pages_ = MakeRef<mm::FilePages>(memory, std::move(backing),
                                       mm::Mappable::Description{attributes.device_major, attributes.device_minor,

@@ -47,6 +47,8 @@ class HostInode final : public Inode {
   ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) override;
 
   // For the open files (fs/hostfs/host_file.h).
+  HostReadPool* read_pool() const { return fs_->options().stream.read_pool; }
+  Ref<HostWindows> windows();
   void PinFd() { slot_->Pin(); }
   void UnpinFd() { slot_->Unpin(); }
   // The pages, made at the first mapping. `fd`: the file's own, readable. `shared_writable`: stores may come, so reads
@@ -95,6 +97,7 @@ class HostInode final : public Inode {
   // The descriptor that created the file, for its first opening: the permissions may not allow a second one.
   Ref<HostFd> created_fd_ ABSL_GUARDED_BY(mu_);
   Ref<mm::FilePages> pages_ ABSL_GUARDED_BY(mu_);
+  Ref<HostWindows> windows_ ABSL_GUARDED_BY(mu_);            // null until it is first opened
   HostPageBacking* backing_ ABSL_GUARDED_BY(mu_) = nullptr;  // of pages_
   bool maybe_dirty_ ABSL_GUARDED_BY(mu_) = false;
   Timestamp pages_modified_ ABSL_GUARDED_BY(mu_);

@@ -12,17 +12,15 @@
 namespace remora::fs {
 
 ErrnoOr<void> HostPageBacking::ReadPage(uint64_t page_index, std::span<std::byte> page) {
-  const Ref<HostFd> fd = this->fd();
-  uint64_t done = 0;
-  while (done < page.size()) {
-    const iovec piece{page.data() + done, page.size() - done};
-    const auto n =
-        host_io::ReadVector(fd->get(), std::span(&piece, 1), static_cast<int64_t>(page_index * kPageSize + done));
-    if (!n.ok()) return Errno(EIO);
-    if (*n == 0) break;
-    done += *n;
+  Ref<HostReader> reader;
+  {
+    MutexLock lock(&mu_);
+    reader = reader_;
   }
-  std::memset(page.data() + done, 0, page.size() - done);
+  mm::KernelBuffer buffer(mm::IoBuffer::Direction::kFill, page);
+  const auto done = reader->ReadAt(buffer, page_index * kPageSize);
+  if (!done.ok()) return Errno(done.error_number() == EAGAIN ? EAGAIN : EIO);
+  std::memset(page.data() + *done, 0, page.size() - *done);
   return Ok();
 }
 

@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "base/ref_counted.h"
 #include "fs/hostfs/host_fd.h"
+#include "fs/hostfs/host_reader.h"
 #include "mm/page_cache.h"
 
 namespace remora::fs {
@@ -18,8 +19,9 @@ namespace remora::fs {
 // Thread safety: all methods from any thread.
 class HostPageBacking final : public mm::PageBacking {
  public:
-  // WritePage fails with EBADF where `fd` may not be written.
-  explicit HostPageBacking(Ref<HostFd> fd) : fd_(std::move(fd)) {}
+  // WritePage fails with EBADF where `fd` may not be written. Without a pool ReadPage waits for the host's disk.
+  HostPageBacking(HostReadPool* pool, Ref<HostFd> fd, Ref<HostWindows> windows)
+      : pool_(pool), fd_(fd), reader_(MakeRef<HostReader>(pool, std::move(fd), std::move(windows))) {}
 
   ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) override;
   ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) override;
@@ -27,8 +29,11 @@ class HostPageBacking final : public mm::PageBacking {
 
   // Another descriptor of the same file, which may be written.
   void SetFd(Ref<HostFd> fd) {
+    Ref<HostReader> reader;
     MutexLock lock(&mu_);
+    reader = MakeRef<HostReader>(pool_, fd, Ref<HostWindows>(&reader_->windows()));
     std::swap(fd_, fd);
+    std::swap(reader_, reader);
   }
 
  private:
@@ -36,8 +41,10 @@ class HostPageBacking final : public mm::PageBacking {
     MutexLock lock(&mu_);
     return fd_;
   }
+  HostReadPool* const pool_;
   mutable Mutex mu_{LockRank::kLeaf};
   Ref<HostFd> fd_ ABSL_GUARDED_BY(mu_);
+  Ref<HostReader> reader_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace remora::fs

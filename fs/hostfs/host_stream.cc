@@ -135,7 +135,10 @@ class HostStreamFile final : public File {
       }
     }
     if (!transfer_fd_) transfer_fd_ = fd_;
-    if (kind_ != Kind::kRegular) watch_ = context_.reactor->Add(transfer_fd_->get());
+    if (kind_ == Kind::kRegular)
+      reader_ = MakeRef<HostReader>(context_.read_pool, fd_, MakeRef<HostWindows>());
+    else
+      watch_ = context_.reactor->Add(transfer_fd_->get());
   }
 
   ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t offset) override {
@@ -228,7 +231,8 @@ class HostStreamFile final : public File {
     if (!pages_) {
       REMORA_ASSIGN_OR_RETURN(const Attributes a, inode()->GetAttributes());
       pages_ = MakeRef<mm::FilePages>(
-          context_.memory, std::make_unique<HostPageBacking>(fd_),
+          context_.memory,
+          std::make_unique<HostPageBacking>(context_.read_pool, fd_, Ref<HostWindows>(&reader_->windows())),
           mm::Mappable::Description{a.device_major, a.device_minor, a.inode_number, DescribePath()});
     }
     return Ref<mm::Mappable>(pages_);
@@ -256,7 +260,7 @@ class HostStreamFile final : public File {
     if (missing != 0) context_.reactor->NotifyOnce(*watch_, missing);
     return ready & (interest | sync::kError | sync::kHangup);
   }
-  sync::WaitQueue* wait_queue() override { return watch_ ? &watch_->queue() : nullptr; }
+  sync::WaitQueue* wait_queue() override { return watch_ ? &watch_->queue() : reader_->arrivals(); }
   std::string DescribePath() const override { return path().mount ? File::DescribePath() : HostName(fd_->get()); }
   void OnLastClose() override {
     if (watch_) context_.reactor->Remove(*watch_);
@@ -292,7 +296,7 @@ class HostStreamFile final : public File {
   // do not overwrite each other. Elsewhere (pread, pwrite): by offset.
   ErrnoOr<uint64_t> TransferRegular(mm::IoBuffer& buffer, uint64_t offset, bool read) {
     const bool at_position = asked_position_.exchange(kNone, std::memory_order_relaxed) == offset;
-    if (read) return host_io::ReadAt(fd_->get(), buffer, offset);  // set_position moves the host's position
+    if (read) return reader_->ReadAt(buffer, offset);  // set_position moves the host's position
     if (!at_position) return host_io::WriteAt(fd_->get(), buffer, offset);
     uint64_t done = 0;
     while (buffer.remaining() != 0) {
@@ -389,7 +393,9 @@ class HostStreamFile final : public File {
   const Kind kind_;
   Mode mode_ = Mode::kNowait;
   const Ref<HostTerminal> terminal_;
-  Ref<HostWatch> watch_;  // null for regular files
+  // One of them is null: regular files are read, the others watched.
+  Ref<HostReader> reader_;
+  Ref<HostWatch> watch_;
   std::atomic<bool> nowait_works_{true};
   std::atomic<bool> waits_for_writer_;
   // What position() told last and no transfer has used yet; where the host's position stands after one that did.

@@ -8,6 +8,7 @@
 #include "fs/file.h"
 #include "fs/hostfs/host_fd.h"
 #include "fs/hostfs/host_reactor.h"
+#include "fs/hostfs/host_read_pool.h"
 #include "fs/special/anonymous_files.h"
 #include "fs/tty/host_terminal.h"
 #include "mm/memory_context.h"
@@ -19,6 +20,7 @@ struct HostStreamContext {
   HostReactor* reactor = nullptr;
   AnonymousFiles* anonymous_files = nullptr;  // whose file system the inodes belong to
   mm::MemoryContext* memory = nullptr;        // null: regular files cannot be mapped
+  HostReadPool* read_pool = nullptr;          // null: whoever reads a regular file waits for the host's disk
 };
 
 // An open file over a descriptor that Remora inherited (stdin, stdout, stderr: pipe, terminal, socket, regular file) or
@@ -31,10 +33,9 @@ struct HostStreamContext {
 //  - where the host refuses that: RWF_NOWAIT; where it knows no such flag, poll(2) first and then no more than is there
 //    (or, writing, PIPE_BUF bytes, for which POLLOUT guarantees room in a pipe);
 //  - sockets: MSG_DONTWAIT;
-//  - regular files are read and written at the host's offset, which other host processes share.
-// What would block answers EAGAIN and has the reactor notify the file's wait queue.
-//
-// Known limit: a regular file on a host disk that hangs holds up the worker that reads it.
+//  - regular files are read and written at the host's offset, which other host processes share; what the host has to
+//    fetch from its disk first, a thread of the read pool waits for.
+// What would block answers EAGAIN and has the file's wait queue notified.
 //
 // `flags`: the access mode, O_APPEND, O_NONBLOCK as the guest shall see them; HostStreamFlags(fd) are the host's own.
 // `terminal`: where the descriptor is a terminal: answers its ioctls; null: ENOTTY. SIGPIPE must be ignored or blocked

@@ -87,33 +87,48 @@ ErrnoOr<Ref<File>> OverlayFile::Open(const Path& path, uint32_t flags) {
   return Ref<File>(MakeRef<OverlayLowerFile>(Ref<OverlayFile>(this), path, flags, std::move(lower_file)));
 }
 
+ErrnoOr<void> OverlayFile::CopyFromLower(Copy& copy, uint64_t keep_bytes) {
+  if (copy.done_bytes >= keep_bytes) return Ok();
+  mm::FilePages& pages = *copy.content->pages();
+  REMORA_ASSIGN_OR_RETURN(const Ref<File> lower_file, lower()->Open(Path(), O_RDONLY));
+  std::vector<std::byte> piece(std::min(keep_bytes, kCopyPieceBytes));
+  while (copy.done_bytes < keep_bytes) {
+    const uint64_t wanted = std::min<uint64_t>(piece.size(), keep_bytes - copy.done_bytes);
+    mm::KernelBuffer fill(mm::IoBuffer::Direction::kFill, std::span(piece).first(wanted));
+    REMORA_ASSIGN_OR_RETURN(const uint64_t n, lower_file->Read(fill, copy.done_bytes));
+    if (n == 0) break;
+    const std::span<std::byte> bytes = std::span(piece).first(n);
+    // Holes stay holes.
+    for (uint64_t done = 0; done < n && !AllZero(bytes);) {
+      mm::KernelBuffer drain(mm::IoBuffer::Direction::kDrain, bytes.subspan(done));
+      REMORA_ASSIGN_OR_RETURN(const uint64_t written, pages.Write(drain, copy.done_bytes + done));
+      if (written == 0) return Errno(ENOSPC);
+      done += written;
+    }
+    copy.done_bytes += n;
+  }
+  if (pages.size_bytes() < copy.done_bytes) REMORA_RETURN_IF_ERROR(pages.Truncate(copy.done_bytes));
+  return Ok();
+}
+
 ErrnoOr<Ref<FileContent>> OverlayFile::WritableContent(const Path* path, uint64_t keep_bytes) {
   if (Ref<FileContent> there = content()) return there;
   REMORA_RETURN_IF_ERROR(Own());
-  Ref<FileContent> fresh = NewContent(path);
-  mm::FilePages& pages = *fresh->pages();
-  if (keep_bytes != 0) {
-    REMORA_ASSIGN_OR_RETURN(const Ref<File> lower_file, lower()->Open(Path(), O_RDONLY));
-    std::vector<std::byte> piece(std::min(keep_bytes, kCopyPieceBytes));
-    uint64_t offset = 0;
-    while (offset < keep_bytes) {
-      const uint64_t wanted = std::min<uint64_t>(piece.size(), keep_bytes - offset);
-      mm::KernelBuffer fill(mm::IoBuffer::Direction::kFill, std::span(piece).first(wanted));
-      REMORA_ASSIGN_OR_RETURN(const uint64_t n, lower_file->Read(fill, offset));
-      if (n == 0) break;
-      const std::span<std::byte> bytes = std::span(piece).first(n);
-      // Holes stay holes.
-      for (uint64_t done = 0; done < n && !AllZero(bytes);) {
-        mm::KernelBuffer drain(mm::IoBuffer::Direction::kDrain, bytes.subspan(done));
-        REMORA_ASSIGN_OR_RETURN(const uint64_t written, pages.Write(drain, offset + done));
-        if (written == 0) return Errno(ENOSPC);
-        done += written;
-      }
-      offset += n;
-    }
-    if (pages.size_bytes() < offset) REMORA_RETURN_IF_ERROR(pages.Truncate(offset));
+  Copy copy;
+  {
+    MutexLock lock(&unfinished_mu_);
+    std::swap(copy, unfinished_);
   }
-  return Install(std::move(fresh));
+  if (!copy.content || copy.done_bytes > keep_bytes) copy = {NewContent(path), 0};
+  const ErrnoOr<void> copied = CopyFromLower(copy, keep_bytes);
+  if (!copied.ok()) {
+    if (copied.error_number() == EAGAIN) {
+      MutexLock lock(&unfinished_mu_);
+      std::swap(copy, unfinished_);  // what another writer left there goes behind the lock
+    }
+    return copied.error();
+  }
+  return Install(std::move(copy.content));
 }
 
 ErrnoOr<uint64_t> OverlayLowerFile::Read(mm::IoBuffer& to, uint64_t offset) {

@@ -66,8 +66,19 @@ class OverlayFile final : public OverLower<MemoryFile> {
   Ref<FileContent> own_content() const { return content(); }
 
  protected:
-  // Copy-up. Two writers at once both copy, and one copy is dropped: the lower file does not change.
+  // Copy-up. Two writers at once both copy, and one copy is dropped: the lower file does not change. EAGAIN where the
+  // lower file is slow: the next call goes on where this one stopped.
   ErrnoOr<Ref<FileContent>> WritableContent(const Path* path, uint64_t keep_bytes) override;
+
+ private:
+  struct Copy {
+    Ref<FileContent> content;
+    uint64_t done_bytes = 0;
+  };
+  // Copies on up to `keep_bytes` or the lower file's end.
+  ErrnoOr<void> CopyFromLower(Copy& copy, uint64_t keep_bytes);
+  Mutex unfinished_mu_{LockRank::kLeaf};
+  Copy unfinished_ ABSL_GUARDED_BY(unfinished_mu_);  // null content: none
 };
 
 class OverlaySymlink final : public OverLower<MemorySymlink> {
