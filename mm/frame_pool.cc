@@ -126,7 +126,12 @@ void FramePool::GiveBack(std::vector<uint32_t> frames) {
 
 void FramePool::PrepareWrite(FrameId frame) {
   DCHECK(frame != zero_frame());
-  const uint8_t before = SetBits(frame, kEverWritable | kDirty);
+  constexpr uint8_t kPrepared = kEverWritable | kDirty;
+  // Most writes change nothing here. A look is enough then: whoever begins code behind it takes write rights away under
+  // the spaces' locks, and a kernel write meets it in FinishKernelWrite.
+  if (bits(frame) == kPrepared) [[likely]]
+    return;
+  const uint8_t before = SetBits(frame, kPrepared);
   if ((before & (kHasCode | kRevoking)) == 0) [[likely]]
     return;
   // Cleared first, so that whoever publishes code later under the observer's lock sees that it is stale.
@@ -136,8 +141,9 @@ void FramePool::PrepareWrite(FrameId frame) {
 
 void FramePool::FinishKernelWrite(FrameId frame) {
   // The bytes written must be visible before the bit is read: BeginCode sets the bit, then the bytes are decoded.
-  // A read-modify-write rather than a fence, which ThreadSanitizer does not see.
-  if ((bits_[frame.value()].fetch_or(0, std::memory_order_seq_cst) & kHasCode) != 0) PrepareWrite(frame);
+  // A read-modify-write rather than a fence, which ThreadSanitizer does not see. kDirty again, because a Sync that came
+  // in between has written the old bytes back and cleared it.
+  if ((bits_[frame.value()].fetch_or(kDirty, std::memory_order_seq_cst) & kHasCode) != 0) PrepareWrite(frame);
 }
 
 FramePool::CodeState FramePool::BeginCode(FrameId frame) {

@@ -75,7 +75,8 @@ class FramePool {
   // page cache. Marks it kEverWritable and kDirty; if it has code, the observer drops it first.
   void PrepareWrite(FrameId frame);
   // To be called after the kernel has written through a span that an earlier PrepareWrite covers: if code of the frame
-  // was prepared in between, it may have been decoded from the old bytes and is dropped again.
+  // was prepared in between, it may have been decoded from the old bytes and is dropped again; if the frame was written
+  // back in between, it is dirty again.
   void FinishKernelWrite(FrameId frame);
 
   // The two steps of making code of a frame; AddressSpace::PrepareCode takes the write rights away between them, and

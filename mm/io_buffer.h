@@ -51,10 +51,35 @@ class IoBuffer {
       CopyGuestMemory(bytes.data() + done, piece.data(), piece.size());
     });
   }
+  // kFill: has `produce(std::span<std::byte>)` make the next bytes where they shall lie, piece by piece; as Write. For
+  // bytes that take long to make: stops behind a page of them when interrupted().
+  template <typename F>
+  ErrnoOr<uint64_t> Produce(uint64_t length_bytes, F produce) {
+    constexpr uint64_t kBetweenLooks = 4096;
+    uint64_t done = 0;
+    while (done < length_bytes) {
+      const uint64_t want = std::min(length_bytes - done, kBetweenLooks);
+      const auto n = Transfer(want, [&](std::span<std::byte> piece, uint64_t) { produce(piece); });
+      if (!n.ok()) {
+        if (done == 0) return n.error();
+        break;
+      }
+      done += *n;
+      if (*n < want || interrupted()) break;
+    }
+    return done;
+  }
   ErrnoOr<uint64_t> WriteZeros(uint64_t length_bytes) {
     return Transfer(length_bytes,
                     [](std::span<std::byte> piece, uint64_t) { ZeroGuestMemory(piece.data(), piece.size()); });
   }
+
+  // Tells whether the caller has a signal to take: pending(context). For who waits on Produce.
+  void set_interrupt(bool (*pending)(const void*), const void* context) {
+    interrupt_pending_ = pending;
+    interrupt_context_ = context;
+  }
+  bool interrupted() const { return interrupt_pending_ != nullptr && interrupt_pending_(interrupt_context_); }
 
  protected:
   IoBuffer(Direction direction, uint64_t length_bytes) : direction_(direction), remaining_(length_bytes) {}
@@ -84,6 +109,8 @@ class IoBuffer {
   const Direction direction_;
   uint64_t remaining_;
   uint64_t transferred_ = 0;
+  bool (*interrupt_pending_)(const void*) = nullptr;
+  const void* interrupt_context_ = nullptr;
 };
 
 // Host memory as an IoBuffer, for reads that the kernel itself does.

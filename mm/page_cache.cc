@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "mm/frame_map.h"
 #include "mm/frame_pool.h"
 #include "mm/guest_copy.h"
 #include "mm/retired_frames.h"
@@ -29,15 +30,15 @@ struct FilePages::Impl {
         context(context_in),
         frames(context_in->frames),
         backing(std::move(backing_in)),
-        description(std::move(description_in)) {}
+        description(std::move(description_in)),
+        pages(context_in->reclaimer) {}
 
   // A reference to the frame of a present page; invalid if it is absent.
   FrameId FindPresent(uint64_t index) {
     ReaderLock lock(&mu);
-    auto it = pages.find(index);
-    if (it == pages.end()) return FrameId();
-    frames->AddRef(it->second);
-    return it->second;
+    const FrameId frame = pages.Lookup(index);
+    if (frame.valid()) frames->AddRef(frame);
+    return frame;
   }
   // Gives back a reference that FindPresent or GetOrRead handed out. If the page was dropped meanwhile it may be the
   // last one, and the frame still be in another worker's TLB: then it waits for a grace period.
@@ -72,9 +73,9 @@ struct FilePages::Impl {
 
   std::atomic<uint64_t> size{0};  // written under mu
 
-  // Held by writers while the map changes, never across I/O or a copy.
-  SharedMutex mu{LockRank::kPageCache};
-  absl::flat_hash_map<uint64_t, FrameId> pages ABSL_GUARDED_BY(mu);
+  // Held by writers while the map changes, never across I/O or a copy. Look-ups that take no reference need no lock.
+  alignas(64) SharedMutex mu{LockRank::kPageCache};
+  FrameMap pages;
   uint64_t num_drops ABSL_GUARDED_BY(mu) = 0;  // a page read before the last one may be stale
 
   Mutex mappings_mu{LockRank::kFileMappings};
@@ -125,10 +126,10 @@ ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_e
     uint64_t drops_before = 0;
     {
       ReaderLock lock(&mu);
-      auto it = pages.find(index);
-      if (it != pages.end()) {
-        frames->AddRef(it->second);
-        return it->second;
+      const FrameId present = pages.Lookup(index);
+      if (present.valid()) {
+        frames->AddRef(present);
+        return present;
       }
       drops_before = num_drops;
     }
@@ -144,10 +145,10 @@ ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_e
     }
     WriterLock lock(&mu);
     if (num_drops == drops_before) {
-      auto [it, inserted] = pages.try_emplace(index, *fresh);
+      const auto [frame, inserted] = pages.TryInsert(index, *fresh);
       if (!inserted) frames->Release(*fresh);
-      frames->AddRef(it->second);
-      return it->second;
+      frames->AddRef(frame);
+      return frame;
     }
     frames->Release(*fresh);
   }
@@ -160,23 +161,7 @@ ErrnoOr<FrameId> FilePages::GetFrame(uint64_t page_index, bool /*for_write*/) {
 
 void FilePages::Impl::Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) {
   ++num_drops;
-  if (num_pages < pages.size()) {
-    for (uint64_t index = first; index < first + num_pages; ++index) {
-      auto it = pages.find(index);
-      if (it == pages.end()) continue;
-      retired->Add(it->second);
-      pages.erase(it);
-    }
-    return;
-  }
-  for (auto it = pages.begin(); it != pages.end();) {
-    if (it->first - first >= num_pages) {  // also below first: the difference wraps
-      ++it;
-      continue;
-    }
-    retired->Add(it->second);
-    pages.erase(it++);
-  }
+  pages.EraseRange(first, num_pages, [&](uint64_t, FrameId frame) { retired->Add(frame); });
 }
 
 // --- mappings ---
@@ -232,7 +217,8 @@ ErrnoOr<uint64_t> FilePages::Read(IoBuffer& to, uint64_t offset_bytes) {
       break;
     }
     if (piece->empty()) break;
-    FrameId frame = impl.FindPresent(index);
+    FrameId frame = impl.pages.Lookup(index);
+    bool counted = false;
     if (!frame.valid() && impl.backing) {
       const ErrnoOr<FrameId> read = impl.GetOrRead(index, /*may_be_behind_end=*/false);
       if (!read.ok()) {
@@ -241,10 +227,11 @@ ErrnoOr<uint64_t> FilePages::Read(IoBuffer& to, uint64_t offset_bytes) {
         break;
       }
       frame = *read;
+      counted = true;
     }
     if (frame.valid()) {
       CopyGuestMemory(piece->data(), impl.frames->Data(frame) + in_page, piece->size());
-      impl.Put(frame);
+      if (counted) impl.Put(frame);
     } else {
       ZeroGuestMemory(piece->data(), piece->size());
     }
@@ -278,15 +265,20 @@ ErrnoOr<uint64_t> FilePages::Impl::WriteLocked(IoBuffer& from, uint64_t offset) 
       break;
     }
     if (piece->empty()) break;
-    const ErrnoOr<FrameId> frame = GetOrRead(at >> kPageShift, /*may_be_behind_end=*/true);
-    if (!frame.ok()) {
-      if (done == 0 || frame.error_number() == EAGAIN) return frame.error();
-      break;
+    FrameId frame = pages.Lookup(at >> kPageShift);  // nobody drops pages meanwhile: write_mu
+    const bool counted = !frame.valid();
+    if (counted) {
+      const ErrnoOr<FrameId> fresh = GetOrRead(at >> kPageShift, /*may_be_behind_end=*/true);
+      if (!fresh.ok()) {
+        if (done == 0 || fresh.error_number() == EAGAIN) return fresh.error();
+        break;
+      }
+      frame = *fresh;
     }
-    frames->PrepareWrite(*frame);
-    CopyGuestMemory(frames->Data(*frame) + in_page, piece->data(), piece->size());
-    frames->FinishKernelWrite(*frame);
-    Put(*frame);
+    frames->PrepareWrite(frame);
+    CopyGuestMemory(frames->Data(frame) + in_page, piece->data(), piece->size());
+    frames->FinishKernelWrite(frame);
+    if (counted) Put(frame);
     done += piece->size();
     from.Advance(piece->size());
     if (offset + done > size.load(std::memory_order_relaxed)) {
@@ -308,8 +300,8 @@ void FilePages::NoteBackingWritten(std::span<const std::byte> bytes, uint64_t of
       // Whoever reads it from the backing just now may have the old bytes: it reads again.
       WriterLock lock(&impl.mu);
       ++impl.num_drops;
-      auto it = impl.pages.find(at >> kPageShift);
-      if (it != impl.pages.end()) impl.frames->AddRef(frame = it->second);
+      frame = impl.pages.Lookup(at >> kPageShift);
+      if (frame.valid()) impl.frames->AddRef(frame);
     }
     if (frame.valid()) {
       impl.frames->PrepareWrite(frame);
@@ -405,10 +397,10 @@ ErrnoOr<void> FilePages::Sync() {
   std::vector<uint64_t> dirty;
   {
     ReaderLock lock(&impl.mu);
-    for (const auto& [index, frame] : impl.pages)
+    impl.pages.ForEach([&](uint64_t index, FrameId frame) {
       if ((impl.frames->bits(frame) & FramePool::kDirty) != 0) dirty.push_back(index);
+    });
   }
-  std::sort(dirty.begin(), dirty.end());
   int first_error = 0;
   for (const uint64_t index : dirty) {
     const FrameId frame = impl.FindPresent(index);

@@ -38,8 +38,10 @@ class PageBacking {
 //  time.
 // Differences from Linux: pages are never evicted while the object lives; dirty pages go to the backing at Sync and at
 // the object's end only.
-// Thread safety: all methods from any thread. Lookups of present pages take no exclusive lock. Writes within the size
-// run side by side; one that extends it, Truncate and PunchHole run alone.
+// Thread safety: all methods from any thread; for Read and Write it is an online participant of the reclaimer (or in a
+// ReadSection), since they look present pages up in a FrameMap without lock or count: threads that read one file write
+// to no common cache line. Writes within the size run side by side; one that extends it, Truncate and PunchHole run
+// alone.
 class FilePages final : public Mappable {
  public:
   // `backing` may be null, and is owned; `describe` is what /proc/PID/maps shows.

@@ -1,19 +1,24 @@
 #include "mm/user_buffer.h"
 
 #include <algorithm>
-#include <utility>
+#include <cstddef>
+#include <type_traits>
+
+#include "base/check.h"
 
 namespace remora::mm {
 namespace {
 
 constexpr uint64_t kMaxIovecs = 1024;               // UIO_MAXIOV
 constexpr uint64_t kMaxTransferBytes = 0x7ffff000;  // MAX_RW_COUNT
-struct GuestIovec {
-  uint64_t base;
-  uint64_t length_bytes;
-};
 
-uint64_t TotalBytes(const UserBuffer::Ranges& ranges) {
+// A UserRange is what struct iovec is, so an array of them is copied in as it stands.
+static_assert(sizeof(UserRange) == 16 && offsetof(UserRange, start) == 0 && offsetof(UserRange, length_bytes) == 8);
+static_assert(std::is_trivially_copyable_v<UserRange>);
+
+bool IsNegative(uint64_t length_bytes) { return static_cast<int64_t>(length_bytes) < 0; }
+
+uint64_t TotalBytes(std::span<const UserRange> ranges) {
   uint64_t total = 0;
   for (const UserRange& range : ranges) total += range.length_bytes;
   return total;
@@ -22,10 +27,10 @@ uint64_t TotalBytes(const UserBuffer::Ranges& ranges) {
 }  // namespace
 
 UserBuffer::UserBuffer(UserMemory memory, Direction direction, UserRange range)
-    : IoBuffer(direction, range.length_bytes), memory_(memory), ranges_({range}) {}
+    : IoBuffer(direction, range.length_bytes), memory_(memory), single_(range), ranges_(&single_, 1) {}
 
-UserBuffer::UserBuffer(UserMemory memory, Direction direction, Ranges ranges, SlowPages slow_pages)
-    : IoBuffer(direction, TotalBytes(ranges)), memory_(memory), ranges_(std::move(ranges)), slow_pages_(slow_pages) {}
+UserBuffer::UserBuffer(UserMemory memory, Direction direction, std::span<const UserRange> ranges, SlowPages slow_pages)
+    : IoBuffer(direction, TotalBytes(ranges)), memory_(memory), ranges_(ranges), slow_pages_(slow_pages) {}
 
 std::byte* UserBuffer::Resolve(GuestAddr at) {
   if (slow_pages_ == SlowPages::kWait) return memory_.ResolveWaiting(at, access());
@@ -36,13 +41,17 @@ std::byte* UserBuffer::Resolve(GuestAddr at) {
 
 ErrnoOr<UserBuffer::Ranges> UserBuffer::ReadIovecs(UserMemory memory, GuestAddr iovecs, uint64_t count) {
   if (count > kMaxIovecs) return Errno(EINVAL);
-  Ranges ranges;
-  ranges.reserve(count);
-  for (uint64_t i = 0; i < count; ++i) {
-    REMORA_ASSIGN_OR_RETURN(const GuestIovec iovec, memory.Read<GuestIovec>(iovecs + i * sizeof(GuestIovec)));
-    if (static_cast<int64_t>(iovec.length_bytes) < 0) return Errno(EINVAL);
-    ranges.push_back({GuestAddr(iovec.base), iovec.length_bytes});
+  Ranges ranges(count);
+  if (!memory.CopyIn(std::as_writable_bytes(std::span(ranges)), iovecs).ok()) {
+    // A negative length before the place that cannot be read is seen first.
+    for (uint64_t i = 0; i < count; ++i) {
+      REMORA_ASSIGN_OR_RETURN(const UserRange range, memory.Read<UserRange>(iovecs + i * sizeof(UserRange)));
+      if (IsNegative(range.length_bytes)) return Errno(EINVAL);
+    }
+    return Errno(EFAULT);
   }
+  for (const UserRange& range : ranges)
+    if (IsNegative(range.length_bytes)) return Errno(EINVAL);
   uint64_t left = kMaxTransferBytes;
   for (UserRange& range : ranges) {
     if (range.start.value() > kUserAddressEnd || range.length_bytes > kUserAddressEnd - range.start.value())
@@ -113,6 +122,17 @@ void UserBuffer::Advance(uint64_t n) {
     consumed_ += step;
     n -= step;
   }
+}
+
+void UserBuffer::CheckInvariants() const {
+  uint64_t behind = consumed_, total = 0;
+  for (uint32_t i = 0; i < ranges_.size(); ++i) {
+    if (i < current_) behind += ranges_[i].length_bytes;
+    total += ranges_[i].length_bytes;
+  }
+  CHECK(current_ <= ranges_.size() && (current_ < ranges_.size() || consumed_ == 0));
+  CHECK(current_ == ranges_.size() || consumed_ <= ranges_[current_].length_bytes);
+  CHECK(behind == transferred() && total - behind == remaining());  // 1
 }
 
 }  // namespace remora::mm

@@ -5,7 +5,10 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <random>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/errno_or.h"
 #include "base/guest_addr.h"
@@ -14,6 +17,7 @@
 #include "mm/io_buffer.h"
 #include "mm/memory_for_testing.h"
 #include "mm/tlb.h"
+#include "mm/user_buffer_model.h"
 #include "mm/user_memory.h"
 
 namespace remora::mm {
@@ -167,6 +171,70 @@ TEST_F(UserBufferTest, IovecsAreCheckedAsLinuxDoes) {
   EXPECT_EQ(UserBuffer::ReadIovecs(user_, kBase, 2).error_number(), EINVAL);
   put(1, {kUserAddressEnd - 2, 5});
   EXPECT_EQ(UserBuffer::ReadIovecs(user_, kBase, 2).error_number(), EFAULT);
+}
+
+TEST_F(UserBufferTest, TheFirstThingWrongInAnArrayDecides) {
+  const GuestAddr last = kBase + 4 * kPageSize - sizeof(UserRange);  // a hole follows
+  ASSERT_TRUE(user_.Write(last, UserRange{kBase, ~uint64_t{0}}).ok());
+  EXPECT_EQ(UserBuffer::ReadIovecs(user_, last, 2).error_number(), EINVAL);
+  ASSERT_TRUE(user_.Write(last, UserRange{kBase, 1}).ok());
+  EXPECT_EQ(UserBuffer::ReadIovecs(user_, last, 2).error_number(), EFAULT);
+  // Lengths come before addresses.
+  ASSERT_TRUE(user_.Write(kBase, UserRange{GuestAddr(kUserAddressEnd), 1}).ok());
+  ASSERT_TRUE(user_.Write(kBase + 16, UserRange{kBase, ~uint64_t{0}}).ok());
+  EXPECT_EQ(UserBuffer::ReadIovecs(user_, kBase, 2).error_number(), EINVAL);
+}
+
+TEST_F(UserBufferTest, ProduceStopsBehindAPageWhenASignalWaits) {
+  bool pending = false;
+  UserBuffer buffer = Fill({kBase + 100, 3 * kPageSize});
+  buffer.set_interrupt([](const void* p) { return *static_cast<const bool*>(p); }, &pending);
+  uint64_t made = 0;
+  const auto produce = [&](std::span<std::byte> piece) { made += piece.size(); };
+  EXPECT_EQ(*buffer.Produce(kPageSize + 1, produce), kPageSize + 1);
+  pending = true;
+  EXPECT_EQ(*buffer.Produce(200, produce), 200u);
+  EXPECT_EQ(*buffer.Produce(~uint64_t{0}, produce), kPageSize);
+  EXPECT_EQ(made, buffer.transferred());
+}
+
+TEST_F(UserBufferTest, ProduceMakesNoByteThatDoesNotFit) {
+  UserBuffer buffer = Fill({kBase + 4 * kPageSize - 6, 20});
+  uint64_t made = 0;
+  EXPECT_EQ(*buffer.Produce(20, [&](std::span<std::byte> piece) { made += piece.size(); }), 6u);
+  EXPECT_EQ(made, 6u);
+  EXPECT_EQ(buffer.Produce(1, [&](std::span<std::byte> piece) { made += piece.size(); }).error_number(), EFAULT);
+  EXPECT_EQ(made, 6u);
+}
+
+// Random ranges, some of them empty, over writable, read-only and missing pages.
+TEST(UserBufferModelTest, AgreesWithCountingBytes) {
+#ifdef NDEBUG
+  constexpr uint64_t kOperations = 1'000'000;
+#else
+  constexpr uint64_t kOperations = 20'000;
+#endif
+  ModelMemory memory;
+  std::mt19937_64 random(11);
+  const auto below = [&](uint64_t n) { return random() % n; };
+  uint64_t operations = 0;
+  for (uint32_t round = 0; operations < kOperations; ++round) {
+    std::vector<UserRange> ranges(below(12));
+    for (UserRange& range : ranges) {
+      range.start = ModelMemory::kBase + below(below(4) == 0 ? ModelMemory::kPages * kPageSize : 4 * kPageSize);
+      range.length_bytes = below(5) == 0 ? 0 : below(below(16) == 0 ? 2 * kPageSize : 120);
+    }
+    const auto direction = below(2) == 0 ? IoBuffer::Direction::kFill : IoBuffer::Direction::kDrain;
+    UserBuffer buffer(memory.user(), direction, ranges);
+    UserBufferModel model(direction, ranges);
+    bool more = true;
+    while (more) {
+      more = StepBoth(memory, buffer, model, static_cast<uint32_t>(random()), below(below(8) == 0 ? 5000 : 40));
+      ++operations;
+    }
+    if (round % 512 == 0) memory.Check();
+  }
+  memory.Check();
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "base/errno_or.h"
 #include "base/guest_addr.h"
+#include "mm/scratch_buffer.h"
 #include "mm/tlb.h"
 
 namespace remora::mm {
@@ -20,8 +21,10 @@ namespace remora::mm {
 // are. Thread safety: used by the TLB's worker.
 class UserMemory {
  public:
-  explicit UserMemory(Tlb* tlb) : tlb_(tlb) {}
+  // `scratch`: the worker's bounce buffer; null for users that never ask for it.
+  explicit UserMemory(Tlb* tlb, ScratchBuffer* scratch = nullptr) : tlb_(tlb), scratch_(scratch) {}
   Tlb& tlb() const { return *tlb_; }
+  ScratchBuffer& scratch() const { return *scratch_; }
 
   ErrnoOr<void> CopyIn(std::span<std::byte> to, GuestAddr from) const;
   ErrnoOr<void> CopyOut(GuestAddr to, std::span<const std::byte> from) const;
@@ -61,6 +64,7 @@ class UserMemory {
 
  private:
   Tlb* tlb_;
+  ScratchBuffer* scratch_;
 };
 
 }  // namespace remora::mm
