@@ -8,6 +8,7 @@
 #include "base/ref_counted.h"
 #include "cpu/engine.h"
 #include "mm/address_space.h"
+#include "mm/scratch_buffer.h"
 #include "mm/tlb.h"
 #include "mm/user_memory.h"
 #include "proc/scheduler.h"
@@ -37,6 +38,7 @@ class Worker {
 
   cpu::Engine::Counters engine_counters() const { return engine_->counters(); }
   mm::Tlb::Counters tlb_counters() const;
+  uint64_t peak_scratch_bytes() const { return scratch_.peak_bytes(); }
 
  private:
   enum class SliceEnd : uint8_t { kPark, kYield, kDead };
@@ -57,7 +59,7 @@ class Worker {
 
   void Bind(Task& task);
   void Unbind();
-  mm::UserMemory memory() const { return mm::UserMemory(tlb_); }
+  mm::UserMemory memory() { return mm::UserMemory(tlb_, &scratch_); }
 
   static constexpr uint32_t kNumTlbs = 4;
   struct OwnedTlb {
@@ -78,6 +80,7 @@ class Worker {
   uint64_t binds_ = 0;
   Ref<mm::AddressSpace> bound_space_;
   mm::Tlb* tlb_ = nullptr;
+  mm::ScratchBuffer scratch_;
   mm::AddressSpace::Runner runner_;
   // The generation of bound_space_ that everybody is known to have seen.
   uint64_t acknowledged_generation_ = 0;

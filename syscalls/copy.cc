@@ -1,13 +1,14 @@
-// sendfile and copy_file_range: from file to file inside the kernel, through one fixed buffer.
+// sendfile and copy_file_range: from file to file inside the kernel, through the worker's scratch buffer. Each step is
+// one of the streaming core's (syscalls/transfer.h).
 
 #include <algorithm>
-#include <memory>
-#include <optional>
+#include <span>
 
 #include "base/abi/fcntl.h"
 #include "base/abi/stat.h"
 #include "base/abi/uio.h"
 #include "mm/io_buffer.h"
+#include "mm/scratch_buffer.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
 #include "syscalls/transfer.h"
@@ -17,16 +18,13 @@ namespace {
 
 using Direction = mm::IoBuffer::Direction;
 
-constexpr uint64_t kScratchBytes = 64 << 10;
-
 struct CopyState : proc::SyscallState {
   explicit CopyState(proc::Task* task) : waiter(task) {}
   Ref<fs::File> in, out;
   uint64_t in_offset = 0;
-  std::optional<uint64_t> out_offset;  // absent: the file's own position
+  fs::TransferPosition out_where;  // without an offset: the file's own position
   uint64_t remaining = 0, done = 0;
   GuestAddr in_offset_at, out_offset_at;  // null: the position of the file is moved instead
-  std::unique_ptr<std::byte[]> scratch = std::make_unique<std::byte[]>(kScratchBytes);
   proc::TaskWaiter waiter;
 };
 
@@ -40,17 +38,6 @@ void MovePosition(fs::File& file, uint64_t position) {
   file.set_position(position);
 }
 
-ErrnoOr<uint64_t> WriteOut(CopyState& state, mm::IoBuffer& buffer) {
-  if (state.out_offset) return state.out->Write(buffer, *state.out_offset);
-  if (!state.out->seekable()) return state.out->Write(buffer, 0);
-  uint64_t end = 0;
-  MutexLock lock(&state.out->position_mutex());
-  const uint64_t position = state.out->position();
-  auto moved = state.out->append() ? state.out->Append(buffer, &end) : state.out->Write(buffer, position);
-  if (moved.ok()) state.out->set_position(state.out->append() ? end : position + *moved);
-  return moved;
-}
-
 SyscallOutcome Finish(SyscallContext& c, CopyState& state, int error) {
   if (state.done == 0 && error != 0) return Errno(error);
   if (state.in_offset_at.is_null())
@@ -58,36 +45,43 @@ SyscallOutcome Finish(SyscallContext& c, CopyState& state, int error) {
   else
     REMORA_RETURN_IF_ERROR(c.memory().Write(state.in_offset_at, state.in_offset));
   if (!state.out_offset_at.is_null())
-    REMORA_RETURN_IF_ERROR(c.memory().Write(state.out_offset_at, *state.out_offset));
-  else if (state.out_offset)
-    MovePosition(*state.out, *state.out_offset);
+    REMORA_RETURN_IF_ERROR(c.memory().Write(state.out_offset_at, *state.out_where.offset));
+  else if (state.out_where.offset)
+    MovePosition(*state.out, *state.out_where.offset);
   return SyscallOutcome::Return(static_cast<int64_t>(state.done));
+}
+
+// One step between `file` and `buffer`. Bytes that a slow file gave or took before its EAGAIN count like others.
+ErrnoOr<uint64_t> Step(SyscallContext& c, fs::File& file, mm::KernelBuffer& buffer, const fs::TransferPosition& where) {
+  auto moved = MoveOnce(c, file, buffer, where);
+  if (moved.error_number() == EAGAIN && buffer.transferred() != 0) return buffer.transferred();
+  return moved;
 }
 
 // What has been read but not taken is simply read again: `in` is seekable.
 SyscallOutcome RunCopy(SyscallContext& c, CopyState& state) {
+  mm::ScratchBuffer::Lease lease(&c.memory().scratch());
   while (state.remaining != 0) {
-    const std::span<std::byte> scratch(state.scratch.get(), std::min(kScratchBytes, state.remaining));
+    const std::span<std::byte> scratch = lease.First(state.remaining);
     mm::KernelBuffer fill(Direction::kFill, scratch);
     fs::File* waited = state.in.get();
-    auto moved = state.in->Read(fill, state.in_offset);
+    auto moved = Step(c, *state.in, fill, {.offset = state.in_offset, .append = false});
     if (moved.ok() && *moved == 0) break;
     if (moved.ok()) {
       mm::KernelBuffer drain(Direction::kDrain, scratch.first(*moved));
       waited = state.out.get();
-      moved = WriteOut(state, drain);
+      moved = Step(c, *state.out, drain, state.out_where);
     }
     if (moved.ok()) {
       if (*moved == 0) break;
       state.in_offset += *moved;
-      if (state.out_offset) *state.out_offset += *moved;
+      if (state.out_where.offset) *state.out_where.offset += *moved;
       state.done += *moved;
       state.remaining -= *moved;
       state.waiter.Disarm();
       if (c.task().signal_pending()) break;
       continue;
     }
-    if (moved.error_number() == EPIPE) RaiseSigpipe(c.task());
     if (moved.error_number() != EAGAIN) return Finish(c, state, moved.error_number());
     if (waited->nonblocking() && !IgnoresNonblocking(*waited)) return Finish(c, state, EAGAIN);
     if (SyscallContext::Arm(state.waiter, *waited, waited == state.in.get() ? sync::kReadable : sync::kWritable))
@@ -145,7 +139,7 @@ SyscallOutcome SysCopyFileRange(SyscallContext& c) {
   state.in = in;
   state.out = out;
   state.in_offset = in_offset;
-  state.out_offset = out_offset;
+  state.out_where.offset = out_offset;
   state.in_offset_at = c.addr(1);
   state.out_offset_at = c.addr(3);
   state.remaining = length;

@@ -16,7 +16,7 @@ SyscallOutcome Single(SyscallContext& c, Direction direction, bool positional) {
   t.direction = direction;
   if (positional) {
     if (c.i64(3) < 0) return Errno(EINVAL);
-    t.offset = c.arg(3);
+    t.where.offset = c.arg(3);
   }
   t.ranges.push_back({c.addr(1), c.arg(2)});
   return RunTransfer(c, std::move(t));
@@ -29,14 +29,14 @@ SyscallOutcome Vectored(SyscallContext& c, Direction direction, bool positional,
   t.direction = direction;
   if (positional) {
     if (c.i64(3) < 0) return Errno(EINVAL);
-    t.offset = c.arg(3);
+    t.where.offset = c.arg(3);
   }
   // Linux looks at the access mode before it looks at the array.
   if (direction == Direction::kFill ? !t.file->readable() : !t.file->writable()) return Errno(EBADF);
   REMORA_ASSIGN_OR_RETURN(t.ranges, mm::UserBuffer::ReadIovecs(c.memory(), c.addr(1), c.arg(2)));
   if ((flags & ~(abi::kRWF_HIPRI | abi::kRWF_DSYNC | abi::kRWF_SYNC | abi::kRWF_APPEND)) != 0) return Errno(EOPNOTSUPP);
   if ((flags & abi::kRWF_APPEND) != 0 && direction == Direction::kFill) return Errno(EOPNOTSUPP);
-  t.append = (flags & abi::kRWF_APPEND) != 0;
+  t.where.append = (flags & abi::kRWF_APPEND) != 0;
   return RunTransfer(c, std::move(t));
 }
 

@@ -10,12 +10,12 @@
 #include "base/abi/utsname.h"
 #include "base/guest_addr.h"
 #include "mm/frame_pool.h"
-#include "mm/user_buffer.h"
 #include "proc/linux_version.h"
 #include "proc/pid_table.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
 #include "syscalls/time_args.h"
+#include "syscalls/transfer.h"
 
 namespace remora::syscalls {
 namespace {
@@ -138,26 +138,16 @@ SyscallOutcome SysGetrusage(SyscallContext& c) {
   return c.memory().Write(c.addr(1), out);
 }
 
-// Random bytes go straight into the guest's pages, one piece of contiguous memory at a time.
+// What a read of /dev/urandom does, without the file: random bytes go straight into the guest's pages.
 SyscallOutcome SysGetrandom(SyscallContext& c) {
   const uint32_t flags = c.u32(2);
   if ((flags & ~(abi::kGRND_NONBLOCK | abi::kGRND_RANDOM | abi::kGRND_INSECURE)) != 0) return Errno(EINVAL);
   if ((flags & (abi::kGRND_RANDOM | abi::kGRND_INSECURE)) == (abi::kGRND_RANDOM | abi::kGRND_INSECURE))
     return Errno(EINVAL);
-  mm::UserBuffer buffer(c.memory(), mm::IoBuffer::Direction::kFill,
-                        mm::UserRange{c.addr(0), std::min<uint64_t>(c.arg(1), abi::kMAX_RW_COUNT)});
-  constexpr uint64_t kPieceBytes = 1 << 20;  // between two looks at pending signals
-  while (buffer.remaining() != 0) {
-    const auto piece = buffer.Peek(kPieceBytes);
-    if (!piece.ok()) {
-      if (buffer.transferred() == 0) return piece.error();
-      break;
-    }
-    c.kernel().entropy().Fill(*piece);
-    buffer.Advance(piece->size());
-    if (c.task().signal_pending()) break;
-  }
-  return SyscallOutcome::Return(static_cast<int64_t>(buffer.transferred()));
+  // Linux cuts the length first, and refuses what then reaches beyond user space, be it nothing.
+  const uint64_t length = std::min<uint64_t>(c.arg(1), abi::kMAX_RW_COUNT);
+  if (!InUserSpace(c.addr(0), length)) return Errno(EFAULT);
+  return RunGetrandom(c, c.addr(0), length);
 }
 
 }  // namespace remora::syscalls

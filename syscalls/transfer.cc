@@ -39,40 +39,8 @@ bool BrokenPipeSignals(fs::File& file) {
   return socket == nullptr || socket->broken_pipe_signals();
 }
 
-// One look at the file. `done`: bytes that earlier ones moved. EAGAIN also after some bytes (the buffer tells): the
-// rest of a regular file is still on its way.
-ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, const Transfer& t, mm::UserBuffer& buffer, uint64_t done) {
-  fs::File& file = *t.file;
-  if (t.direction == Direction::kFill) {
-    if (file.inode()->type() == abi::kS_IFCHR) {
-      proc::TaskTerminalCaller caller(c.task());
-      REMORA_RETURN_IF_ERROR(file.CheckTerminalRead(caller));
-    }
-    if (t.offset) return file.Read(buffer, *t.offset + done);
-    if (!file.seekable()) return file.Read(buffer, 0);
-    MutexLock lock(&file.position_mutex());
-    const uint64_t position = file.position();  // before the transfer: a stream shared with the host moves by itself
-    const uint64_t before = buffer.transferred();
-    auto moved = file.Read(buffer, position);
-    if (const uint64_t n = moved.ok() ? *moved : buffer.transferred() - before; moved.ok() || n != 0)
-      file.set_position(position + n);
-    return moved;
-  }
-  if (!file.seekable()) return file.Write(buffer, 0);
-  if (t.append || file.append()) {
-    uint64_t end = 0;
-    if (t.offset) return file.Append(buffer, &end);
-    MutexLock lock(&file.position_mutex());
-    auto moved = file.Append(buffer, &end);
-    if (moved.ok()) file.set_position(end);
-    return moved;
-  }
-  if (t.offset) return file.Write(buffer, *t.offset + done);
-  MutexLock lock(&file.position_mutex());
-  const uint64_t position = file.position();
-  auto moved = file.Write(buffer, position);
-  if (moved.ok()) file.set_position(position + *moved);
-  return moved;
+void InterruptBySignals(mm::IoBuffer& buffer, const proc::Task& task) {
+  buffer.set_interrupt([](const void* t) { return static_cast<const proc::Task*>(t)->signal_pending(); }, &task);
 }
 
 // A socket's message may be lost by a second look: it waits for its pages where it is.
@@ -85,11 +53,14 @@ mm::UserBuffer::SlowPages SlowPagesOf(const fs::File& file) {
 std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Progress& progress) {
   uint64_t& done = progress.done;
   mm::UserBuffer buffer(c.memory(), t.direction, t.ranges, SlowPagesOf(*t.file));
+  InterruptBySignals(buffer, c.task());
   if (done != 0) buffer.Advance(done);
   const bool writes_all = t.direction == Direction::kDrain && IsStream(*t.file);
   for (;;) {
     const uint64_t before = buffer.transferred();
-    auto moved = MoveOnce(c, t, buffer, done);
+    fs::TransferPosition where = t.where;
+    if (where.offset) *where.offset += done;
+    const auto moved = MoveOnce(c, *t.file, buffer, where);
     progress.at_slow_page = buffer.must_wait_for_page() && buffer.remaining() != 0;
     const bool partly = !moved.ok() && moved.error_number() == EAGAIN && IgnoresNonblocking(*t.file);
     if (partly) done += buffer.transferred() - before;
@@ -108,7 +79,6 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Prog
         }
         return std::nullopt;
       }
-      if (moved.error_number() == EPIPE && BrokenPipeSignals(*t.file)) RaiseSigpipe(c.task());
       if (done == 0) return moved.error();
       return SyscallOutcome::Return(static_cast<int64_t>(done));
     }
@@ -118,12 +88,6 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Prog
   }
 }
 
-// access_ok(): what lies beyond user space is refused before anything is moved, however little would be.
-bool InUserSpace(GuestAddr start, uint64_t length_bytes) {
-  const auto end = start.CheckedAdd(length_bytes);
-  return end && end->value() <= kUserAddressEnd;
-}
-
 SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
   if (state.progress.done != 0 && c.task().signal_pending())
     return SyscallOutcome::Return(static_cast<int64_t>(state.progress.done));
@@ -131,6 +95,11 @@ SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
 }
 
 }  // namespace
+
+bool InUserSpace(GuestAddr start, uint64_t length_bytes) {
+  const auto end = start.CheckedAdd(length_bytes);
+  return end && end->value() <= kUserAddressEnd;
+}
 
 bool IgnoresNonblocking(const fs::File& file) {
   const uint32_t type = file.inode()->type();
@@ -145,6 +114,16 @@ void RaiseSigpipe(proc::Task& task) {
   proc::SendToTask(task, info);
 }
 
+ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, fs::File& file, mm::IoBuffer& buffer, const fs::TransferPosition& where) {
+  if (buffer.direction() == Direction::kFill && file.inode()->type() == abi::kS_IFCHR) {
+    proc::TaskTerminalCaller caller(c.task());
+    REMORA_RETURN_IF_ERROR(file.CheckTerminalRead(caller));
+  }
+  auto moved = fs::TransferAt(file, buffer, where);
+  if (moved.error_number() == EPIPE && BrokenPipeSignals(file)) RaiseSigpipe(c.task());
+  return moved;
+}
+
 SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
   fs::File& file = *t.file;
   if (t.direction == Direction::kFill ? !file.readable() : !file.writable()) return Errno(EBADF);
@@ -153,8 +132,8 @@ SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
   // One range is judged whole and then cut; several were cut when they were copied in.
   if (t.ranges.size() == 1) t.ranges[0].length_bytes = std::min<uint64_t>(t.ranges[0].length_bytes, abi::kMAX_RW_COUNT);
   if (file.inode()->type() == abi::kS_IFDIR) return Errno(EISDIR);
-  if (t.offset) {
-    if (static_cast<int64_t>(*t.offset) < 0) return Errno(EINVAL);
+  if (t.where.offset) {
+    if (static_cast<int64_t>(*t.where.offset) < 0) return Errno(EINVAL);
     if (!file.seekable()) return Errno(ESPIPE);
   }
   uint64_t length = 0;
@@ -172,6 +151,13 @@ SyscallOutcome RunTransfer(SyscallContext& c, Transfer t) {
       state.waiter, *state.transfer.file,
       state.transfer.direction == Direction::kFill ? sync::kReadable | sync::kReadHangup : sync::kWritable);
   return ResumeTransfer(c);
+}
+
+SyscallOutcome RunGetrandom(SyscallContext& c, GuestAddr to, uint64_t length_bytes) {
+  mm::UserBuffer buffer(c.memory(), Direction::kFill, mm::UserRange{to, length_bytes});
+  InterruptBySignals(buffer, c.task());
+  Entropy& entropy = c.kernel().entropy();
+  return buffer.Produce(length_bytes, [&](std::span<std::byte> piece) { entropy.Fill(piece); });
 }
 
 SyscallOutcome ResumeTransfer(SyscallContext& c) {

@@ -2,8 +2,9 @@
 #define REMORA_SYSCALLS_TRANSFER_H_
 
 #include <cstdint>
-#include <optional>
 
+#include "fs/positional_io.h"
+#include "mm/io_buffer.h"
 #include "mm/user_buffer.h"
 #include "syscalls/context.h"
 
@@ -15,8 +16,7 @@ struct Transfer {
   Ref<fs::File> file;
   mm::IoBuffer::Direction direction = mm::IoBuffer::Direction::kFill;
   mm::UserBuffer::Ranges ranges;
-  std::optional<uint64_t> offset;  // p*: leaves the file's position alone
-  bool append = false;             // RWF_APPEND
+  fs::TransferPosition where;
 };
 
 // The streaming core. Bytes move between the file and guest pages directly; nothing is allocated in proportion to the
@@ -25,6 +25,16 @@ struct Transfer {
 SyscallOutcome RunTransfer(SyscallContext& c, Transfer transfer);
 // The rest of one that was blocked: c.state<>() is its own.
 SyscallOutcome ResumeTransfer(SyscallContext& c);
+
+// One step of the core, for calls whose other side is no guest memory (sendfile, copy_file_range): moves bytes between
+// `buffer` and `file` once. A terminal's job control comes before, SIGPIPE after. EAGAIN where the file would block.
+ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, fs::File& file, mm::IoBuffer& buffer, const fs::TransferPosition& where);
+
+// Random bytes into guest memory, as getrandom(2): as many as fit, and as come before a signal.
+SyscallOutcome RunGetrandom(SyscallContext& c, GuestAddr to, uint64_t length_bytes);
+
+// access_ok(): what lies beyond user space is refused before anything is moved, however little would be.
+bool InUserSpace(GuestAddr start, uint64_t length_bytes);
 
 // True for the kinds whose transfers are not subject to O_NONBLOCK: regular files, directories, block devices.
 bool IgnoresNonblocking(const fs::File& file);

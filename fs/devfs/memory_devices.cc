@@ -14,7 +14,6 @@ namespace remora::fs {
 namespace {
 
 constexpr uint32_t kMajor = 1;
-constexpr uint64_t kMaxRandomBytes = 0x1ffffff;
 constexpr uint64_t kZeroObjectBytes = uint64_t{1} << 46;
 
 // What null, zero, full and random have in common: no position, no end, never waiting, and writes vanish.
@@ -75,21 +74,7 @@ class RandomDevice final : public MemoryDevice {
   RandomDevice(Ref<Inode> inode, const Path& path, uint32_t flags, Entropy* entropy)
       : MemoryDevice(std::move(inode), path, flags), entropy_(entropy) {}
   ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t) override {
-    uint64_t done = 0;
-    std::byte chunk[1024];
-    while (to.remaining() != 0 && done < kMaxRandomBytes) {
-      const auto bytes =
-          std::span(chunk).first(std::min<uint64_t>({sizeof(chunk), to.remaining(), kMaxRandomBytes - done}));
-      entropy_->Fill(bytes);
-      const auto n = to.Write(bytes);
-      if (!n.ok()) {
-        if (done != 0) break;
-        return n.error();
-      }
-      done += *n;
-      if (*n < bytes.size()) break;
-    }
-    return done;
+    return to.Produce(to.remaining(), [this](std::span<std::byte> piece) { entropy_->Fill(piece); });
   }
 
  private:
