@@ -47,6 +47,8 @@ bool AddressSpace::HasRoomLocked(PageRange range) const {
 }
 
 ErrnoOr<PageRange> AddressSpace::FindHoleLocked(uint64_t num_pages, bool below_2g) const {
+  const auto count_search = [this] { context_->hole_searches.fetch_add(1, std::memory_order_relaxed); };
+  count_search();
   if (below_2g) {
     const auto low = holes_.FindLowest(num_pages, {PageOf(kLow32BitAddress), PageOf(kHigh32BitAddress)});
     if (!low) return Errno(ENOMEM);
@@ -61,7 +63,9 @@ ErrnoOr<PageRange> AddressSpace::FindHoleLocked(uint64_t num_pages, bool below_2
     // Too near below a stack.
     if (next->range.first.value() < lowest.value() + kStackGuardPages) break;
     within.end = next->range.first - kStackGuardPages;
+    count_search();
   }
+  count_search();
   const auto any = holes_.FindLowest(num_pages, {lowest, PageOf(kUserAddressEnd)});
   if (!any) return Errno(ENOMEM);
   return *any;

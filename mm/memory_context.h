@@ -20,6 +20,7 @@ struct MemoryContext {
   sync::Reclaimer* reclaimer;
   ReverseMap* reverse_map;
   std::atomic<uint64_t> next_object_id{1};  // spaces, files, shared anonymous memory: ids never repeat
+  std::atomic<uint64_t> hole_searches{0};   // of all HoleTrackers, for --stats
   // Notified when a worker acknowledges a generation or leaves guest code, while somebody waits.
   sync::WaitQueue acknowledged_queue{};
   // Notified when bytes that a file did not have at once have come: who met FaultKind::kNotReady, or EAGAIN of a

@@ -170,8 +170,10 @@ int32_t Kernel::Run() {
     sum.tlb.evictions_by_conflict += tlb.evictions_by_conflict;
     sum.tlb.evictions_by_range += tlb.evictions_by_range;
     sum.tlb.evictions_by_flush += tlb.evictions_by_flush;
+    sum.peak_scratch_bytes += worker->peak_scratch_bytes();
   }
   sum.task_switches = impl_->scheduler.num_switches();
+  sum.hole_searches = impl_->memory.hole_searches.load(std::memory_order_relaxed);
   MutexLock lock(&impl_->mu);
   impl_->counters = sum;
   return impl_->first_status.load(std::memory_order_acquire);

@@ -104,6 +104,8 @@ class Kernel {
     cpu::Engine::Counters engine;
     mm::Tlb::Counters tlb;
     uint64_t task_switches = 0;
+    uint64_t peak_scratch_bytes = 0;  // of each worker's bounce buffer, added up
+    uint64_t hole_searches = 0;
   };
   Counters counters() const;
 

@@ -33,6 +33,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"dentry_hits", names.dentry_hits},
       {"dentry_misses", names.dentry_misses},
       {"negative_dentry_hits", names.negative_hits},
+      {"hole_searches", counters.hole_searches},
+      {"peak_scratch_bytes", counters.peak_scratch_bytes},
       {"frames_at_end", kernel.frames().num_allocated()},
   };
 }
