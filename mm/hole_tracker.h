@@ -25,6 +25,10 @@ namespace remora::mm {
 //     the length of the longest.
 //  3. All leaves have one depth. Every node but the root has an entry; an inner root has two.
 //
+// Cost, with n holes: a search descends once, plus once more for each level where an edge of `within` cuts a subtree
+// that promised more than it has: O(log n). Reserve and Release: O(log n) for each hole that goes or comes. Memory:
+// about 24 bytes a hole. A copy (fork) is four vectors.
+//
 // Linux twin: the gaps that mm's maple tree keeps for unmapped_area_topdown. Difference: holes are stored, not VMAs.
 // Thread safety: none; guarded by the address space's lock. Copyable.
 class HoleTracker {

@@ -51,21 +51,27 @@ class IoBuffer {
       CopyGuestMemory(bytes.data() + done, piece.data(), piece.size());
     });
   }
-  // kFill: has `produce(std::span<std::byte>)` make the next bytes where they shall lie, piece by piece; as Write. For
-  // bytes that take long to make: stops behind a page of them when interrupted().
+  // kFill: has `produce(std::span<std::byte>)` make the next bytes where they shall lie, in as few pieces as the host's
+  // memory allows; as Write. For bytes that take long to make: stops, but not below a page of them, when interrupted().
   template <typename F>
   ErrnoOr<uint64_t> Produce(uint64_t length_bytes, F produce) {
-    constexpr uint64_t kBetweenLooks = 4096;
+    constexpr uint64_t kBetweenLooks = 64 << 10;
+    iovec pieces[16];
     uint64_t done = 0;
-    while (done < length_bytes) {
-      const uint64_t want = std::min(length_bytes - done, kBetweenLooks);
-      const auto n = Transfer(want, [&](std::span<std::byte> piece, uint64_t) { produce(piece); });
-      if (!n.ok()) {
-        if (done == 0) return n.error();
+    while (done < length_bytes && remaining_ != 0) {
+      const auto count = Gather(pieces, std::min(length_bytes - done, kBetweenLooks));
+      if (!count.ok()) {
+        if (done == 0) return count.error();
         break;
       }
-      done += *n;
-      if (*n < want || interrupted()) break;
+      uint64_t made = 0;
+      for (uint32_t i = 0; i < *count; ++i) {
+        produce(std::span(static_cast<std::byte*>(pieces[i].iov_base), pieces[i].iov_len));
+        made += pieces[i].iov_len;
+      }
+      Advance(made);
+      done += made;
+      if (done >= kGuaranteedBytes && interrupted()) break;
     }
     return done;
   }
@@ -89,6 +95,8 @@ class IoBuffer {
   }
 
  private:
+  static constexpr uint64_t kGuaranteedBytes = 4096;  // of Produce, whatever signal waits
+
   template <typename F>
   ErrnoOr<uint64_t> Transfer(uint64_t length_bytes, F copy) {
     uint64_t done = 0;
