@@ -20,7 +20,10 @@ void Tlb::SetBits::ForEach(F visit) const {
       visit(i * 64 + static_cast<uint32_t>(std::countr_zero(word)));
 }
 
-Tlb::Tlb() = default;
+Tlb::Tlb() : others_(static_cast<OtherWays*>(std::calloc(kSets, sizeof(OtherWays)))) {
+  CHECK(others_ != nullptr);
+  front_.fill(kNoRights);
+}
 
 void Tlb::Bind(TlbSource* source, uint64_t source_id) {
   if (source == source_ && source_id == source_id_) return;
@@ -33,67 +36,79 @@ void Tlb::Bind(TlbSource* source, uint64_t source_id) {
 
 void Tlb::SynchronizeSlow() { seen_generation_ = source_->ReplayInvalidations(seen_generation_, this); }
 
-uint32_t Tlb::WayOf(const Set& set, PageNumber page) const {
-  uint32_t way = 0;
-  while (way < kWays && !(set.ways[way].used && set.ways[way].page == page)) ++way;
+uint32_t Tlb::WayOf(uint32_t set, PageNumber page) const {
+  if (front_[set].read_tag == GuestAddr(page).value()) return 0;
+  uint32_t way = 1;
+  while (way < kWays && others_[set].pages[way - 1] != page.value() + 1) ++way;
   return way;
 }
 
-void Tlb::Promote(Set& set, uint32_t way) {
-  if (way == 0) return;
-  set.ways[0].last_used = ++clock_;
-  std::swap(set.ways[0], set.ways[way]);
+bool Tlb::HasRight(uint32_t set, uint32_t way, Access access) const {
+  if (way == 0) return front_[set].tag_for(access) != kNoTag;
+  const OtherWays::Entry& entry = others_[set].entries[way - 1];
+  return access == Access::kRead || (access == Access::kWrite ? entry.write : entry.fetch);
 }
 
-// Makes way 0 free: its entry takes the place of the one that was used longest ago.
-Tlb::Entry& Tlb::Displace(uint32_t set_index) {
-  Set& set = sets_[set_index];
-  if (!set.ways[0].used) return set.ways[0];
+void Tlb::Promote(uint32_t set, uint32_t way) {
+  if (way == 0) return;
+  OtherWays& others = others_[set];
+  OtherWays::Entry& other = others.entries[way - 1];
+  const bool other_used = used(set, way);
+  const uint64_t tag = other_used ? GuestAddr(page(set, way)).value() : kNoTag;
+  const Rights old = front_[set];
+  const FrameId old_frame = front_frames_[set];
+  front_[set] = {tag, other_used && other.write ? tag : kNoTag, other_used && other.fetch ? tag : kNoTag, other.delta};
+  front_frames_[set] = other.frame;
+  const bool old_used = old.read_tag != kNoTag;
+  others.pages[way - 1] = old_used ? GuestAddr(old.read_tag).page().value() + 1 : 0;
+  other = {old.delta, old_frame, ++clock_, old.write_tag != kNoTag, old.fetch_tag != kNoTag};
+}
+
+void Tlb::Displace(uint32_t set) {
+  if (!used(set, 0)) return;
   uint32_t victim = 1;
   for (uint32_t way = 1; way < kWays; ++way) {
-    if (!set.ways[way].used) {
+    if (!used(set, way)) {
       victim = way;
       break;
     }
     // As a distance, so that a wrap of the clock does not matter.
-    if (clock_ - set.ways[way].last_used > clock_ - set.ways[victim].last_used) victim = way;
+    const OtherWays::Entry* entries = others_[set].entries;
+    if (clock_ - entries[way - 1].last_used > clock_ - entries[victim - 1].last_used) victim = way;
   }
-  if (set.ways[victim].used) {
-    ++counters_.evictions_by_conflict;
-    if (Drop(set.ways[victim])) displaced_fetch_.Insert(set_index);
+  if (used(set, victim)) {
+    evictions_by_conflict_.Add();
+    if (Drop(set, victim)) displaced_fetch_.Insert(set);
   }
   Promote(set, victim);
-  return set.ways[0];
 }
 
-void Tlb::Record(Entry& entry, PageNumber page, Access access, const TlbSource::Translation& translation) {
+void Tlb::Record(uint32_t set, PageNumber page, Access access, const TlbSource::Translation& translation) {
   const uint64_t tag = GuestAddr(page).value();
-  entry.page = page;
-  entry.frame = translation.frame;
-  entry.delta = reinterpret_cast<uint64_t>(translation.host_page) - tag;
-  entry.used = true;
-  // On x86 whatever is accessible is readable.
-  entry.read_tag = tag;
-  if (access == Access::kWrite || translation.writable) entry.write_tag = tag;
-  if (access == Access::kFetch) entry.fetch_tag = tag;
+  Rights& rights = front_[set];
+  front_frames_[set] = translation.frame;
+  rights.delta = reinterpret_cast<uint64_t>(translation.host_page) - tag;
+  rights.read_tag = tag;
+  if (access == Access::kWrite || translation.writable) rights.write_tag = tag;
+  if (access == Access::kFetch) rights.fetch_tag = tag;
+  used_sets_.Insert(set);
 }
 
 std::byte* Tlb::Fill(GuestAddr addr, Access access) {
   const PageNumber page = addr.page();
-  const uint32_t set_index = SetOf(page);
-  Set& set = sets_[set_index];
-  uint32_t way = WayOf(set, page);
-  if (way < kWays && set.ways[way].tag_for(access) != kNoTag) {
-    if (way != 0) ++counters_.way_hits;
+  const uint32_t set = SetOf(page);
+  const uint32_t way = WayOf(set, page);
+  if (way < kWays && HasRight(set, way, access)) {
+    (way == 0 ? hits_ : way_hits_).Add();
     Promote(set, way);
-    return reinterpret_cast<std::byte*>(addr.value() + set.ways[0].delta);
+    return reinterpret_cast<std::byte*>(addr.value() + front_[set].delta);
   }
 
-  ++counters_.misses;
+  misses_.Add();
   const uint64_t generation = source_->generation();
   const TlbSource::Translation translation = source_->Translate(page, access);
   // A copy of a page may have replaced one whose displaced fetch translation is still trusted.
-  if (displaced_fetch_.Test(set_index) && source_->generation() != generation) NoteFetchRightsGone();
+  if (displaced_fetch_.Test(set) && source_->generation() != generation) NoteFetchRightsGone();
   if (translation.host_page == nullptr) {
     DCHECK(translation.fault != FaultKind::kNone);
     last_fault_ = {translation.fault, access, addr};
@@ -101,28 +116,30 @@ std::byte* Tlb::Fill(GuestAddr addr, Access access) {
   }
   if (way < kWays) {
     Promote(set, way);
-    Entry& entry = set.ways[0];
-    const bool moved = entry.frame != translation.frame ||
-                       entry.delta + GuestAddr(page).value() != reinterpret_cast<uint64_t>(translation.host_page);
-    if (moved && Drop(entry)) NoteFetchRightsGone();
-    Record(entry, page, access, translation);
+    const bool moved = frame(set, 0) != translation.frame ||
+                       front_[set].delta + GuestAddr(page).value() != reinterpret_cast<uint64_t>(translation.host_page);
+    if (moved && Drop(set, 0)) NoteFetchRightsGone();
   } else {
-    Record(Displace(set_index), page, access, translation);
-    used_sets_.Insert(set_index);
+    Displace(set);
   }
-  return reinterpret_cast<std::byte*>(addr.value() + set.ways[0].delta);
+  Record(set, page, access, translation);
+  return reinterpret_cast<std::byte*>(addr.value() + front_[set].delta);
 }
 
 FrameId Tlb::FetchFrame(PageNumber page) const {
-  const Set& set = sets_[SetOf(page)];
+  const uint32_t set = SetOf(page);
   const uint32_t way = WayOf(set, page);
-  if (way == kWays || set.ways[way].fetch_tag == kNoTag) return FrameId();
-  return set.ways[way].frame;
+  if (way == kWays || !HasRight(set, way, Access::kFetch)) return FrameId();
+  return frame(set, way);
 }
 
-bool Tlb::Drop(Entry& entry) {
-  const bool could_fetch = entry.fetch_tag != kNoTag;
-  entry = Entry();
+bool Tlb::Drop(uint32_t set, uint32_t way) {
+  const bool could_fetch = HasRight(set, way, Access::kFetch);
+  if (way == 0) {
+    front_[set] = kNoRights;
+  } else {
+    others_[set].pages[way - 1] = 0;
+  }
   return could_fetch;
 }
 
@@ -132,18 +149,26 @@ void Tlb::NoteFetchRightsGone() {
 }
 
 template <typename F>
+void Tlb::ForEachUsed(F visit) const {
+  used_sets_.ForEach([&](uint32_t set) {
+    for (uint32_t way = 0; way < kWays; ++way)
+      if (used(set, way)) visit(set, way);
+  });
+}
+
+template <typename F>
 void Tlb::ForEachEntry(PageRange range, F visit) {
   if (range.num_pages() <= kSets) {
     for (PageNumber page = range.first; page < range.end; ++page) {
-      const uint32_t set_index = SetOf(page);
-      const uint32_t way = WayOf(sets_[set_index], page);
-      if (way < kWays) visit(sets_[set_index].ways[way]);
+      const uint32_t set = SetOf(page);
+      if (!used_sets_.Test(set)) continue;
+      const uint32_t way = WayOf(set, page);
+      if (way < kWays) visit(set, way);
     }
     return;
   }
-  used_sets_.ForEach([&](uint32_t set_index) {
-    for (Entry& entry : sets_[set_index].ways)
-      if (entry.used && range.Contains(entry.page)) visit(entry);
+  ForEachUsed([&](uint32_t set, uint32_t way) {
+    if (range.Contains(page(set, way))) visit(set, way);
   });
 }
 
@@ -155,46 +180,61 @@ void Tlb::Invalidate(PageRange range) {
   } else {
     fetch_rights_gone = displaced_fetch_.Any();
   }
-  ForEachEntry(range, [&](Entry& entry) {
-    ++counters_.evictions_by_range;
-    if (Drop(entry)) fetch_rights_gone = true;
+  ForEachEntry(range, [&](uint32_t set, uint32_t way) {
+    evictions_by_range_.Add();
+    if (Drop(set, way)) fetch_rights_gone = true;
   });
   if (fetch_rights_gone) NoteFetchRightsGone();
 }
 
 void Tlb::InvalidateWriteRights(PageRange range) {
-  ForEachEntry(range, [](Entry& entry) { entry.write_tag = kNoTag; });
+  ForEachEntry(range, [&](uint32_t set, uint32_t way) {
+    if (way == 0) {
+      front_[set].write_tag = kNoTag;
+    } else {
+      others_[set].entries[way - 1].write = false;
+    }
+  });
 }
 
 void Tlb::Flush() {
-  used_sets_.ForEach([&](uint32_t set_index) {
-    for (Entry& entry : sets_[set_index].ways) {
-      if (!entry.used) continue;
-      ++counters_.evictions_by_flush;
-      Drop(entry);
-    }
+  ForEachUsed([&](uint32_t set, uint32_t way) {
+    evictions_by_flush_.Add();
+    Drop(set, way);
   });
   used_sets_.Clear();
   NoteFetchRightsGone();
 }
 
+Tlb::Counters Tlb::counters() const {
+  return {.hits = hits_.value(),
+          .way_hits = way_hits_.value(),
+          .misses = misses_.value(),
+          .evictions_by_conflict = evictions_by_conflict_.value(),
+          .evictions_by_range = evictions_by_range_.value(),
+          .evictions_by_flush = evictions_by_flush_.value()};
+}
+
 uint64_t Tlb::CountEntriesForTesting() const {
   uint64_t count = 0;
-  for (const Set& set : sets_)
-    for (const Entry& entry : set.ways) count += entry.used;
+  ForEachUsed([&](uint32_t, uint32_t) { ++count; });
   return count;
 }
 
 void Tlb::CheckInvariants() const {
-  for (uint32_t i = 0; i < kSets; ++i) {
+  for (uint32_t set = 0; set < kSets; ++set) {
+    if (!used_sets_.Test(set)) {
+      for (uint32_t way = 0; way < kWays; ++way) CHECK(!used(set, way) && front_[set].write_tag == kNoTag);
+      continue;
+    }
     for (uint32_t way = 0; way < kWays; ++way) {
-      const Entry& entry = sets_[i].ways[way];
-      const uint64_t tag = GuestAddr(entry.page).value();
-      for (const uint64_t right : {entry.read_tag, entry.write_tag, entry.fetch_tag})
-        CHECK(right == kNoTag || (entry.used && right == tag));
-      if (!entry.used) continue;
-      CHECK(SetOf(entry.page) == i && used_sets_.Test(i));
-      CHECK(WayOf(sets_[i], entry.page) == way);  // 2
+      if (!used(set, way)) continue;
+      if (way == 0)
+        for (const uint64_t right : {front_[set].write_tag, front_[set].fetch_tag})
+          CHECK(right == kNoTag || right == front_[set].read_tag);  // 5
+      const PageNumber held = page(set, way);
+      CHECK(SetOf(held) == set);
+      CHECK(WayOf(set, held) == way);  // 2
     }
   }
 }

@@ -5,7 +5,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 
+#include "base/counter.h"
 #include "mm/types.h"
 
 namespace remora::mm {
@@ -38,24 +41,41 @@ class TlbSource {
   ~TlbSource() = default;
 };
 
-// One worker's software TLB for one address space: 4-way set-associative, separate read, write and fetch rights.
+// One worker's software TLB for one address space: set-associative, with separate read, write and fetch rights.
+//
+// Way 0 of all sets stands by itself in one dense array, two sets to a cache line: the inline probe looks only there.
+// The other ways are searched by Fill, the miss path, and come to way 0 when they are hit.
+//
+//      page 0x7f0012345 --SetOf--> set 0x4c8
+//                                    |
+//   front_   | .. | read write fetch delta | .. |       compared by Probe: one tag, one add
+//   others_  | .. | way 1 | way 2 | ... | way 7 | .. |  searched by Fill, least recently used goes first
 //
 // Invariants:
 //  1. A right in an entry was granted by the source, and no invalidation at or before seen_generation() took it away
 //     since. (One filled later than seen_generation() may be dropped once more by a replay: harmless.)
-//  2. Way 0 of a set holds the entry last used, so the inline probe compares one tag. No page has two entries.
+//  2. Way 0 of a set is empty or holds the entry that was used last. No page has two entries.
 //  3. A write right implies that FramePool::PrepareWrite has been called since the frame last got code.
 //  4. Between two values of fetch_generation() no page's fetch translation that was ever answered has gone or changed,
 //     even if its entry was displaced meanwhile: a bit for each set remembers that a fetch right was displaced there,
 //     and an invalidation that meets the bit counts.
-// Thread safety: used by its worker only. Other threads touch it never: they bump the source's generation and interrupt
+//  5. An entry with any right has the read right: on x86 whatever is accessible is readable.
+// Linux twin: the CPU's TLB and arch/x86/mm/tlb.c (flush_tlb_func replays by generation, and flushes all where it
+// missed too much; so does this). Differences: an invalidation costs what it touches, so there is no ceiling beyond
+// which a range flushes everything; write rights can go alone; code keeps a generation of its own.
+// Cost: Probe a few instructions; Fill one set (a miss: what the source takes); Invalidate min(pages, entries) sets;
+// Flush the entries that are in use. About 0.7 MiB when full, touched as it fills.
+// Thread safety: used by its worker only, but for counters(). Other threads bump the source's generation and interrupt
 // the worker.
 class Tlb {
  public:
-  static constexpr uint32_t kWays = 4;
-  static constexpr uint32_t kSets = 1024;
+  static constexpr uint32_t kWays = 8;
+  static constexpr uint32_t kSetBits = 11;
+  static constexpr uint32_t kSets = 1 << kSetBits;
 
   Tlb();
+  Tlb(const Tlb&) = delete;
+  Tlb& operator=(const Tlb&) = delete;
 
   // Binds the TLB to `source`. Entries are kept if it is the source (and incarnation) that was bound last, else
   // flushed.
@@ -73,14 +93,10 @@ class Tlb {
   // the next Synchronize or Fill.
   template <Access kAccess>
   std::byte* Probe(GuestAddr addr) const {
-    const Entry& entry = sets_[SetOf(addr.page())].ways[0];
-    const uint64_t tag = addr.value() & ~kPageMask;
-    const uint64_t entry_tag = kAccess == Access::kRead    ? entry.read_tag
-                               : kAccess == Access::kWrite ? entry.write_tag
-                                                           : entry.fetch_tag;
-    if (entry_tag != tag) [[unlikely]]
+    const Rights& rights = front_[SetOf(addr.page())];
+    if (rights.tag_for(kAccess) != (addr.value() & ~kPageMask)) [[unlikely]]
       return nullptr;
-    return reinterpret_cast<std::byte*>(addr.value() + entry.delta);
+    return reinterpret_cast<std::byte*>(addr.value() + rights.delta);
   }
 
   // The miss path: looks at the other ways, then asks the source. Null: last_fault() tells why.
@@ -91,8 +107,10 @@ class Tlb {
   // Probe, then Fill.
   template <Access kAccess>
   std::byte* Lookup(GuestAddr addr) {
-    if (std::byte* host = Probe<kAccess>(addr)) [[likely]]
+    if (std::byte* host = Probe<kAccess>(addr)) [[likely]] {
+      hits_.Add();
       return host;
+    }
     return Fill(addr, kAccess);
   }
 
@@ -109,34 +127,43 @@ class Tlb {
   uint64_t fetch_generation() const { return fetch_generation_; }
 
   struct Counters {
-    uint64_t way_hits = 0;  // hits of Fill in ways 1..3
+    uint64_t hits = 0;      // of Lookup and Fill in way 0; an engine counts its own probes (cpu/engine.h)
+    uint64_t way_hits = 0;  // of Fill in the other ways
     uint64_t misses = 0;
     uint64_t evictions_by_conflict = 0, evictions_by_range = 0, evictions_by_flush = 0;
   };
-  const Counters& counters() const { return counters_; }
+  // From any thread.
+  Counters counters() const;
   // Entries that hold a translation.
   uint64_t CountEntriesForTesting() const;
   void CheckInvariants() const;
 
  private:
   static constexpr uint64_t kNoTag = ~uint64_t{0};  // no page-aligned address equals it
-  // A cache line each, so that the inline probe finds its set by a shift.
-  struct alignas(64) Entry {
-    uint64_t read_tag = kNoTag, write_tag = kNoTag, fetch_tag = kNoTag;
-    uint64_t delta = 0;  // host page - guest page
-    FrameId frame;
-    uint32_t last_used = 0;  // of clock_, when it left way 0
-    PageNumber page;
-    bool used = false;
+  // Each tag is the page's address where there is that right, else kNoTag.
+  struct alignas(32) Rights {
+    uint64_t read_tag, write_tag, fetch_tag;
+    uint64_t delta;  // host page - guest page
 
     uint64_t tag_for(Access access) const {
       return access == Access::kRead ? read_tag : access == Access::kWrite ? write_tag : fetch_tag;
     }
   };
-  struct Set {
-    std::array<Entry, kWays> ways;
+  static constexpr Rights kNoRights = {kNoTag, kNoTag, kNoTag, 0};
+  // Ways 1 and more of a set. All zero where nothing ever was, so that memory is touched only as it is needed; a search
+  // reads one cache line.
+  struct alignas(64) OtherWays {
+    uint64_t pages[kWays - 1];  // page number + 1; 0: empty
+    struct Entry {
+      uint64_t delta;
+      FrameId frame;
+      uint32_t last_used;  // of clock_, when it left way 0
+      bool write, fetch;   // rights beside reading
+    } entries[kWays - 1];
   };
-  static_assert(sizeof(Set) == 256);
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
   // One bit for each set.
   class SetBits {
    public:
@@ -154,22 +181,41 @@ class Tlb {
   // A sum, not an exclusive or: a contiguous run of as many pages as there are entries then spreads evenly wherever it
   // starts, and strides of kSets pages still do not share a set.
   static uint32_t SetOf(PageNumber page) {
-    return static_cast<uint32_t>(page.value() + (page.value() >> 10)) & (kSets - 1);
+    return static_cast<uint32_t>(page.value() + (page.value() >> kSetBits)) & (kSets - 1);
   }
   void SynchronizeSlow();
+  bool used(uint32_t set, uint32_t way) const {
+    return way == 0 ? front_[set].read_tag != kNoTag : others_[set].pages[way - 1] != 0;
+  }
+  // Of an entry that is used.
+  PageNumber page(uint32_t set, uint32_t way) const {
+    return way == 0 ? GuestAddr(front_[set].read_tag).page() : PageNumber(others_[set].pages[way - 1] - 1);
+  }
+  FrameId frame(uint32_t set, uint32_t way) const {
+    return way == 0 ? front_frames_[set] : others_[set].entries[way - 1].frame;
+  }
+  bool HasRight(uint32_t set, uint32_t way, Access access) const;
   // The way of `set` that holds `page`, or kWays.
-  uint32_t WayOf(const Set& set, PageNumber page) const;
-  void Promote(Set& set, uint32_t way);
-  Entry& Displace(uint32_t set_index);
-  void Record(Entry& entry, PageNumber page, Access access, const TlbSource::Translation& translation);
+  uint32_t WayOf(uint32_t set, PageNumber page) const;
+  // Exchanges ways 0 and `way`.
+  void Promote(uint32_t set, uint32_t way);
+  // Makes way 0 empty: its entry takes the place of the one that was used longest ago.
+  void Displace(uint32_t set);
+  // Puts a translation into way 0, which is empty or holds this page already.
+  void Record(uint32_t set, PageNumber page, Access access, const TlbSource::Translation& translation);
   // Forgets an entry; true if it had a fetch right.
-  static bool Drop(Entry& entry);
+  bool Drop(uint32_t set, uint32_t way);
   void NoteFetchRightsGone();
-  // Calls visit(entry) for the entries of pages in `range`.
+  // Calls visit(set, way) for the entries of pages in `range`.
   template <typename F>
   void ForEachEntry(PageRange range, F visit);
+  // Calls visit(set, way) for every entry.
+  template <typename F>
+  void ForEachUsed(F visit) const;
 
-  std::array<Set, kSets> sets_;
+  alignas(64) std::array<Rights, kSets> front_;
+  const std::unique_ptr<OtherWays[], Free> others_;
+  std::array<FrameId, kSets> front_frames_;
   SetBits used_sets_;        // may have entries: what Flush and long ranges look at
   SetBits displaced_fetch_;  // invariant 4
   TlbSource* source_ = nullptr;
@@ -178,7 +224,7 @@ class Tlb {
   uint64_t fetch_generation_ = 1;
   uint32_t clock_ = 0;
   Fault last_fault_;
-  Counters counters_;
+  Counter hits_, way_hits_, misses_, evictions_by_conflict_, evictions_by_range_, evictions_by_flush_;
 };
 
 }  // namespace remora::mm

@@ -138,25 +138,29 @@ TEST_F(TlbTest, AReadRecordsTheWriteRightThatTheSourceOffers) {
 // Pages whose numbers differ by a multiple of the sets' square share a set.
 uint64_t Colliding(uint64_t i) { return (i + 1) * Tlb::kSets * Tlb::kSets << kPageShift; }
 
+constexpr uint64_t kMoreThanWays = Tlb::kWays + 2;
+
 TEST_F(TlbTest, AHitInAnotherWayComesToTheFront) {
   for (uint64_t i = 0; i < Tlb::kWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, false);
   for (uint64_t i = 0; i < Tlb::kWays; ++i) Read(Colliding(i));
   EXPECT_EQ(tlb_->Probe<Access::kRead>(GuestAddr(Colliding(0))), nullptr);
   EXPECT_EQ(Read(Colliding(0)), FakeSource::HostOf(10));
   EXPECT_EQ(tlb_->Probe<Access::kRead>(GuestAddr(Colliding(0))), FakeSource::HostOf(10));
-  EXPECT_EQ(source_.translations, 4);
+  EXPECT_EQ(source_.translations, static_cast<int>(Tlb::kWays));
   EXPECT_EQ(tlb_->counters().way_hits, 1u);
+  EXPECT_EQ(tlb_->counters().misses, Tlb::kWays);
   tlb_->CheckInvariants();
 }
 
 TEST_F(TlbTest, TheLeastRecentlyUsedWayIsDisplaced) {
-  for (uint64_t i = 0; i < 5; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, false);
-  for (uint64_t i = 0; i < 4; ++i) Read(Colliding(i));
+  for (uint64_t i = 0; i <= Tlb::kWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, false);
+  for (uint64_t i = 0; i < Tlb::kWays; ++i) Read(Colliding(i));
   Read(Colliding(0));  // 1 is the oldest now
-  Read(Colliding(4));
+  Read(Colliding(Tlb::kWays));
   EXPECT_EQ(tlb_->counters().evictions_by_conflict, 1u);
   source_.translations = 0;
-  for (const uint64_t i : {0, 2, 3, 4}) Read(Colliding(i));
+  for (uint64_t i = 0; i <= Tlb::kWays; ++i)
+    if (i != 1) Read(Colliding(i));
   EXPECT_EQ(source_.translations, 0);
   Read(Colliding(1));
   EXPECT_EQ(source_.translations, 1);
@@ -208,6 +212,48 @@ TEST_F(TlbTest, InvalidatingOnePageKeepsTheOthers) {
   EXPECT_EQ(tlb_->counters().evictions_by_range, 1001u);
 }
 
+TEST_F(TlbTest, CountsHitsOfTheFrontTheOtherWaysAndMisses) {
+  source_.Map(5, 7, true, false);
+  Read(0x5000);
+  for (int i = 0; i < 9; ++i) Read(0x5000);
+  tlb_->Fill(GuestAddr(0x5000), Access::kRead);
+  const Tlb::Counters counters = tlb_->counters();
+  EXPECT_EQ(counters.misses, 1u);
+  EXPECT_EQ(counters.hits, 10u);
+  EXPECT_EQ(counters.way_hits, 0u);
+}
+
+TEST_F(TlbTest, RightsMoveWithAnEntryBetweenWays) {
+  for (uint64_t i = 0; i < Tlb::kWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, i % 2 == 0, i % 3 == 0);
+  for (uint64_t i = 0; i < Tlb::kWays; ++i) {
+    Read(Colliding(i));
+    if (i % 3 == 0) Fetch(Colliding(i));
+  }
+  source_.translations = 0;
+  source_.WriteProtect(Pages(Colliding(0) >> kPageShift, (Colliding(0) >> kPageShift) + 1));
+  tlb_->Synchronize();
+  for (uint64_t i = 0; i < Tlb::kWays; ++i) {
+    EXPECT_EQ(tlb_->FetchFrame(GuestAddr(Colliding(i)).page()).valid(), i % 3 == 0) << i;
+    EXPECT_NE(Read(Colliding(i)), nullptr) << i;
+    EXPECT_EQ(tlb_->Probe<Access::kWrite>(GuestAddr(Colliding(i))) != nullptr, i != 0 && i % 2 == 0) << i;
+    EXPECT_EQ(tlb_->Probe<Access::kFetch>(GuestAddr(Colliding(i))) != nullptr, i % 3 == 0) << i;
+    tlb_->CheckInvariants();
+  }
+  EXPECT_EQ(source_.translations, 0);
+}
+
+TEST_F(TlbTest, ThePageAtZeroIsAPageAsAnyOther) {
+  EXPECT_EQ(Read(0x10), nullptr);
+  source_.Map(0, 7, false, false);
+  EXPECT_EQ(Read(0x10), FakeSource::HostOf(7) + 0x10);
+  for (uint64_t i = 0; i + 1 < Tlb::kWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, false);
+  for (uint64_t i = 0; i + 1 < Tlb::kWays; ++i) Read(Colliding(i));
+  source_.translations = 0;
+  EXPECT_EQ(Read(0x10), FakeSource::HostOf(7) + 0x10);
+  EXPECT_EQ(source_.translations, 0);
+  tlb_->CheckInvariants();
+}
+
 TEST_F(TlbTest, ARunOfAsManyPagesAsEntriesFitsWhereverItStarts) {
   constexpr uint64_t kNumPages = Tlb::kSets * Tlb::kWays;
   for (const uint64_t first : {uint64_t{0}, uint64_t{517}, uint64_t{0x7ffff7abc}}) {
@@ -236,18 +282,18 @@ TEST_F(TlbTest, BindingTheSameSourceKeepsEntries) {
 
 TEST_F(TlbTest, FetchGenerationIgnoresDataAndDisplacement) {
   source_.Map(5, 7, true, false);
-  for (uint64_t i = 0; i < 6; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
   Read(0x5000);
   const uint64_t before = tlb_->fetch_generation();
   source_.Unmap(Pages(5, 6));
   tlb_->Synchronize();
-  for (uint64_t i = 0; i < 6; ++i) Fetch(Colliding(i));
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) Fetch(Colliding(i));
   EXPECT_EQ(tlb_->fetch_generation(), before);
 }
 
 TEST_F(TlbTest, AnInvalidationOfADisplacedCodePageCounts) {
-  for (uint64_t i = 0; i < 6; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
-  for (uint64_t i = 0; i < 6; ++i) Fetch(Colliding(i));
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) Fetch(Colliding(i));
   const uint64_t before = tlb_->fetch_generation();
   const uint64_t displaced = Colliding(0) >> kPageShift;
   ASSERT_FALSE(tlb_->FetchFrame(PageNumber(displaced)).valid());
@@ -257,13 +303,19 @@ TEST_F(TlbTest, AnInvalidationOfADisplacedCodePageCounts) {
 }
 
 TEST_F(TlbTest, ACopyOfADisplacedCodePageCountsAtOnce) {
-  for (uint64_t i = 0; i < 6; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
-  for (uint64_t i = 0; i < 6; ++i) Fetch(Colliding(i));
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
+  for (uint64_t i = 0; i < kMoreThanWays; ++i) Fetch(Colliding(i));
   const uint64_t before = tlb_->fetch_generation();
   source_.copy_on_write[Colliding(0) >> kPageShift] = true;
   EXPECT_NE(Write(Colliding(0)), nullptr);
   EXPECT_GT(tlb_->fetch_generation(), before);
 }
+
+#ifdef NDEBUG
+constexpr int kModelSteps = 600000, kStepsPerLook = 64, kStepsPerCheck = 4096;
+#else
+constexpr int kModelSteps = 20000, kStepsPerLook = 8, kStepsPerCheck = 1;
+#endif
 
 // Random mappings, protections, copies and accesses; after each Synchronize the TLB must say what the source says, and
 // a cache of fetch translations kept by fetch_generation must never be stale.
@@ -281,7 +333,7 @@ TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
     const auto any_page = [&]() -> uint64_t {
       return below(3) == 0 ? below(3000) : (1 + below(12)) * Tlb::kSets * Tlb::kSets + below(3);
     };
-    for (int step = 0; step < 60000; ++step) {
+    for (int step = 0; step < kModelSteps; ++step) {
       const uint64_t page = any_page();
       switch (below(12)) {
         case 0:
@@ -317,7 +369,7 @@ TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
           break;
         }
       }
-      if (step % 8 == 0) {
+      if (step % kStepsPerLook == 0) {
         tlb->Synchronize();
         if (tlb->fetch_generation() == jump_cache_generation)
           for (const auto& [cached, frame] : jump_cache) {
@@ -326,7 +378,7 @@ TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
             ASSERT_EQ(it->second.frame, frame) << step;
           }
       }
-      if (step % 4096 == 0) tlb->CheckInvariants();
+      if (step % kStepsPerCheck == 0) tlb->CheckInvariants();
     }
     EXPECT_GT(tlb->counters().evictions_by_conflict, 0u);
     EXPECT_GT(tlb->counters().way_hits, 0u);
