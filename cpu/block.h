@@ -21,7 +21,8 @@ struct TailBytes {
 static_assert(sizeof(TailBytes) == sizeof(Op) && alignof(TailBytes) == alignof(Op));
 
 inline constexpr uint32_t kMaxBlockInstructions = 64;
-// A helper op before and two behind the instructions, links behind any one of them.
+// Helper ops: one before the instructions and two behind; or, around the only instruction of a block that crosses a
+// page, three before. Links stand behind any one of them.
 inline constexpr uint32_t kMaxBlockOps = kMaxBlockInstructions + 4;
 
 // A basic block: ops in a row. Immutable once published, but for its links and, when its frame is written, the handler

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "cpu/cpu_state.h"
 #include "cpu/flags.h"
@@ -64,6 +65,7 @@ struct RunContext final : HandlerEnv {
   bool link_taken = false;
   bool exit_to_kernel = false;                     // false: the chain ended only to be entered again (TF, for one)
   uint64_t flag_a = 0, flag_b = 0, flag_kind = 0;  // as the chain left them
+  uint64_t accesses = 0;                           // of memory in this Run; see InterpreterOptions::count_accesses
   std::atomic<uint32_t> fence{0};
 
   void Bind(CpuState* state, mm::Tlb* tlb) {
@@ -71,6 +73,11 @@ struct RunContext final : HandlerEnv {
     tlb_ = tlb;
   }
   Exit& exit() { return exit_; }
+  uint64_t TakeSlowAccesses() { return std::exchange(slow_accesses_, 0); }
+  // `op` is the last one of its block that was begun: takes back what was counted for those behind it.
+  void UncountAccessesBehind(const Op* op) {
+    for (int i = 1; i < op->uncounted; ++i) accesses -= op[i].accesses;
+  }
   uint64_t TimeStamp();
   // After a write that may have gone the slow way: whether code that this engine may be about to run is gone or
   // elsewhere.

@@ -48,6 +48,11 @@ class Builder {
     std::memcpy(tail->bytes.data(), bytes, count);
     is_op_[out_->num_ops++] = false;
   }
+  // Before the instructions: counts what they access once Finish knows it.
+  void AddAccessCount() {
+    access_count_ = AddHelper();
+    access_count_->handler = CountAccessesHandler();
+  }
   void AddFallThrough(uint32_t offset) {
     Op* op = AddHelper();
     op->handler = FallThroughHandler();
@@ -59,8 +64,11 @@ class Builder {
 
   // `uncounted` held the number of instructions before the op until here.
   void Finish() {
-    for (uint32_t i = 0; i < out_->num_ops; ++i)
-      if (is_op_[i]) out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);
+    for (uint32_t i = 0; i < out_->num_ops; ++i) {
+      if (!is_op_[i]) continue;
+      out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);
+      if (access_count_ != nullptr) access_count_->immediate += out_->ops[i].accesses;
+    }
   }
 
  private:
@@ -77,6 +85,7 @@ class Builder {
   const mm::FrameId frame_;
   const uint32_t page_offset_;
   uint32_t num_instructions_ = 0;
+  Op* access_count_ = nullptr;
   std::array<bool, kMaxBlockOps> is_op_{};
 };
 
@@ -85,6 +94,20 @@ void MakeRaise(uint32_t offset, ExitReason reason, Op* op) {
   op->offset = static_cast<uint16_t>(offset);
   op->handler = RaiseHandler();
   op->immediate = static_cast<int64_t>(reason);
+}
+
+// How often it probes the TLB where nothing goes wrong. A REP counts its iterations itself.
+uint8_t CountAccesses(const DecodedInstruction& in, const Op& op) {
+  if (op.repeat != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_NOP || in.info.meta.category == ZYDIS_CATEGORY_PREFETCH)
+    return 0;
+  constexpr uint8_t kMost = 7;
+  uint8_t accesses = 0;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type != ZYDIS_MEMOP_TYPE_MEM) continue;
+    if ((operand.actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_MASK_WRITE)) != 0) ++accesses;
+  }
+  return std::min(accesses, kMost);
 }
 
 // Whether the instruction gives new values to all status flags, reads none, and cannot fault.
@@ -120,7 +143,7 @@ Block* Block::Create(const Op* ops, uint32_t num_ops, uint16_t page_offset) {
 
 void Block::Delete(Block* block) { ::operator delete(block, std::align_val_t{alignof(Block)}); }
 
-Decoder::Decoder() {
+Decoder::Decoder(bool count_accesses) : count_accesses_(count_accesses) {
   CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
   // Encodings that CPUs without these extensions run as something older: BSF, BSR, NOP.
   for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
@@ -153,6 +176,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
   Status status = decode_at(at, in);
   if (status == Status::kTruncated) return Result::kNeedsTail;
   KnownFlags flags = KnownFlags::kUnknown;
+  if (count_accesses_) builder.AddAccessCount();
   while (true) {
     const uint32_t offset = at - page_offset;
     if (status == Status::kIllegal || status == Status::kTooLong) {
@@ -178,6 +202,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
       lowering.end = BlockEnd::kPlain;
     }
     op->uncounted = index;
+    op->accesses = CountAccesses(*in, *op) & 7;
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end != BlockEnd::kNone) break;
     flags = lowering.flags;
@@ -203,6 +228,7 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
   Op* validate = builder.AddHelper();
   validate->handler = ValidateTailHandler();
   builder.AddTail(bytes + in_first, length - in_first);
+  if (count_accesses_) builder.AddAccessCount();
   Op* op = builder.AddInstruction();
   if (status != Status::kGood) {
     MakeRaise(0, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection, op);
@@ -213,6 +239,7 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
       lowering.end = BlockEnd::kPlain;
     }
     op->uncounted = 0;
+    op->accesses = CountAccesses(in, *op) & 7;
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end == BlockEnd::kNone) builder.AddFallThrough(length);
   }

@@ -22,7 +22,8 @@ struct BlockBuffer {
 // Thread safety: one instance for each engine.
 class Decoder {
  public:
-  Decoder();
+  // `count_accesses`: each block begins by adding its memory accesses to RunContext::accesses.
+  explicit Decoder(bool count_accesses = false);
 
   // `page` is the host's view of the page, the code begins at `page_offset`. kNeedsTail: the first instruction goes on
   // in the next page, decode it with DecodeCrossing.
@@ -37,6 +38,7 @@ class Decoder {
   enum class Status : uint8_t { kGood, kTruncated, kIllegal, kTooLong };
   Status DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const;
 
+  const bool count_accesses_;
   ZydisDecoder decoder_;
 };
 

@@ -44,6 +44,9 @@ class Engine {
     uint64_t instructions = 0;
     uint64_t blocks_decoded = 0;
     uint64_t blocks_entered_slowly = 0;  // through the shared cache rather than a chain or the jump cache
+    // Probes of the TLB by guest instructions, and those of them that did not find the page in way 0 or crossed into a
+    // second page: these went on to Tlb::Lookup, which counts them. 0 in an engine that was not asked to count.
+    uint64_t memory_accesses = 0, slow_memory_accesses = 0;
   };
 
   virtual ~Engine() = default;
@@ -52,6 +55,7 @@ class Engine {
   // synchronized.
   virtual Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) = 0;
   virtual std::string_view name() const = 0;
+  // Since the engine was made, up to the last end of a Run. From any thread.
   virtual Counters counters() const = 0;
 };
 

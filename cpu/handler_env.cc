@@ -11,6 +11,7 @@ bool IsCanonical(uint64_t address) {
 }  // namespace
 
 bool HandlerEnv::LookupRange(uint64_t address, size_t length_bytes, mm::Access access, std::byte* hosts[2]) {
+  ++slow_accesses_;
   if (access == mm::Access::kWrite) filled_for_write_ = true;
   const uint64_t last = address + (length_bytes - 1);
   if (!IsCanonical(address) || !IsCanonical(last)) return Raise(ExitReason::kProtection);

@@ -105,6 +105,7 @@ class HandlerEnv {
   Exit exit_;
   // A write missed the TLB since somebody last looked: code may have been dropped or moved (RunContext::CodeChanged).
   bool filled_for_write_ = false;
+  uint64_t slow_accesses_ = 0;  // calls of LookupRange in this Run
 };
 
 }  // namespace remora::cpu

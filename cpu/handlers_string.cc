@@ -18,6 +18,7 @@ constexpr bool ReadsSource(String string) {
   return string == String::kMovs || string == String::kLods || string == String::kCmps;
 }
 constexpr bool UsesDestination(String string) { return string != String::kLods; }
+constexpr uint64_t Accesses(String string) { return ReadsSource(string) && UsesDestination(string) ? 2 : 1; }
 constexpr bool Compares(String string) { return string == String::kScas || string == String::kCmps; }
 
 // Iterations between two looks at the interrupt flag.
@@ -151,6 +152,7 @@ RepeatEnd Repeat(RunContext& context, const Op* op, Flags flags) {
       if (!Once<kString, T>(context, op, flags)) return RepeatEnd::kLeave;
       done = 1;
     }
+    context.accesses += Accesses(kString);
     count -= done;
     until_look -= done;
     state.gpr[kRcx] = count;

@@ -28,6 +28,7 @@ bool IsCanonical(uint64_t address) {
 REMORA_CHAINED void LeaveAt(REMORA_PARAMS) {
   state->rip += op->offset;
   context->remaining += op->uncounted;
+  context->UncountAccessesBehind(op);
   context->exit_to_kernel = true;
   context->flag_a = flag_a;
   context->flag_b = flag_b;
@@ -37,6 +38,7 @@ REMORA_CHAINED void LeaveAt(REMORA_PARAMS) {
 REMORA_CHAINED void LeaveAfter(REMORA_PARAMS) {
   state->rip += uint64_t{op->offset} + op->length;
   context->remaining += op->uncounted - 1;
+  context->UncountAccessesBehind(op);
   context->flag_a = flag_a;
   context->flag_b = flag_b;
   context->flag_kind = flag_kind;
@@ -45,6 +47,7 @@ REMORA_CHAINED void LeaveAfter(REMORA_PARAMS) {
 REMORA_CHAINED void ContinueElsewhere(REMORA_PARAMS) {
   state->rip += uint64_t{op->offset} + op->length;
   context->remaining += op->uncounted - 1;
+  context->UncountAccessesBehind(op);
   context->link_from = nullptr;
   REMORA_TAIL Resolve(REMORA_ARGS);
 }
@@ -78,8 +81,14 @@ REMORA_CHAINED void ValidateTail(REMORA_PARAMS) {
   REMORA_TAIL Enter(REMORA_ARGS);
 }
 
+REMORA_CHAINED void AddAccesses(REMORA_PARAMS) {
+  context->accesses += static_cast<uint64_t>(op->immediate);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
 }  // namespace
 
+Handler CountAccessesHandler() { return &AddAccesses; }
 Handler ValidateTailHandler() { return &ValidateTail; }
 
 REMORA_CHAINED void Resolve(REMORA_PARAMS) {
@@ -121,6 +130,7 @@ Mutex& SplitLock(RunContext& context) { return context.core->split_lock(); }
 InterpreterCore::InterpreterCore(BlockCache* cache, InterpreterOptions options)
     : blocks_(cache->impl_.get()),
       options_(options),
+      decoder_(options.count_accesses),
       jump_cache_(std::make_unique<JumpCacheEntry[]>(kJumpCacheEntries)) {
   context_.core = this;
   context_.jump_cache = jump_cache_.get();
@@ -158,7 +168,7 @@ bool InterpreterCore::CodeChanged(RunContext& context) {
 
 uint64_t InterpreterCore::TimeStamp(const RunContext& context) const {
   if (options_.clock != nullptr) return static_cast<uint64_t>(options_.clock->MonotonicNanos());
-  return counters_.instructions + budget_ - static_cast<uint64_t>(context.remaining);
+  return instructions_.value() + budget_ - static_cast<uint64_t>(context.remaining);
 }
 
 bool InterpreterCore::FailFetch(RunContext& context, const mm::Fault& fault) {
@@ -187,7 +197,7 @@ bool InterpreterCore::Decode(RunContext& context, uint32_t max_instructions) {
   // What PrepareCode took away (our own right to write to the page) must be gone before the code runs.
   tlb.Synchronize();
   const uint32_t page_offset = static_cast<uint32_t>(addr.page_offset());
-  ++counters_.blocks_decoded;
+  blocks_decoded_.Add();
   if (decoder_.Decode(code.host_page, page_offset, code.frame, max_instructions, &scratch_) == Decoder::Result::kDone)
     return true;
   const uint64_t next = PageRoundDown(pc) + kPageSize;
@@ -209,7 +219,7 @@ const Op* InterpreterCore::Find(RunContext& context) {
   const GuestAddr addr(pc);
   BranchLinks* const links = context.link_from;
   context.link_from = nullptr;
-  ++counters_.blocks_entered_slowly;
+  blocks_entered_slowly_.Add();
   // Code may have been dropped by another worker, too: then what the jump cache holds leads to dropped blocks.
   if (context.tlb().fetch_generation() != fetch_generation_ || blocks_->generation() != code_generation_)
     RefreshEpoch(context);
@@ -277,8 +287,22 @@ Exit InterpreterCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const 
   state.rflags = (state.rflags & ~kStatusFlags) | kFlagsFixed |
                  MaterializeFlags(context.flag_a, context.flag_b, context.flag_kind);
   context.exit().instructions_retired = budget_ - static_cast<uint64_t>(context.remaining);
-  counters_.instructions += context.exit().instructions_retired;
+  instructions_.Add(context.exit().instructions_retired);
+  const uint64_t slow_accesses = context.TakeSlowAccesses();
+  if (options_.count_accesses) {
+    memory_accesses_.Add(context.accesses);
+    slow_memory_accesses_.Add(slow_accesses);
+  }
+  context.accesses = 0;
   return context.exit();
+}
+
+Engine::Counters InterpreterCore::counters() const {
+  return {.instructions = instructions_.value(),
+          .blocks_decoded = blocks_decoded_.value(),
+          .blocks_entered_slowly = blocks_entered_slowly_.value(),
+          .memory_accesses = memory_accesses_.value(),
+          .slow_memory_accesses = slow_memory_accesses_.value()};
 }
 
 std::unique_ptr<Engine> MakeInterpreter(BlockCache* cache, InterpreterOptions options) {

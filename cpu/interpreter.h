@@ -12,6 +12,8 @@ namespace remora::cpu {
 struct InterpreterOptions {
   // What RDTSC counts: its monotonic nanoseconds. Null: retired instructions.
   Clock* clock = nullptr;
+  // Fill in Counters::memory_accesses: one more op in each block.
+  bool count_accesses = false;
 };
 
 // The reference engine: portable C++. See interpreter.cc for how a block runs.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/counter.h"
 #include "base/mutex.h"
 #include "cpu/block_cache_impl.h"
 #include "cpu/chain.h"
@@ -29,7 +30,7 @@ class InterpreterCore final : public Engine {
 
   Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) override;
   std::string_view name() const override { return "interpreter"; }
-  Counters counters() const override { return counters_; }
+  Counters counters() const override;
 
   // The first op of the block at state.rip; null: the exit is recorded.
   const Op* Find(RunContext& context);
@@ -66,7 +67,7 @@ class InterpreterCore final : public Engine {
   uint64_t code_generation_ = 0;  // of the block cache, when epochs_ were last known to be good
   uint64_t fetch_generation_ = 0;
   uint64_t budget_ = 0;
-  Counters counters_;
+  Counter instructions_, blocks_decoded_, blocks_entered_slowly_, memory_accesses_, slow_memory_accesses_;
 };
 
 }  // namespace remora::cpu

@@ -414,5 +414,60 @@ TEST(InterpreterTest, AFetchFromAPageWithoutTheRightFaults) {
   EXPECT_EQ(exit.instructions_retired, 0u);
 }
 
+uint64_t CountedAccesses(std::initializer_list<uint8_t> code, uint64_t budget) {
+  FakeMachine machine({.clock = nullptr, .count_accesses = true});
+  machine.state.gpr[kRbx] = FakeMachine::kData;
+  machine.state.gpr[kRsi] = FakeMachine::kData;
+  machine.state.gpr[kRdi] = FakeMachine::kData + 64;
+  machine.state.gpr[kRcx] = 3;
+  machine.RunCode(code, budget);
+  const Engine::Counters counters = machine.engine->counters();
+  EXPECT_LE(counters.slow_memory_accesses, counters.memory_accesses);
+  return counters.memory_accesses;
+}
+
+TEST(InterpreterTest, CountsMemoryAccessesIfAsked) {
+  constexpr uint8_t kNop = 0x90;
+  EXPECT_EQ(CountedAccesses({kNop, kNop}, 2), 0u);
+  EXPECT_EQ(CountedAccesses({0x48, 0x8b, 0x03, kNop}, 2), 1u);              // mov rax, [rbx]
+  EXPECT_EQ(CountedAccesses({0x48, 0x01, 0x03, kNop}, 2), 1u);              // add [rbx], rax
+  EXPECT_EQ(CountedAccesses({0x50, 0x58, kNop}, 3), 2u);                    // push rax; pop rax
+  EXPECT_EQ(CountedAccesses({0xff, 0x33, kNop}, 2), 2u);                    // push [rbx]
+  EXPECT_EQ(CountedAccesses({0x48, 0x8d, 0x03, kNop}, 2), 0u);              // lea rax, [rbx]
+  EXPECT_EQ(CountedAccesses({0x0f, 0x1f, 0x43, 0x00, kNop}, 2), 0u);        // nop [rbx]
+  EXPECT_EQ(CountedAccesses({0x48, 0xa5, kNop}, 2), 2u);                    // movsq
+  EXPECT_EQ(CountedAccesses({0x48, 0x3b, 0x03, 0x75, 0x00, kNop}, 3), 1u);  // cmp rax, [rbx]; jne
+  EXPECT_EQ(CountedAccesses({0xe8, 0, 0, 0, 0, kNop}, 2), 1u);              // call
+  EXPECT_EQ(CountedAccesses({0x0f, 0x10, 0x03, kNop}, 2), 1u);              // movups xmm0, [rbx]
+  EXPECT_EQ(CountedAccesses({0xf3, 0xaa, kNop}, 4), 2u);                    // rep stosb: a miss, then a run
+  EXPECT_EQ(CountedAccesses({0xf3, 0xa6, kNop}, 4), 6u);                    // repe cmpsb: three times two
+}
+
+TEST(InterpreterTest, AccessesBehindAFaultAreNotCounted) {
+  FakeMachine machine({.clock = nullptr, .count_accesses = true});
+  machine.state.gpr[kRbx] = FakeMachine::kData;
+  // mov rax, [rbx]; mov rax, [0x10]; mov rax, [rbx]; mov rax, [rbx]
+  const Exit exit = machine.RunCode(
+      {0x48, 0x8b, 0x03, 0x48, 0x8b, 0x04, 0x25, 0x10, 0, 0, 0, 0x48, 0x8b, 0x03, 0x48, 0x8b, 0x03, 0xf4}, 100);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(machine.engine->counters().memory_accesses, 2u);
+  EXPECT_EQ(machine.engine->counters().slow_memory_accesses, 2u);
+}
+
+TEST(InterpreterTest, CountingChangesNothingElse) {
+  for (const bool count_accesses : {false, true}) {
+    FakeMachine machine({.clock = nullptr, .count_accesses = count_accesses});
+    // 1: push rax; pop rax; dec rcx; jnz 1
+    machine.memory.Write(FakeMachine::kCode, {0x50, 0x58, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0xf4});
+    machine.state.gpr[kRcx] = 1000;
+    machine.state.rip = FakeMachine::kCode;
+    EXPECT_EQ(machine.Run(4000).reason, ExitReason::kBudget);
+    EXPECT_EQ(machine.state.gpr[kRcx], 0u);
+    const Engine::Counters counters = machine.engine->counters();
+    EXPECT_EQ(counters.instructions, 4000u);
+    EXPECT_EQ(counters.memory_accesses, count_accesses ? 2000u : 0u);
+  }
+}
+
 }  // namespace
 }  // namespace remora::cpu

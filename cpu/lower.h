@@ -60,6 +60,8 @@ Handler FallThroughHandler();
 Handler DroppedHandler();
 // The helper op that begins a block whose instruction crosses into the next page.
 Handler ValidateTailHandler();
+// The helper op that adds op->immediate to RunContext::accesses.
+Handler CountAccessesHandler();
 
 // The condition of Jcc, SETcc, CMOVcc, or -1.
 int ConditionOf(ZydisMnemonic mnemonic);

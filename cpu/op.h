@@ -68,7 +68,8 @@ struct Op {
   uint8_t writes_flags : 1 = 0;
   uint8_t memory_first : 1 = 0;  // the memory operand is the first explicit operand (a store or read-modify-write)
   uint8_t repeat : 2 = 0;        // 0: none, 1: REP/REPE, 2: REPNE
-  uint8_t spare : 3 = 0;
+  // Memory operands, the stack's included, each of which probes the TLB once (0 where a handler counts them itself).
+  uint8_t accesses : 3 = 0;
 };
 
 static_assert(sizeof(Op) == 32);

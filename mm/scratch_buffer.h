@@ -2,6 +2,7 @@
 #define REMORA_MM_SCRATCH_BUFFER_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,7 +21,7 @@ namespace remora::mm {
 //     reads again.
 //  2. The memory comes with the first lease and stays: later ones allocate nothing.
 // Linux twin: the pipe that splice_direct_to_actor keeps for each task. Difference: bytes, not pages, and per worker.
-// Thread safety: used by its worker; peak_bytes() from other threads once that has ended.
+// Thread safety: used by its worker; peak_bytes() from any thread.
 class ScratchBuffer {
  public:
   static constexpr uint64_t kBytes = 64 << 10;
@@ -44,7 +45,7 @@ class ScratchBuffer {
     // The first min(length_bytes, kBytes) bytes, of any content.
     std::span<std::byte> First(uint64_t length_bytes) {
       const uint64_t n = std::min(length_bytes, kBytes);
-      buffer_.peak_bytes_ = std::max(buffer_.peak_bytes_, n);
+      if (n > buffer_.peak_bytes()) buffer_.peak_bytes_.store(n, std::memory_order_relaxed);
       return {buffer_.bytes_.get(), n};
     }
 
@@ -53,12 +54,12 @@ class ScratchBuffer {
   };
 
   // The most bytes of it that were ever in use; at most kBytes.
-  uint64_t peak_bytes() const { return peak_bytes_; }
+  uint64_t peak_bytes() const { return peak_bytes_.load(std::memory_order_relaxed); }
 
  private:
   std::unique_ptr<std::byte[]> bytes_;
   bool leased_ = false;
-  uint64_t peak_bytes_ = 0;
+  std::atomic<uint64_t> peak_bytes_{0};
 };
 
 }  // namespace remora::mm

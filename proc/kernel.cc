@@ -77,7 +77,6 @@ struct Kernel::Impl {
   std::unique_ptr<PidTable> pids;
   ProcessTree tree;
   Scheduler scheduler;
-  std::vector<std::unique_ptr<Worker>> workers;
 
   Ref<ThreadGroup> first;  // set by Start
   std::atomic<int32_t> first_status{0};
@@ -85,7 +84,7 @@ struct Kernel::Impl {
 
   Mutex mu{LockRank::kLeaf};
   std::string host_name ABSL_GUARDED_BY(mu);
-  Counters counters ABSL_GUARDED_BY(mu);
+  std::vector<std::unique_ptr<Worker>> workers ABSL_GUARDED_BY(mu);
 };
 
 Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {
@@ -102,7 +101,12 @@ Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(std::move(options
 
 Kernel::~Kernel() {
   // What tasks and files still hold goes while everything that they may touch is there.
-  impl_->workers.clear();
+  std::vector<std::unique_ptr<Worker>> workers;
+  {
+    MutexLock lock(&impl_->mu);
+    workers.swap(impl_->workers);
+  }
+  workers.clear();
   impl_->first.reset();
   impl_->pids.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
@@ -153,29 +157,15 @@ absl::Status Kernel::Start(FirstProcess first, int* error_number) {
 
 int32_t Kernel::Run() {
   CHECK(impl_->first);
-  for (uint32_t i = 0; i < impl_->options.num_workers; ++i) impl_->workers.push_back(std::make_unique<Worker>(this, i));
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (uint32_t i = 0; i < impl_->options.num_workers; ++i) workers.push_back(std::make_unique<Worker>(this, i));
   std::vector<std::thread> threads;
-  for (auto& worker : impl_->workers) threads.emplace_back([&worker] { worker->Run(); });
-  for (std::thread& thread : threads) thread.join();
-
-  Counters sum;
-  for (const auto& worker : impl_->workers) {
-    const cpu::Engine::Counters engine = worker->engine_counters();
-    sum.engine.instructions += engine.instructions;
-    sum.engine.blocks_decoded += engine.blocks_decoded;
-    sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
-    const mm::Tlb::Counters tlb = worker->tlb_counters();
-    sum.tlb.way_hits += tlb.way_hits;
-    sum.tlb.misses += tlb.misses;
-    sum.tlb.evictions_by_conflict += tlb.evictions_by_conflict;
-    sum.tlb.evictions_by_range += tlb.evictions_by_range;
-    sum.tlb.evictions_by_flush += tlb.evictions_by_flush;
-    sum.peak_scratch_bytes += worker->peak_scratch_bytes();
+  for (auto& worker : workers) threads.emplace_back([worker = worker.get()] { worker->Run(); });
+  {
+    MutexLock lock(&impl_->mu);
+    impl_->workers = std::move(workers);
   }
-  sum.task_switches = impl_->scheduler.num_switches();
-  sum.hole_searches = impl_->memory.hole_searches.load(std::memory_order_relaxed);
-  MutexLock lock(&impl_->mu);
-  impl_->counters = sum;
+  for (std::thread& thread : threads) thread.join();
   return impl_->first_status.load(std::memory_order_acquire);
 }
 
@@ -227,8 +217,27 @@ void Kernel::set_host_name(std::string name) {
 }
 
 Kernel::Counters Kernel::counters() const {
+  Counters sum;
+  sum.task_switches = impl_->scheduler.num_switches();
+  sum.hole_searches = impl_->memory.hole_searches.load(std::memory_order_relaxed);
   MutexLock lock(&impl_->mu);
-  return impl_->counters;
+  for (const auto& worker : impl_->workers) {
+    const cpu::Engine::Counters engine = worker->engine_counters();
+    sum.engine.instructions += engine.instructions;
+    sum.engine.blocks_decoded += engine.blocks_decoded;
+    sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
+    sum.engine.memory_accesses += engine.memory_accesses;
+    sum.engine.slow_memory_accesses += engine.slow_memory_accesses;
+    const mm::Tlb::Counters tlb = worker->tlb_counters();
+    sum.tlb.hits += tlb.hits;
+    sum.tlb.way_hits += tlb.way_hits;
+    sum.tlb.misses += tlb.misses;
+    sum.tlb.evictions_by_conflict += tlb.evictions_by_conflict;
+    sum.tlb.evictions_by_range += tlb.evictions_by_range;
+    sum.tlb.evictions_by_flush += tlb.evictions_by_flush;
+    sum.peak_scratch_bytes += worker->peak_scratch_bytes();
+  }
+  return sum;
 }
 
 }  // namespace remora::proc

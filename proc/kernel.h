@@ -99,7 +99,7 @@ class Kernel {
   void set_host_name(std::string name);
   int64_t boot_time_nanos() const;  // CLOCK_MONOTONIC when the Kernel was made
 
-  // Sums over workers, for --stats; complete once Run has returned.
+  // Sums over workers, for --stats. From any thread; complete once Run has returned.
   struct Counters {
     cpu::Engine::Counters engine;
     mm::Tlb::Counters tlb;

@@ -49,8 +49,10 @@ Worker::~Worker() { DCHECK(!bound_space_); }
 mm::Tlb::Counters Worker::tlb_counters() const {
   mm::Tlb::Counters sum;
   for (const OwnedTlb& owned : tlbs_) {
-    if (!owned.tlb) continue;
-    const mm::Tlb::Counters& c = owned.tlb->counters();
+    const mm::Tlb* tlb = owned.counted.load(std::memory_order_acquire);
+    if (tlb == nullptr) continue;
+    const mm::Tlb::Counters c = tlb->counters();
+    sum.hits += c.hits;
     sum.way_hits += c.way_hits;
     sum.misses += c.misses;
     sum.evictions_by_conflict += c.evictions_by_conflict;
@@ -101,7 +103,10 @@ void Worker::Bind(Task& task) {
     }
     if (chosen == nullptr || owned.last_used < chosen->last_used) chosen = &owned;
   }
-  if (!chosen->tlb) chosen->tlb = std::make_unique<mm::Tlb>();
+  if (!chosen->tlb) {
+    chosen->tlb = std::make_unique<mm::Tlb>();
+    chosen->counted.store(chosen->tlb.get(), std::memory_order_release);
+  }
   chosen->space_id = id;
   chosen->last_used = ++binds_;
   tlb_ = chosen->tlb.get();

@@ -64,6 +64,7 @@ class Worker {
   static constexpr uint32_t kNumTlbs = 4;
   struct OwnedTlb {
     std::unique_ptr<mm::Tlb> tlb;
+    std::atomic<const mm::Tlb*> counted{nullptr};  // tlb, for tlb_counters
     uint64_t space_id = 0;
     uint64_t last_used = 0;
   };

@@ -57,7 +57,9 @@ int Run(const Options& options) {
       options.num_workers != 0 ? options.num_workers : std::max(1u, std::thread::hardware_concurrency());
   if (options.max_memory_mib != 0) kernel_options.max_memory_bytes = options.max_memory_mib << 20;
   kernel_options.dispatcher = dispatcher->get();
-  kernel_options.make_engine = [](cpu::BlockCache* blocks) { return cpu::MakeInterpreter(blocks); };
+  kernel_options.make_engine = [count_accesses = options.stats != StatsFormat::kNone](cpu::BlockCache* blocks) {
+    return cpu::MakeInterpreter(blocks, {.clock = nullptr, .count_accesses = count_accesses});
+  };
   kernel_options.on_first_process_stopped = HostSignals::StopSelf;
   kernel_options.on_fatal_fault = [](proc::Task& task, const proc::SignalInfo& info) {
     const std::string report = FatalFaultReport(task, info);

@@ -1,5 +1,6 @@
 #include "runner/report.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,14 @@ namespace {
 
 using Rows = std::vector<std::pair<const char*, uint64_t>>;
 
+// All, in whatever way: those of the guest's instructions that never came to the TLB's slow side, and those of the slow
+// side, the kernel's own accesses included.
+uint64_t TlbHits(const proc::Kernel::Counters& counters) {
+  const cpu::Engine::Counters& engine = counters.engine;
+  const uint64_t inline_hits = engine.memory_accesses - std::min(engine.memory_accesses, engine.slow_memory_accesses);
+  return inline_hits + counters.tlb.hits + counters.tlb.way_hits;
+}
+
 // Everything but the syscalls: a name that is also the JSON key, and the figure.
 Rows Figures(const proc::Kernel& kernel) {
   const proc::Kernel::Counters counters = kernel.counters();
@@ -24,6 +33,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"instructions", counters.engine.instructions},
       {"blocks_decoded", counters.engine.blocks_decoded},
       {"blocks_entered_slowly", counters.engine.blocks_entered_slowly},
+      {"memory_accesses", counters.engine.memory_accesses},
+      {"TLB_hits", TlbHits(counters)},
       {"TLB_way_hits", counters.tlb.way_hits},
       {"TLB_misses", counters.tlb.misses},
       {"TLB_evictions_by_conflict", counters.tlb.evictions_by_conflict},
