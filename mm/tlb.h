@@ -64,7 +64,7 @@ class TlbSource {
 // missed too much; so does this). Differences: an invalidation costs what it touches, so there is no ceiling beyond
 // which a range flushes everything; write rights can go alone; code keeps a generation of its own.
 // Cost: Probe a few instructions; Fill one set (a miss: what the source takes); Invalidate min(pages, entries) sets;
-// Flush the entries that are in use. About 0.7 MiB when full, touched as it fills.
+// Flush the entries that are in use. About 0.6 MiB when full, touched as it fills.
 // Thread safety: used by its worker only, but for counters(). Other threads bump the source's generation and interrupt
 // the worker.
 class Tlb {

@@ -314,7 +314,7 @@ TEST_F(TlbTest, ACopyOfADisplacedCodePageCountsAtOnce) {
 #ifdef NDEBUG
 constexpr int kModelSteps = 600000, kStepsPerLook = 64, kStepsPerCheck = 4096;
 #else
-constexpr int kModelSteps = 20000, kStepsPerLook = 8, kStepsPerCheck = 1;
+constexpr int kModelSteps = 10000, kStepsPerLook = 8, kStepsPerCheck = 1;
 #endif
 
 // Random mappings, protections, copies and accesses; after each Synchronize the TLB must say what the source says, and
@@ -331,7 +331,7 @@ TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
     uint64_t jump_cache_generation = 0;
     // A few sets that many pages share, and some pages apart.
     const auto any_page = [&]() -> uint64_t {
-      return below(3) == 0 ? below(3000) : (1 + below(12)) * Tlb::kSets * Tlb::kSets + below(3);
+      return below(3) == 0 ? below(3000) : (1 + below(4 * Tlb::kWays)) * Tlb::kSets * Tlb::kSets + below(2);
     };
     for (int step = 0; step < kModelSteps; ++step) {
       const uint64_t page = any_page();

@@ -259,6 +259,25 @@ TEST_P(KernelTest, ASleepGoesOnAfterStopAndContinue) {
   EXPECT_EQ(script_.log(), std::to_string(abi::kSIGSTOP << 8 | 0x7f) + ";65535;0;");
 }
 
+TEST_P(KernelTest, CountersMayBeReadWhileGuestsRun) {
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    uint64_t last = 0;
+    while (!done.load()) {
+      const Kernel::Counters counters = script_.kernel().counters();
+      const uint64_t now = counters.tlb.hits + counters.tlb.misses + counters.task_switches;
+      EXPECT_GE(now, last);
+      last = now;
+    }
+  });
+  for (uint64_t n = 0; n < 50; ++n) script_.CallAt(n, kSleep, kMillisecond / 10);
+  script_.ExitAt(50, 0);
+  EXPECT_EQ(script_.Run(), 0);
+  done.store(true);
+  reader.join();
+  EXPECT_GT(script_.kernel().counters().task_switches, 0u);
+}
+
 TEST_P(KernelTest, AFaultWithoutHandlerKills) {
   script_.OnStep(0, [](cpu::CpuState& state, mm::Tlb&, uint64_t, const std::atomic<uint32_t>&) {
     return cpu::Exit{.reason = cpu::ExitReason::kFault,
@@ -406,28 +425,30 @@ TEST_P(KernelTest, OrphansAreReapedAndProcessGroupsFollow) {
         return SyscallOutcome::Return(0);
       }
       case 1:
-        return SyscallOutcome::Return(task.group().parent_pid());
+        return SyscallOutcome::Return(task.group().parent_pid() - 1);
       default:
-        return SyscallOutcome::Return(task.kernel().pids().num_groups());
+        return SyscallOutcome::Return(task.kernel().pids().num_groups() - 1);
     }
   });
   script_.CallAt(0, kFork);
   BranchAt(1, 10, 2);
   script_.CallAt(2, kWait);
-  script_.CallAt(3, kSleep, 20 * kMillisecond);  // the grandchild is gone by then
+  script_.CallAt(3, kSleep, kMillisecond);  // until the grandchild is gone
   script_.CallAt(4, kCustom, 2);
-  LogRaxAt(5);
-  script_.ExitAt(6, 0);
+  BranchAt(5, 6, 3);
+  LogRaxAt(6);
+  script_.ExitAt(7, 0);
   script_.CallAt(10, kCustom, 0);
   script_.CallAt(11, kFork);
   BranchAt(12, 20, 13);
   script_.ExitAt(13, 0);
-  script_.CallAt(20, kSleep, 5 * kMillisecond);
+  script_.CallAt(20, kSleep, kMillisecond);  // until its parent is 1
   script_.CallAt(21, kCustom, 1);
-  LogRaxAt(22);
-  script_.ExitAt(23, 0);
+  BranchAt(22, 23, 20);
+  LogRaxAt(23);
+  script_.ExitAt(24, 0);
   EXPECT_EQ(script_.Run(), 0);
-  EXPECT_EQ(script_.log(), "1;1;");  // its parent is 1; only the first process is left
+  EXPECT_EQ(script_.log(), "0;0;");  // its parent is 1; only the first process is left
 }
 
 TEST(TwoKernelsTest, LiveSideBySide) {

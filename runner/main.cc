@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "runner/host_signals.h"
 #include "runner/inherited_fds.h"
 #include "runner/options.h"
+#include "runner/periodic_stats.h"
 #include "runner/report.h"
 #include "syscalls/dispatcher.h"
 
@@ -88,7 +90,14 @@ int Run(const Options& options) {
   }
 
   signals.Start(&kernel, terminal.get());
+  std::optional<PeriodicStats> periodic_stats;
+  if (options.stats_every_seconds > 0)
+    periodic_stats.emplace(options.stats_every_seconds, [&] {
+      const std::string report = StatsReport(options.stats, kernel, **dispatcher);
+      return options.stats == StatsFormat::kText ? report + "\n" : report;
+    });
   const int32_t wait_status = kernel.Run();
+  periodic_stats.reset();
   signals.Stop();
   if (terminal) terminal->restore().Restore();
   if (options.stats != StatsFormat::kNone) {

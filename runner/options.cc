@@ -35,6 +35,7 @@ ABSL_FLAG(uint32_t, workers, 0, "host threads that run guest code");
 ABSL_FLAG(uint64_t, memory, 0, "MiB");
 ABSL_FLAG(std::string, strace, "", "regular expression");
 ABSL_FLAG(std::string, stats, "", "text or json");
+ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
 
 namespace remora::runner {
@@ -43,8 +44,8 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 9> kFlags = {"root",   "bind",   "env",   "chdir",  "workers",
-                                                    "memory", "strace", "stats", "version"};
+constexpr std::array<std::string_view, 10> kFlags = {"root",   "bind",   "env",   "chdir",       "workers",
+                                                     "memory", "strace", "stats", "stats-every", "version"};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
 absl::Status Refuse(std::string_view flag, std::string_view why) {
@@ -61,6 +62,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_memory, uint64_t{0});
   absl::SetFlag(&FLAGS_strace, "");
   absl::SetFlag(&FLAGS_stats, "");
+  absl::SetFlag(&FLAGS_stats_every, 0.0);
   absl::SetFlag(&FLAGS_version, false);
 }
 
@@ -103,6 +105,10 @@ absl::StatusOr<Options> FromFlags() {
   } else if (!stats.empty()) {
     return Refuse("stats", absl::StrCat("\"", stats, "\" is neither text nor json"));
   }
+  options.stats_every_seconds = absl::GetFlag(FLAGS_stats_every);
+  if (!(options.stats_every_seconds >= 0 && options.stats_every_seconds <= 1e6))
+    return Refuse("stats-every", "wants seconds, such as 1 or 0.5");
+  if (options.stats_every_seconds > 0 && options.stats == StatsFormat::kNone) options.stats = StatsFormat::kText;
   options.version = absl::GetFlag(FLAGS_version);
   return options;
 }
@@ -145,7 +151,9 @@ absl::StatusOr<Options> ParseCommandLine(int argc, const char* const* argv) {
       value = all;
     }
     std::string error;
-    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(absl::string_view(name.data(), name.size()));
+    std::string variable(name);
+    std::replace(variable.begin(), variable.end(), '-', '_');
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(variable);
     if (flag == nullptr || !flag->ParseFrom(value, &error))
       return Refuse(name, absl::StrCat("cannot take \"", value, "\"", error.empty() ? "" : ": ", error));
   }
@@ -174,6 +182,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --memory=MiB             the most memory that all guests together may use
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
   --stats[=text|json]      at the end, print to stderr what was done and where time went
+  --stats-every=SECONDS    print that while PROGRAM runs, too (json: an object a line)
   --version, --help
 
 PROGRAM is looked up in PATH when it has no slash. The exit status is PROGRAM's; 128+N when signal N ended it;

@@ -29,6 +29,7 @@ struct Options {
   uint64_t max_memory_mib = 0;           // 0: no limit of Remora's own
   std::optional<std::string> strace;     // a regular expression over syscall names; ".*" for plain --strace
   StatsFormat stats = StatsFormat::kNone;
+  double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;
   bool version = false;
   std::vector<std::string> program;  // PROGRAM and its arguments

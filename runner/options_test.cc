@@ -69,6 +69,18 @@ TEST(OptionsTest, MistakesGetOneSentence) {
   EXPECT_THAT(ErrorOf({"--bind=/a:b", "p"}), HasSubstr("absolute"));
   EXPECT_THAT(ErrorOf({"--env=novalue", "p"}), HasSubstr("NAME=VALUE"));
   EXPECT_THAT(ErrorOf({"--stats=xml", "p"}), HasSubstr("neither"));
+  for (const char* seconds : {"--stats-every=-1", "--stats-every=nan", "--stats-every=inf"})
+    EXPECT_THAT(ErrorOf({seconds, "p"}), HasSubstr("wants seconds"));
+  EXPECT_THAT(ErrorOf({"--stats_every=1", "p"}), HasSubstr("no such flag"));
+}
+
+TEST(OptionsTest, StatsEveryImpliesStats) {
+  const auto options = Parse({"--stats-every=0.5", "p"});
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(options->stats_every_seconds, 0.5);
+  EXPECT_EQ(options->stats, StatsFormat::kText);
+  EXPECT_EQ(Parse({"--stats-every=2", "--stats=json", "p"})->stats, StatsFormat::kJson);
+  EXPECT_EQ(Parse({"p"})->stats_every_seconds, 0);
 }
 
 TEST(OptionsTest, HelpFitsOnAScreen) {

@@ -11,7 +11,8 @@
 
 namespace remora::runner {
 
-// What --stats prints at the end: instructions, blocks, TLB, syscalls by count and time, memory.
+// What --stats prints: instructions, blocks, TLB, the items' counters, syscalls by count and time, memory; since the
+// kernel was made. May be asked from any thread while the guests run: figures of a worker come up to its last slice.
 std::string StatsReport(StatsFormat format, const proc::Kernel& kernel, const syscalls::Dispatcher& dispatcher);
 
 // One sentence for a process that an illegal instruction kills: who, where, which bytes. Empty for other faults.

@@ -107,7 +107,31 @@ case_stats() {
   try --stats /bin/true
   for word in instructions blocks TLB getpid\|openat\|mmap; do [[ $err =~ $word ]] || fail "--stats lacks $word" || return 1; done
 }
-case_stats_json() { try --stats=json /bin/true; [[ $err == *'{'*'"syscalls"'* ]] || fail "no json"; }
+# Figures of the JSON reports on stderr, one line for each report.
+figure_of() { /usr/bin/python3 -c 'import json, sys; print(*(json.loads(line)[sys.argv[1]] for line in open(".err")), sep="\n")' "$1"; }
+case_stats_json() {
+  try --stats=json /bin/ls /
+  expect_status 0 || return 1
+  /usr/bin/python3 -m json.tool "$work/.err" >/dev/null || { fail "no valid JSON"; return 1; }
+  local name
+  for name in instructions memory_accesses TLB_hits TLB_misses dentry_misses frames; do
+    (( $(figure_of "$name") > 0 )) || { fail "$name is not counted"; return 1; }
+  done
+  # Each access is a hit of some kind or a miss; the kernel's own come on top.
+  (( $(figure_of TLB_hits) + $(figure_of TLB_misses) >= $(figure_of memory_accesses) )) || fail "accesses are lost"
+}
+case_stats_while_the_program_runs() {
+  try --stats=json --stats-every=0.1 /bin/sh -c 'i=0; while [ $i -lt 8 ]; do i=$((i+1)); sleep 0.1; done; echo done'
+  expect_out done || return 1
+  /usr/bin/python3 -m json.tool --json-lines "$work/.err" >/dev/null || { fail "not a JSON object in each line"; return 1; }
+  (( $(wc -l <.err) >= 3 )) || { fail "fewer than three reports"; return 1; }
+  figure_of instructions | sort -cn || fail "instructions do not grow"
+}
+case_stats_every_alone_is_text() {
+  try --stats-every=0.05 /bin/sleep 0.3
+  (( $(grep -c ^instructions .err) >= 2 )) || fail "fewer than two reports"
+}
+case_stats_every_wants_seconds() { try --stats-every=-1 /bin/true; expect_status 125 && expect_sentence 'stats-every: wants seconds'; }
 case_stats_counts_absent_calls() {
   printf '#include <errno.h>\n#include <unistd.h>\nint main(void){return syscall(29,0,0,0)==-1&&errno==ENOSYS?0:1;}' >shmget.c
   gcc -o shmget shmget.c || { fail "gcc"; return 1; }
