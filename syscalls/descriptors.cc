@@ -237,8 +237,9 @@ SyscallOutcome SysSyncfs(SyscallContext& c) {
 
 // Writes back what this process has open: a file that nobody has open was written back by its last close.
 SyscallOutcome SysSync(SyscallContext& c) {
-  c.task().fds()->ForEach([](int32_t, const Ref<fs::File>& file, bool) {
+  c.task().fds()->ForEach(0, [](int32_t, const Ref<fs::File>& file, bool) {
     if (file->inode()->type() == abi::kS_IFREG && file->writable()) (void)file->Sync();
+    return true;
   });
   return SyscallOutcome::Return(0);
 }

@@ -122,11 +122,10 @@ class DescriptorDirectory final : public fs::PseudoDirectory {
   ErrnoOr<void> ListDynamic(uint64_t from_key, absl::FunctionRef<bool(const DynamicEntry&)> visit) override {
     const Ref<fs::FdTable> fds = AnyLiveThread(*task_)->FdsForOthers();
     if (!fds) return Errno(ENOENT);
-    bool go_on = true;
-    fds->ForEach([&](int32_t fd, const Ref<fs::File>&, bool) {
-      if (!go_on || static_cast<uint64_t>(fd) < from_key) return;
+    if (from_key >= fs::FdTable::kMaxFds) return Ok();
+    fds->ForEach(static_cast<uint32_t>(from_key), [&](int32_t fd, const Ref<fs::File>&, bool) {
       const std::string name = absl::StrCat(fd);
-      go_on = visit({static_cast<uint64_t>(fd), name, DescriptorInodeNumber(task_->tid(), fd), kDtLnk});
+      return visit({static_cast<uint64_t>(fd), name, DescriptorInodeNumber(task_->tid(), fd), kDtLnk});
     });
     return Ok();
   }
