@@ -31,6 +31,10 @@ fs::WalkContext FileSystems::WalkAs(const fs::Credentials& credentials) const {
 
 absl::Status FileSystems::MountAt(const std::string& target, Ref<fs::FileSystem> file_system,
                                   const std::string& source) {
+  for (size_t slash = target.find('/', 1);; slash = target.find('/', slash + 1)) {
+    (void)kernel_->vfs().MakeDirectory(WalkAs(fs::Credentials()), target.substr(0, slash), 0755);
+    if (slash == std::string::npos) break;
+  }
   const auto mounted = kernel_->vfs().Mount(WalkAs(fs::Credentials()), target, std::move(file_system), source, 0);
   if (!mounted.ok()) return FromErrno(absl::StrCat("cannot mount at ", target), mounted.error_number());
   return absl::OkStatus();
@@ -73,11 +77,6 @@ absl::Status FileSystems::MountBind(const Bind& bind) {
                                             .device_id = kernel_->vfs().NewDeviceId(),
                                             .stream = streams_});
   if (!source.ok()) return source.status();
-  // The place to mount at is made where it is missing, in memory.
-  for (size_t slash = bind.target.find('/', 1);; slash = bind.target.find('/', slash + 1)) {
-    (void)kernel_->vfs().MakeDirectory(WalkAs(fs::Credentials()), bind.target.substr(0, slash), 0755);
-    if (slash == std::string::npos) break;
-  }
   return MountAt(bind.target, *std::move(source), bind.source);
 }
 

@@ -27,6 +27,8 @@ class FileSystems {
 
   // `terminal`: what /dev/tty opens, may be null. The status says which folder is the trouble.
   absl::Status Build(proc::Kernel* kernel, const Options& options, Ref<fs::HostTerminal> terminal);
+  // Makes the folder where it is missing, in memory. In a read section.
+  absl::Status MountAt(const std::string& target, Ref<fs::FileSystem> file_system, const std::string& source);
 
   const fs::HostStreamContext& streams() const { return streams_; }
   // Walks from the root as `credentials` would.
@@ -34,7 +36,6 @@ class FileSystems {
 
  private:
   absl::Status MountBind(const Bind& bind);
-  absl::Status MountAt(const std::string& target, Ref<fs::FileSystem> file_system, const std::string& source);
 
   fs::HostReadPool read_pool_;
   fs::HostReactor reactor_;

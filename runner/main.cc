@@ -1,4 +1,6 @@
-// remora [FLAGS] PROGRAM [ARGS]: the only place where modules, flags and the host's environment meet.
+// The only place where modules, flags and the host's environment meet.
+
+#include "runner/main.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 #include "runner/options.h"
 #include "runner/periodic_stats.h"
 #include "runner/report.h"
+#include "sync/reclaimer.h"
 #include "syscalls/dispatcher.h"
 
 namespace remora::runner {
@@ -43,7 +46,7 @@ int ExitStatusOf(int wait_status) {
   return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-int Run(const Options& options) {
+int Run(const Options& options, const MoreMounts& more_mounts) {
   InheritedFds inherited;  // before anything opens a descriptor
   HostSignals signals;     // before any thread: all inherit the mask
 
@@ -76,6 +79,11 @@ int Run(const Options& options) {
   const Ref<fs::HostTerminal> terminal = inherited.FindTerminal();
   if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())
     return Fail(kSetUpFailed, Message(built));
+  if (more_mounts) {
+    sync::Reclaimer::ReadSection reading(&kernel.reclaimer());
+    if (absl::Status mounted = more_mounts(kernel, file_systems); !mounted.ok())
+      return Fail(kSetUpFailed, Message(mounted));
+  }
   int exit_status = kSetUpFailed;
   auto first = MakeFirstProcess(options, &kernel, file_systems, inherited, terminal, &exit_status);
   if (!first.ok()) return Fail(exit_status, Message(first.status()));
@@ -108,15 +116,15 @@ int Run(const Options& options) {
 }
 
 }  // namespace
-}  // namespace remora::runner
 
-int main(int argc, char** argv) {
-  using namespace remora::runner;
+int Main(int argc, char** argv, const MoreMounts& more_mounts) {
   const auto options = ParseCommandLine(argc, argv);
   if (!options.ok()) return Fail(kSetUpFailed, Message(options.status()));
   if (options->help || options->version) {
     const std::string text = options->help ? HelpText() : VersionText();
     return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? 0 : 1;
   }
-  return Run(*options);
+  return Run(*options, more_mounts);
 }
+
+}  // namespace remora::runner
