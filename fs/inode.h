@@ -91,6 +91,9 @@ class Inode : public RefCounted {
   // May the dentry cache keep what Lookup answered (also ENOENT)? False for /proc-like directories and for host folders
   // that others change.
   virtual bool cacheable_lookups() const { return true; }
+  // Where lookups may not be cached as such: would Lookup(name) still answer `child`, which it did once? Saves the walk
+  // making what it has. False says nothing. Linux's d_revalidate.
+  virtual bool StillFinds(std::string_view, Inode&) { return false; }
 
   // A regular file without a name (O_TMPFILE); EOPNOTSUPP by default.
   virtual ErrnoOr<Ref<Inode>> CreateUnnamed(const NewNode& node);

@@ -37,6 +37,8 @@ ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory
   const bool cacheable = directory->inode()->cacheable_lookups();
   if (found.answer == DentryCache::Answer::kPositive && (cacheable || found.dentry->mounted_on()))
     return std::move(found.dentry);
+  if (found.answer == DentryCache::Answer::kPositive && directory->inode()->StillFinds(name, *found.dentry->inode()))
+    return std::move(found.dentry);
   if (found.answer == DentryCache::Answer::kNegative && cacheable) return Ref<Dentry>();
   constexpr int kMaxTries = 4;
   for (int i = 0;; ++i) {

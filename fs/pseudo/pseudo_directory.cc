@@ -57,11 +57,17 @@ ErrnoOr<Ref<Inode>> PseudoDirectory::Lookup(std::string_view name) {
   return LookupDynamic(name);
 }
 
+bool PseudoDirectory::StillFinds(std::string_view name, Inode& child) {
+  if (auto it = index_.find(name); it != index_.end()) return children_[it->second].inode.get() == &child;
+  return StillFindsDynamic(name, child);
+}
+
 ErrnoOr<Ref<File>> PseudoDirectory::Open(const Path& path, uint32_t flags) {
   return Ref<File>(MakeRef<OpenDirectory>(Ref<PseudoDirectory>(this), path, flags));
 }
 
 ErrnoOr<Ref<Inode>> PseudoDirectory::LookupDynamic(std::string_view) { return Errno(ENOENT); }
+bool PseudoDirectory::StillFindsDynamic(std::string_view, Inode&) { return false; }
 ErrnoOr<void> PseudoDirectory::ListDynamic(uint64_t, absl::FunctionRef<bool(const DynamicEntry&)>) { return Ok(); }
 
 ErrnoOr<void> PseudoDirectory::AdjustAttributes(Attributes& attributes) {

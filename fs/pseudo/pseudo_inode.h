@@ -13,13 +13,23 @@
 
 namespace remora::fs {
 
+// How often the content of snapshot files was made, and how often a read was served from what an open file kept.
+struct SnapshotCounters {
+  std::atomic<uint64_t> built{0}, reused{0};
+};
+
 // A file system whose content is made on demand: procfs, sysfs-like trees. Constant but for its root, which is set once
 // before it is mounted. Thread safety: all methods from any thread.
 class PseudoFileSystem final : public FileSystem {
  public:
-  // `type_name`: a literal ("proc"). The clock outlives it.
-  PseudoFileSystem(std::string_view type_name, uint64_t magic, uint64_t device_id, Clock* clock)
-      : type_name_(type_name), magic_(magic), device_id_(device_id), clock_(clock) {}
+  // `type_name`: a literal ("proc"). The clock and the counters (may be null: nobody looks) outlive it.
+  PseudoFileSystem(std::string_view type_name, uint64_t magic, uint64_t device_id, Clock* clock,
+                   SnapshotCounters* snapshots = nullptr)
+      : type_name_(type_name),
+        magic_(magic),
+        device_id_(device_id),
+        clock_(clock),
+        snapshots_(snapshots ? snapshots : &own_snapshots_) {}
 
   void set_root(Ref<Inode> root) { root_ = std::move(root); }
 
@@ -31,12 +41,15 @@ class PseudoFileSystem final : public FileSystem {
   // For inodes that have no number of their own: counts from 0xf0000000 up, as Linux's proc does.
   uint64_t NewNumber() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
   Timestamp Now() const;
+  SnapshotCounters& snapshots() const { return *snapshots_; }
 
  private:
   ~PseudoFileSystem() override = default;
   const std::string_view type_name_;
   const uint64_t magic_, device_id_;
   Clock* const clock_;
+  SnapshotCounters own_snapshots_;
+  SnapshotCounters* const snapshots_;
   std::atomic<uint64_t> next_number_{0xf0000000};
   Ref<Inode> root_;
 };

@@ -12,12 +12,17 @@ ErrnoOr<Ref<File>> SnapshotInode::Open(const Path& path, uint32_t flags) {
 }
 
 ErrnoOr<uint64_t> SnapshotFile::Read(mm::IoBuffer& to, uint64_t offset) {
+  if (to.remaining() == 0) return uint64_t{0};
+  SnapshotCounters& counters = source_->file_system().snapshots();
   std::shared_ptr<const std::string> content;
   if (offset != 0) {
     MutexLock lock(&mu_);
     content = content_;
   }
-  if (!content) {
+  if (content) {
+    counters.reused.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    counters.built.fetch_add(1, std::memory_order_relaxed);
     REMORA_ASSIGN_OR_RETURN(std::string fresh, source_->generate_());
     content = std::make_shared<const std::string>(std::move(fresh));
     MutexLock lock(&mu_);

@@ -16,10 +16,25 @@
 
 namespace remora::fs {
 
-// A file whose content a function makes. Each open file keeps the content that it made at its first read, however small
-// the pieces it is read in; a read at position 0 makes it anew. Linux's seq_file. Difference: the whole content is
-// kept, not a page of it, so a reader sees one moment. Thread safety: all methods from any thread; the functions run
-// without a lock but the reader's position lock.
+// A file whose content a function makes, once for each time that it is read from its beginning.
+//
+//   SnapshotInode      generate()  ------ makes ------>  "processor : 0\nvendor_id ..."   of one moment
+//     ^        ^                                              ^
+//   SnapshotFile  SnapshotFile     each keeps its own:  content_
+//
+// Costs: a read at position 0 calls the function once; any other copies from what is kept, however small the pieces
+// are: 64 KiB read byte by byte are made once. An open file that was read keeps its content until it is closed.
+//
+// Invariants of an open file:
+//  1. Its content is null, or what one call of the function answered. It never changes, it is only replaced.
+//  2. Reads at positions other than 0 show the content of the last read at 0 that came before, or are the first.
+// So a reader that goes on sees one moment, and one that rewinds sees the present.
+//
+// Thread safety: all methods from any thread; the functions run without a lock but the reader's position lock. Readers
+// of one open file race harmlessly: each copies from a content that it holds a reference to.
+//
+// Linux twin: seq_file. Differences: the whole content is kept, not a page of it, so no record is ever seen half old
+// and half new; a pread at another position than the last read's end does not make the content anew.
 class SnapshotInode : public PseudoInode {
  public:
   using GenerateFunction = std::function<ErrnoOr<std::string>()>;
