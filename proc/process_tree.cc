@@ -1,7 +1,9 @@
 #include "proc/process_tree.h"
 
 #include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "proc/pid_table.h"
 #include "proc/signal_sets.h"
 #include "proc/signals.h"
@@ -116,6 +118,7 @@ bool ProcessTree::TellParentOfDeath(ThreadGroup& group) {
 
 bool ProcessTree::OnDead(ThreadGroup& group, int32_t status, uint32_t uid) {
   std::vector<int32_t> reaped;
+  absl::flat_hash_set<int32_t> left_groups;  // process groups of children, whose link outside this one was
   bool unwanted = false;
   {
     MutexLock lock(&mu_);
@@ -155,9 +158,12 @@ bool ProcessTree::OnDead(ThreadGroup& group, int32_t status, uint32_t uid) {
         info.uid = uid;
         SendToTask(*task, info);
       }
-      if (child->process_group() != group.process_group()) HangUpIfNewlyOrphaned(child->process_group());
+      if (child->process_group() != group.process_group() && child->session() == group.session())
+        left_groups.insert(child->process_group());
     }
-    HangUpIfNewlyOrphaned(group.process_group());
+    for (int32_t process_group : left_groups) HangUpIfNewlyOrphaned(process_group);
+    // Looks at all members: not for each of ten thousand whose parent is in the same group.
+    if (KeepsFromBeingOrphaned(group)) HangUpIfNewlyOrphaned(group.process_group());
     unwanted = TellParentOfDeath(group);
     if (unwanted) Forget(group);
   }
@@ -190,8 +196,12 @@ ErrnoOr<std::optional<WaitedChild>> ProcessTree::Collect(ThreadGroup& parent, co
   *reaped = 0;
   MutexLock lock(&mu_);
   bool any = false;
-  for (ThreadGroup* child = parent.family_.first_child; child != nullptr; child = child->family_.next) {
-    if (request.who == WaitRequest::Who::kPid && child->pid_ != request.id) continue;
+  // One that is named is found without looking at its siblings.
+  const bool by_pid = request.who == WaitRequest::Who::kPid;
+  const Ref<ThreadGroup> named = by_pid ? pids_->FindGroup(request.id) : nullptr;
+  ThreadGroup* child = parent.family_.first_child;
+  if (by_pid) child = named && named->family_.parent == &parent ? named.get() : nullptr;
+  for (; child != nullptr; child = by_pid ? nullptr : child->family_.next) {
     if (request.who == WaitRequest::Who::kProcessGroup && child->process_group() != request.id) continue;
     any = true;
     ThreadGroup::Family& family = child->family_;
@@ -272,13 +282,17 @@ bool ProcessTree::OrphanedLocked(int32_t process_group, const ThreadGroup* leavi
   if (found == process_groups_.end()) return true;
   for (const auto& [pid, member] : found->second) {
     if (member == leaving || member->family_.dead) continue;
-    // Whoever started Remora can continue the first process: a shell with job control.
-    if (pid == first_pid_) return false;
-    const ThreadGroup* parent = member->family_.parent;
-    if (parent != nullptr && parent->process_group() != process_group && parent->session() == member->session())
-      return false;
+    if (KeepsFromBeingOrphaned(*member)) return false;
   }
   return true;
+}
+
+bool ProcessTree::KeepsFromBeingOrphaned(const ThreadGroup& member) const {
+  // Whoever started Remora can continue the first process: a shell with job control.
+  if (member.pid_ == first_pid_) return true;
+  const ThreadGroup* parent = member.family_.parent;
+  return parent != nullptr && parent->process_group() != member.process_group() &&
+         parent->session() == member.session();
 }
 
 bool ProcessTree::IsOrphaned(int32_t process_group) const {

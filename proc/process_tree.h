@@ -71,6 +71,8 @@ class ProcessTree {
   // True if the parent does not want to wait for it.
   bool TellParentOfDeath(ThreadGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool OrphanedLocked(int32_t process_group, const ThreadGroup* leaving) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its parent is in the session but outside the group.
+  bool KeepsFromBeingOrphaned(const ThreadGroup& member) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasStoppedMember(int32_t process_group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // POSIX: a process group that becomes orphaned while a member is stopped gets SIGHUP and SIGCONT.
   void HangUpIfNewlyOrphaned(int32_t process_group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

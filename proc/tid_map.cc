@@ -71,6 +71,7 @@ ErrnoOr<int32_t> TidMap::Allocate() {
   if (number == 0) number = AllocateFrom(1, std::min(next_, max_number_));
   if (number == 0) return Errno(EAGAIN);
   MarkUsed(number);
+  last_.store(number, std::memory_order_relaxed);
   next_ = number + 1 < max_number_ ? number + 1 : 1;
   return number;
 }
@@ -82,6 +83,7 @@ Ref<RefCounted> TidMap::Publish(int32_t number, Ref<RefCounted> object, bool mar
   const int32_t i = number & (kChunkSize - 1);
   RefCounted* before = chunk->slots[i].exchange(object.release(), std::memory_order_acq_rel);
   if (mark && (chunk->marked[i / 64].fetch_or(BitOf(i), std::memory_order_acq_rel) & BitOf(i)) == 0) {
+    chunk->marked_words.fetch_or(1u << (i / 64), std::memory_order_acq_rel);
     const int32_t c = number >> kChunkBits;
     marked_chunks_[c / 64].fetch_or(BitOf(c), std::memory_order_acq_rel);
     num_marked_.fetch_add(1, std::memory_order_relaxed);
@@ -95,8 +97,9 @@ void TidMap::ClearMark(int32_t number) {
   const int32_t i = number & (kChunkSize - 1);
   if ((chunk->marked[i / 64].fetch_and(~BitOf(i), std::memory_order_acq_rel) & BitOf(i)) == 0) return;
   num_marked_.fetch_sub(1, std::memory_order_relaxed);
-  for (const auto& word : chunk->marked)
-    if (word.load(std::memory_order_relaxed) != 0) return;
+  if (chunk->marked[i / 64].load(std::memory_order_relaxed) != 0) return;
+  const uint32_t bit = 1u << (i / 64);
+  if (chunk->marked_words.fetch_and(~bit, std::memory_order_acq_rel) != bit) return;
   marked_chunks_[c / 64].fetch_and(~BitOf(c), std::memory_order_acq_rel);
 }
 
@@ -154,31 +157,58 @@ Ref<RefCounted> TidMap::Lookup(int32_t number) const {
   return Ref<RefCounted>::Adopt(object);
 }
 
-int32_t TidMap::NextMarked(int32_t number) const {
-  if (number < 1) number = 1;
-  if (number >= max_number_) return 0;
-  int32_t c = number >> kChunkBits;
-  int32_t i = number & (kChunkSize - 1);
-  for (;;) {
-    if (const Chunk* chunk = chunks_[c].load(std::memory_order_acquire)) {
-      for (int32_t w = i / 64; w < kChunkWords; ++w) {
-        uint64_t bits = chunk->marked[w].load(std::memory_order_acquire);
-        if (w == i / 64) bits &= ~uint64_t{0} << (i & 63);
-        if (bits != 0) return (c << kChunkBits) + w * 64 + std::countr_zero(bits);
+size_t TidMap::ListMarked(int32_t number, std::span<int32_t> out) const {
+  number = std::max(number, 1);
+  if (number >= max_number_ || out.empty()) return 0;
+  size_t n = 0;
+  const int32_t first_chunk = number >> kChunkBits;
+  for (int32_t chunk_word = first_chunk / 64; chunk_word <= num_chunks_ / 64; ++chunk_word) {
+    uint64_t chunks = marked_chunks_[chunk_word].load(std::memory_order_acquire);
+    if (chunk_word == first_chunk / 64) chunks &= ~(BitOf(first_chunk) - 1);
+    for (; chunks != 0; chunks &= chunks - 1) {
+      const int32_t c = chunk_word * 64 + std::countr_zero(chunks);
+      const Chunk* chunk = chunks_[c].load(std::memory_order_acquire);
+      if (chunk == nullptr) continue;
+      const int32_t from = c == first_chunk ? number & (kChunkSize - 1) : 0;
+      uint32_t words = chunk->marked_words.load(std::memory_order_acquire) & (~0u << (from / 64));
+      for (; words != 0; words &= words - 1) {
+        const int32_t word = std::countr_zero(words);
+        uint64_t bits = chunk->marked[word].load(std::memory_order_acquire);
+        if (word == from / 64) bits &= ~(BitOf(from) - 1);
+        for (; bits != 0; bits &= bits - 1) {
+          out[n++] = (c << kChunkBits) + word * 64 + std::countr_zero(bits);
+          if (n == out.size()) return n;
+        }
       }
     }
-    // The next chunk with a mark.
-    ++c;
-    i = 0;
-    const int32_t num_words = num_chunks_ / 64 + 1;
-    uint64_t bits = 0;
-    int32_t w = c / 64;
-    if (w < num_words) bits = marked_chunks_[w].load(std::memory_order_acquire) & (~uint64_t{0} << (c & 63));
-    while (bits == 0 && ++w < num_words) bits = marked_chunks_[w].load(std::memory_order_acquire);
-    if (w >= num_words || bits == 0) return 0;
-    c = w * 64 + std::countr_zero(bits);
-    if (c >= num_chunks_) return 0;
   }
+  return n;
+}
+
+void TidMap::CheckInvariants() const {
+  MutexLock lock(&mu_);
+  uint32_t num_marked = 0;
+  for (int32_t c = 0; c < num_chunks_; ++c) {
+    const Chunk* chunk = chunks_[c].load(std::memory_order_relaxed);
+    int32_t num_used = 0;
+    uint32_t marks = 0;
+    for (int32_t w = 0; chunk != nullptr && w < kChunkWords; ++w) {
+      const uint64_t marked = chunk->marked[w].load(std::memory_order_relaxed);
+      num_used += std::popcount(chunk->used[w]);
+      CHECK((marked != 0) == ((chunk->marked_words.load(std::memory_order_relaxed) >> w & 1) != 0));  // 5
+      marks += static_cast<uint32_t>(std::popcount(marked));
+      for (int32_t i = w * 64; i < w * 64 + 64; ++i) {
+        const bool published = chunk->slots[i].load(std::memory_order_relaxed) != nullptr;
+        CHECK(!published || (chunk->used[w] & BitOf(i)) != 0);  // 1
+        CHECK((marked & BitOf(i)) == 0 || published);           // 2: nothing is being removed now
+      }
+    }
+    CHECK(chunk == nullptr || (num_used != 0 && num_used == chunk->num_used));                          // 4
+    CHECK(((marked_chunks_[c / 64].load(std::memory_order_relaxed) & BitOf(c)) != 0) == (marks != 0));  // 5
+    num_marked += marks;
+  }
+  CHECK(num_marked == num_marked_.load(std::memory_order_relaxed));                // 5
+  for (const auto& [number, count] : holds_) CHECK(count != 0 && IsUsed(number));  // 3
 }
 
 }  // namespace remora::proc
