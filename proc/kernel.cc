@@ -47,7 +47,7 @@ struct Kernel::Impl {
       : options(std::move(given)),
         clock(options.clock ? options.clock : &host_clock),
         entropy(options.entropy ? options.entropy : &host_entropy),
-        boot_time_nanos(clock->MonotonicNanos()),
+        host_metrics(options.host_files ? options.host_files : &real_host_files),
         layout(RandomLayout(*entropy)),
         frames(mm::FramePool::Options{options.max_memory_bytes}),
         reverse_map(&frames),
@@ -63,7 +63,8 @@ struct Kernel::Impl {
   HostEntropy host_entropy;
   Clock* const clock;
   Entropy* const entropy;
-  const int64_t boot_time_nanos;
+  RealHostFiles real_host_files;
+  const HostMetrics host_metrics;
   const mm::AddressLayout layout;
 
   mm::FramePool frames;
@@ -77,6 +78,9 @@ struct Kernel::Impl {
   std::unique_ptr<PidTable> pids;
   ProcessTree tree;
   Scheduler scheduler;
+
+  std::atomic<uint64_t> next_serial{1};
+  fs::SnapshotCounters snapshots;
 
   Ref<ThreadGroup> first;  // set by Start
   std::atomic<int32_t> first_status{0};
@@ -204,7 +208,15 @@ ProcessTree& Kernel::tree() const { return impl_->tree; }
 Scheduler& Kernel::scheduler() const { return impl_->scheduler; }
 const mm::AddressLayout& Kernel::layout() const { return impl_->layout; }
 const Kernel::Options& Kernel::options() const { return impl_->options; }
-int64_t Kernel::boot_time_nanos() const { return impl_->boot_time_nanos; }
+uint64_t Kernel::NewProcessSerial() { return impl_->next_serial.fetch_add(1, std::memory_order_relaxed); }
+fs::SnapshotCounters& Kernel::snapshots() const { return impl_->snapshots; }
+const HostMetrics& Kernel::host_metrics() const { return impl_->host_metrics; }
+
+MemorySample GuestMemory(const Kernel& kernel) {
+  return WithinLimit(kernel.host_metrics().SampleMemory(), kernel.frames().max_frames() * kPageSize,
+                     kernel.frames().num_allocated() * kPageSize);
+}
+
 Ref<ThreadGroup> Kernel::first_group() const { return impl_->first; }
 
 std::string Kernel::host_name() const {

@@ -12,10 +12,12 @@
 #include "base/entropy.h"
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
+#include "fs/pseudo/pseudo_inode.h"
 #include "fs/vfs.h"
 #include "mm/address_space.h"
 #include "mm/frame_pool.h"
 #include "proc/exec.h"
+#include "proc/host_metrics.h"
 #include "proc/syscall_outcome.h"
 #include "proc/task.h"
 #include "sync/futex_table.h"
@@ -55,6 +57,7 @@ class Kernel {
     int32_t max_pid = 4'194'304;
     Clock* clock = nullptr;                                                     // null: the host's
     Entropy* entropy = nullptr;                                                 // null: the host's
+    HostFiles* host_files = nullptr;                                            // null: the host's
     SyscallDispatcher* dispatcher = nullptr;                                    // not owned
     std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker
     std::string host_name = "remora";
@@ -97,7 +100,12 @@ class Kernel {
   const Options& options() const;
   std::string host_name() const;
   void set_host_name(std::string name);
-  int64_t boot_time_nanos() const;  // CLOCK_MONOTONIC when the Kernel was made
+  const HostMetrics& host_metrics() const;
+
+  // Counts up: see ThreadGroup::serial.
+  uint64_t NewProcessSerial();
+  // How often files of /proc were made and read again.
+  fs::SnapshotCounters& snapshots() const;
 
   // Sums over workers, for --stats. From any thread; complete once Run has returned.
   struct Counters {
@@ -121,6 +129,9 @@ class Kernel {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// What guests are told of memory: the host's figures within the Kernel's limit.
+MemorySample GuestMemory(const Kernel& kernel);
 
 }  // namespace remora::proc
 

@@ -33,6 +33,7 @@ void SetDefaultLimits(std::array<ResourceLimit, abi::kRLIM_NLIMITS>& limits) {
 ThreadGroup::ThreadGroup(Kernel* kernel, int32_t pid)
     : kernel_(kernel),
       pid_(pid),
+      serial_(kernel->NewProcessSerial()),
       start_time_nanos_(kernel->clock().MonotonicNanos()),
       real_timer_(MakeRef<RealTimer>(kernel, pid)) {
   static_assert(kNumLimits == abi::kRLIM_NLIMITS);

@@ -43,6 +43,8 @@ class ThreadGroup final : public RefCounted {
  public:
   Kernel& kernel() const { return *kernel_; }
   int32_t pid() const { return pid_; }
+  // Never used twice in a Kernel, as pids are.
+  uint64_t serial() const { return serial_; }
   // 0 for the first process; the reaper's after the parent died.
   int32_t parent_pid() const { return parent_pid_.load(std::memory_order_relaxed); }
   int32_t process_group() const { return process_group_.load(std::memory_order_relaxed); }
@@ -98,6 +100,7 @@ class ThreadGroup final : public RefCounted {
 
   Kernel* const kernel_;
   const int32_t pid_;
+  const uint64_t serial_;
   const int64_t start_time_nanos_;
   const Ref<RealTimer> real_timer_;
 

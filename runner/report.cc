@@ -48,6 +48,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"negative_dentry_hits", names.negative_hits},
       {"hole_searches", counters.hole_searches},
       {"peak_scratch_bytes", counters.peak_scratch_bytes},
+      {"snapshots_built", kernel.snapshots().built.load(std::memory_order_relaxed)},
+      {"snapshots_reused", kernel.snapshots().reused.load(std::memory_order_relaxed)},
       {"frames", kernel.frames().num_allocated()},
   };
 }

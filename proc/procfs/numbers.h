@@ -1,6 +1,8 @@
 #ifndef REMORA_PROC_PROCFS_NUMBERS_H_
 #define REMORA_PROC_PROCFS_NUMBERS_H_
 
+#include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -18,6 +20,18 @@ constexpr std::optional<int32_t> ParseNumber(std::string_view name) {
   if (value > INT32_MAX) return std::nullopt;
   return static_cast<int32_t>(value);
 }
+
+// The name for a number, without memory of its own.
+class NumberName {
+ public:
+  explicit NumberName(int32_t number)
+      : size_(static_cast<size_t>(std::to_chars(text_, text_ + sizeof text_, number).ptr - text_)) {}
+  std::string_view view() const { return {text_, size_}; }
+
+ private:
+  char text_[12];
+  const size_t size_;
+};
 
 // Inode numbers that stay the same while the process lives, whoever looks: entry 0 is its directory.
 constexpr uint64_t ProcessInodeNumber(int32_t tid, uint32_t entry, bool is_thread = false) {

@@ -202,7 +202,7 @@ ErrnoOr<std::string> StatText(Task& task, bool whole_process) {
   const SignalSummary actions = ActionsOf(group);
   mm::AddressSpace::ProgramInfo info;
   if (const ErrnoOr<Ref<mm::AddressSpace>> space = SpaceOf(task); space.ok()) info = (*space)->program_info();
-  const int64_t start = group.start_time_nanos() - task.kernel().boot_time_nanos();
+  const int64_t start = group.start_time_nanos();  // since the host's boot, as /proc/uptime
   std::string out = absl::StrFormat("%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %u %u %u %u 20 0 %u 0 %u %u %u %u",
                                     task.tid(), task.name(), StateOf(task, whole_process), group.parent_pid(),
                                     group.process_group(), group.session(), usage.user_nanos / kNanosPerTick,

@@ -1,5 +1,7 @@
 #include "proc/procfs/procfs.h"
 
+#include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -30,24 +32,26 @@ class RootDirectory final : public fs::PseudoDirectory {
   bool cacheable_lookups() const override { return false; }
 
  protected:
+  bool StillFindsDynamic(std::string_view, fs::Inode& child) override { return IsDirectoryOfTheLiving(child); }
   ErrnoOr<Ref<fs::Inode>> LookupDynamic(std::string_view name) override {
     const std::optional<int32_t> number = ParseNumber(name);
     if (!number) return Errno(ENOENT);
     // Threads are found too, though not listed, as in Linux.
     const Ref<Task> task = kernel_.pids().FindTask(*number);
     if (!task) return Errno(ENOENT);
-    return Ref<fs::Inode>(MakeProcessDirectory(&file_system(), task, /*is_thread=*/false));
+    return Ref<fs::Inode>(MakeProcessDirectory(&file_system(), *task, /*is_thread=*/false));
   }
 
   ErrnoOr<void> ListDynamic(uint64_t from_key, absl::FunctionRef<bool(const DynamicEntry&)> visit) override {
     if (from_key > INT32_MAX) return Ok();
-    auto pid = static_cast<int32_t>(from_key);
-    while (const Ref<ThreadGroup> group = kernel_.pids().NextGroup(pid)) {
-      pid = group->pid();
-      const std::string name = absl::StrCat(pid);
-      const DynamicEntry entry{static_cast<uint64_t>(pid), name, ProcessInodeNumber(pid, 0), kDtDir};
-      if (!visit(entry)) break;
-      ++pid;
+    std::array<int32_t, 64> pids;
+    size_t n = 0;
+    for (auto from = static_cast<int32_t>(from_key); (n = kernel_.pids().ListPids(from, pids)) != 0;
+         from = pids[n - 1] + 1) {
+      for (int32_t pid : std::span(pids).first(n)) {
+        const NumberName name(pid);
+        if (!visit({static_cast<uint64_t>(pid), name.view(), ProcessInodeNumber(pid, 0), kDtDir})) return Ok();
+      }
     }
     return Ok();
   }
@@ -69,8 +73,8 @@ ErrnoOr<std::string> ThreadSelfText(const fs::CallerIds& caller) {
 }  // namespace
 
 Ref<fs::FileSystem> MakeProcfs(Kernel* kernel) {
-  auto file_system =
-      MakeRef<fs::PseudoFileSystem>("proc", kProcSuperMagic, kernel->vfs().NewDeviceId(), &kernel->clock());
+  auto file_system = MakeRef<fs::PseudoFileSystem>("proc", kProcSuperMagic, kernel->vfs().NewDeviceId(),
+                                                   &kernel->clock(), &kernel->snapshots());
   auto root = MakeRef<RootDirectory>(file_system.get(), kernel);
   root->Add("self", MakeRef<fs::PseudoSymlink>(file_system.get(), SelfText));
   root->Add("thread-self", MakeRef<fs::PseudoSymlink>(file_system.get(), ThreadSelfText));

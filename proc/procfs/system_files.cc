@@ -1,7 +1,5 @@
 #include "proc/procfs/system_files.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -15,11 +13,11 @@
 #include "cpu/cpuid.h"
 #include "fs/pseudo/pseudo_symlink.h"
 #include "fs/pseudo/snapshot_file.h"
+#include "proc/host_metrics.h"
 #include "proc/kernel.h"
 #include "proc/linux_version.h"
 #include "proc/pid_table.h"
 #include "proc/scheduler.h"
-#include "proc/thread_group.h"
 
 namespace remora::proc {
 
@@ -27,14 +25,14 @@ namespace {
 
 constexpr uint64_t kNanosPerTick = 10'000'000;
 
+// The host's memory, which is what guests live in, unless --memory gives them less.
 ErrnoOr<std::string> MeminfoText(Kernel& kernel) {
-  const uint64_t host_pages = static_cast<uint64_t>(std::max(sysconf(_SC_PHYS_PAGES), 1L));
-  const uint64_t total = std::min<uint64_t>(kernel.frames().max_frames(), host_pages) * (kPageSize / 1024);
-  const uint64_t used = std::min(kernel.frames().num_allocated() * (kPageSize / 1024), total);
-  return absl::StrFormat(
-      "MemTotal:       %8u kB\nMemFree:        %8u kB\nMemAvailable:   %8u kB\nBuffers:        %8u kB\n"
-      "Cached:         %8u kB\nSwapCached:     %8u kB\nSwapTotal:      %8u kB\nSwapFree:       %8u kB\n",
-      total, total - used, total - used, 0, 0, 0, 0, 0);
+  const MemorySample sample = GuestMemory(kernel);
+  std::string out;
+  for (size_t row = 0; row < kNumMemoryRows; ++row)
+    absl::StrAppendFormat(&out, "%-15s %8u kB\n", absl::StrCat(std::string(kMemoryRowNames[row]), ":"),
+                          sample.bytes[row] / 1024);
+  return out;
 }
 
 ErrnoOr<std::string> CpuinfoText(Kernel& kernel) {
@@ -56,30 +54,28 @@ ErrnoOr<std::string> CpuinfoText(Kernel& kernel) {
   return out;
 }
 
-ChildUsage UsageOfAll(Kernel& kernel) {
-  ChildUsage sum;
-  for (Ref<ThreadGroup> group = kernel.pids().NextGroup(1); group; group = kernel.pids().NextGroup(group->pid() + 1)) {
-    const ChildUsage own = group->usage(), children = group->children_usage();
-    sum.user_nanos += own.user_nanos + children.user_nanos;
-    sum.system_nanos += own.system_nanos + children.system_nanos;
-  }
-  return sum;
-}
-
+// CLOCK_BOOTTIME, as Linux shows it: the guest's monotonic clock is the host's.
 uint64_t UptimeNanos(Kernel& kernel) {
-  return static_cast<uint64_t>(std::max<int64_t>(kernel.clock().MonotonicNanos() - kernel.boot_time_nanos(), 0));
+  return static_cast<uint64_t>(std::max<int64_t>(kernel.clock().MonotonicNanos(), 0));
 }
 
+// The times of the host's CPUs: a guest's share of them is in its processes' own files. As many as the guest has.
 ErrnoOr<std::string> StatText(Kernel& kernel) {
-  const ChildUsage usage = UsageOfAll(kernel);
-  const uint64_t up = UptimeNanos(kernel), n = kernel.options().num_workers;
-  const uint64_t user = usage.user_nanos / kNanosPerTick, system = usage.system_nanos / kNanosPerTick;
-  const uint64_t all = up * n / kNanosPerTick;
-  const uint64_t idle = all > user + system ? all - user - system : 0;
-  std::string out = absl::StrFormat("cpu  %u 0 %u %u 0 0 0 0 0 0\n", user, system, idle);
-  for (uint64_t i = 0; i < n; ++i)
-    absl::StrAppendFormat(&out, "cpu%u %u 0 %u %u 0 0 0 0 0 0\n", i, user / n, system / n, idle / n);
-  const int64_t boot_seconds = (kernel.clock().RealtimeNanos() - static_cast<int64_t>(up)) / kNanosPerSecond;
+  CpuSample sample = kernel.host_metrics().SampleCpus();
+  sample.cpus.resize(kernel.options().num_workers);
+  CpuSample::Ticks sum{};
+  for (const CpuSample::Ticks& cpu : sample.cpus)
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += cpu[i];
+  std::string out;
+  const auto append = [&out](std::string_view name, const CpuSample::Ticks& ticks) {
+    out += name;
+    for (uint64_t value : ticks) absl::StrAppend(&out, " ", value);
+    out += '\n';
+  };
+  append("cpu ", sum);  // two blanks
+  for (size_t i = 0; i < sample.cpus.size(); ++i) append(absl::StrCat("cpu", i), sample.cpus[i]);
+  const int64_t boot_seconds =
+      (kernel.clock().RealtimeNanos() - static_cast<int64_t>(UptimeNanos(kernel))) / kNanosPerSecond;
   absl::StrAppendFormat(&out, "ctxt %u\nbtime %d\nprocesses %u\nprocs_running %u\nprocs_blocked 0\n",
                         kernel.scheduler().num_switches(), boot_seconds, kernel.pids().num_groups(),
                         kernel.scheduler().num_runnable());
@@ -88,18 +84,21 @@ ErrnoOr<std::string> StatText(Kernel& kernel) {
 
 ErrnoOr<std::string> UptimeText(Kernel& kernel) {
   const uint64_t up = UptimeNanos(kernel);
-  const ChildUsage usage = UsageOfAll(kernel);
-  const uint64_t all = up * kernel.options().num_workers, busy = usage.user_nanos + usage.system_nanos;
-  const uint64_t idle = all > busy ? all - busy : 0;
-  return absl::StrFormat("%u.%02u %u.%02u\n", up / kNanosPerSecond, up / kNanosPerTick % 100, idle / kNanosPerSecond,
-                         idle / kNanosPerTick % 100);
+  CpuSample sample = kernel.host_metrics().SampleCpus();
+  sample.cpus.resize(kernel.options().num_workers);
+  uint64_t idle = 0;
+  for (const CpuSample::Ticks& cpu : sample.cpus) idle += cpu[CpuSample::kIdle];
+  return absl::StrFormat("%u.%02u %u.%02u\n", up / kNanosPerSecond, up / kNanosPerTick % 100, idle / 100, idle % 100);
 }
 
-// No decaying average is kept: the number of runnable tasks now stands in all three places.
+// The averages are the host's, whose CPUs the guests share; the tasks are Remora's.
 ErrnoOr<std::string> LoadavgText(Kernel& kernel) {
-  const uint32_t running = kernel.scheduler().num_runnable();
-  return absl::StrFormat("%u.00 %u.00 %u.00 %u/%u 0\n", running, running, running, running,
-                         kernel.scheduler().num_live());
+  std::string out;
+  for (uint32_t average : kernel.host_metrics().SampleLoad().hundredths)
+    absl::StrAppendFormat(&out, "%u.%02u ", average / 100, average % 100);
+  absl::StrAppendFormat(&out, "%u/%u %d\n", kernel.scheduler().num_runnable(), kernel.scheduler().num_live(),
+                        kernel.pids().last_number());
+  return out;
 }
 
 ErrnoOr<std::string> VersionText(Kernel&) {
