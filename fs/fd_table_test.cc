@@ -19,7 +19,7 @@ namespace {
 constexpr int kModelSteps = 1'000'000;
 constexpr int kRounds = 6, kWritesInRound = 20'000, kLookupsInRound = 60'000;
 #else
-constexpr int kModelSteps = 60'000;
+constexpr int kModelSteps = 20'000;
 constexpr int kRounds = 3, kWritesInRound = 4'000, kLookupsInRound = 12'000;
 #endif
 

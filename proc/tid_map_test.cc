@@ -59,7 +59,7 @@ TEST(TidMapTest, BehavesAsAnArray) {
 #ifdef NDEBUG
   constexpr int kSteps = 1'000'000;
 #else
-  constexpr int kSteps = 40'000;
+  constexpr int kSteps = 10'000;
 #endif
   sync::Reclaimer reclaimer;
   {
