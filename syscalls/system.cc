@@ -9,5 +9,4 @@
 #include "base/abi/uio.h"
 #include "base/abi/utsname.h"
 #include "base/guest_addr.h"
-#include "mm/user_buffer.h"
 #include "proc/host_metrics.h"
