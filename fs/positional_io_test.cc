@@ -169,6 +169,35 @@ TEST_P(PositionalIoTest, AFailureLeavesThePosition) {
   EXPECT_EQ(PositionOf(*file), 1u);
 }
 
+// The rest of a regular file that is on its way: the bytes before it have moved, and the next transfer goes on there.
+TEST(PositionalIoOfASlowFileTest, ThePositionIsBehindTheBytesBeforeEagain) {
+  class SlowFile final : public File {
+   public:
+    SlowFile() : File(nullptr, Path(), O_RDWR) {}
+    bool seekable() const override { return true; }
+    ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t offset) override {
+      read_from.push_back(offset);
+      if (read_from.size() > 1) return to.WriteZeros(to.remaining());
+      EXPECT_TRUE(to.WriteZeros(3).ok());
+      return Errno(EAGAIN);
+    }
+    ErrnoOr<uint64_t> Write(mm::IoBuffer& from, uint64_t) override {
+      from.Advance(2);
+      return Errno(EAGAIN);
+    }
+    std::vector<uint64_t> read_from;
+  };
+  const Ref<SlowFile> file = MakeRef<SlowFile>();
+  std::array<std::byte, 8> bytes;
+  mm::KernelBuffer fill(Direction::kFill, bytes), drain(Direction::kDrain, bytes);
+  EXPECT_EQ(TransferAt(*file, fill, {}).error_number(), EAGAIN);
+  EXPECT_EQ(*TransferAt(*file, fill, {}), 5u);
+  EXPECT_EQ(file->read_from, (std::vector<uint64_t>{0, 3}));
+  EXPECT_EQ(TransferAt(*file, drain, {}).error_number(), EAGAIN);
+  MutexLock lock(&file->position_mutex());
+  EXPECT_EQ(file->position(), 10u);
+}
+
 // Random transfers of one thread beside a string and an integer.
 TEST_P(PositionalIoTest, AgreesWithAStringAndAPosition) {
 #ifdef NDEBUG
