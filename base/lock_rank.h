@@ -9,6 +9,7 @@ namespace remora {
 // docs/locking.md tells why each stands where it does. Outer locks first.
 enum class LockRank : uint8_t {
   kOpenFilePosition = 5,  // held across a whole transfer, so before whatever a generated file (/proc) asks
+  kEpoll = 6,             // one epoll instance's changes and harvests; held while the watched files are asked
   // proc/
   kKernel = 10,
   kPidTable = 20,
@@ -40,8 +41,10 @@ enum class LockRank : uint8_t {
   kFramePool = 84,
   // sync/
   kFutexBucket = 90,      // two at once in address order: see sync/futex_table.h
-  kWaitQueue = 94,        // held across Waiter::Notify, which may take what follows only
-  kWaitQueueNested = 95,  // an epoll instance's own queue, notified from a watched file's
+  kWaitQueue = 92,        // held across Waiter::Notify, which may take what follows only
+  kEpollNesting = 93,     // which epoll instances watch which; held while an event goes up through them
+  kWaitQueueNested = 94,  // an epoll instance's own queue, notified from a watched file's
+  kEpollReady = 95,       // what is registered with one epoll instance, and its list of ready items
   kTimers = 97,
   kReactor = 98,
   kScheduler = 100,

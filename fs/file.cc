@@ -33,7 +33,22 @@ File::File(Ref<Inode> inode, Path path, uint32_t flags)
       writable_(OpenedForWriting(flags)),
       flags_(flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC}) {}
 
+File::~File() {
+  if (FileWatchers* watchers = watchers_.load(std::memory_order_acquire)) watchers->Release();
+}
+
+Ref<FileWatchers> File::watchers() {
+  FileWatchers* watchers = watchers_.load(std::memory_order_acquire);
+  if (watchers == nullptr) {
+    Ref<FileWatchers> fresh = MakeRef<FileWatchers>();
+    // Another thread may be faster: `watchers` is its list then.
+    if (watchers_.compare_exchange_strong(watchers, fresh.get(), std::memory_order_acq_rel)) watchers = fresh.release();
+  }
+  return Ref<FileWatchers>(watchers);
+}
+
 void File::OnLastRelease() {
+  if (FileWatchers* watchers = watchers_.load(std::memory_order_acquire)) watchers->DetachAll();
   if (FileLocks* locks = inode_ ? inode_->file_locks.GetIfAny() : nullptr) locks->ReleaseOwner(this);
   OnLastClose();
   if (sync::Reclaimer* reclaimer = reclaimer_.load(std::memory_order_acquire))

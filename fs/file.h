@@ -9,6 +9,7 @@
 #include "base/errno_or.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
+#include "fs/file_watchers.h"
 #include "fs/inode.h"
 #include "fs/path.h"
 #include "mm/io_buffer.h"
@@ -86,6 +87,11 @@ class File : public RefCounted, public sync::Pollable {
   // sync::Pollable: by default always readable and writable, nothing to wait for.
   sync::Events Readiness(sync::Events interest) override;
   sync::WaitQueue* wait_queue() override { return nullptr; }
+  // From now on each change has to be notified, whether or not somebody was told "not ready" before it: epoll watches
+  // the file. For files that otherwise ask the host only when they have to. False: it cannot be waited for after all.
+  virtual bool WatchEdges() { return wait_queue() != nullptr; }
+  // Those who are told when the last reference goes, without holding one.
+  Ref<FileWatchers> watchers();
 
   // Called when a descriptor of this file is closed (each close(2), not only the last). Releases of locks belong here.
   // No lock is held.
@@ -124,11 +130,12 @@ class File : public RefCounted, public sync::Pollable {
  protected:
   // `flags`: open(2)'s, the guest's values.
   File(Ref<Inode> inode, Path path, uint32_t flags);
-  ~File() override = default;
+  ~File() override;
   void OnLastRelease() final;
 
  private:
   std::atomic<sync::Reclaimer*> reclaimer_{nullptr};
+  std::atomic<FileWatchers*> watchers_{nullptr};  // owned; made when first asked for
   const Ref<Inode> inode_;
   const Path path_;
   const bool readable_, writable_;

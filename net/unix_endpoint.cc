@@ -193,7 +193,7 @@ ErrnoOr<PeerCredentials> UnixEndpoint::AddPending(const Ref<UnixEndpoint>& clien
     }
     pending_.push_back(server_end);
   }
-  queue_.Notify(sync::kReadable);
+  queue_.NotifyOne(sync::kReadable);
   return owner;
 }
 

@@ -184,7 +184,7 @@ ErrnoOr<void> UnixEndpoint::Deliver(Message& message) {
     message.sender->charge_.fetch_add(message.charge_bytes, std::memory_order_acq_rel);
     incoming_.push_back(std::move(message));
   }
-  queue_.Notify(sync::kReadable);
+  queue_.NotifyOne(sync::kReadable);
   return Ok();
 }
 
@@ -304,8 +304,9 @@ ErrnoOr<uint64_t> UnixEndpoint::bytes_available() const {
 void UnixEndpoint::Uncharge(uint32_t charge_bytes) {
   const uint64_t before = charge_.fetch_sub(charge_bytes, std::memory_order_acq_rel);
   const uint64_t limit = send_buffer();
-  // Senders are told when three quarters are free, not at each message.
-  if (!HasRoom(before, limit) && HasRoom(before - charge_bytes, limit)) queue_.Notify(sync::kWritable);
+  // Senders are told once three quarters are free; then of each message, as in Linux: those who wait for an edge can
+  // tell.
+  if (HasRoom(before - charge_bytes, limit)) queue_.NotifyOne(sync::kWritable);
 }
 
 void UnixEndpoint::Discard(std::vector<Message> messages) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi/signal.h"
 #include "base/check.h"
+#include "fs/special/epoll_nesting.h"
 #include "mm/reverse_map.h"
 #include "net/unix_namespace.h"
 #include "proc/pid_table.h"
@@ -72,6 +73,7 @@ struct Kernel::Impl {
   sync::Reclaimer reclaimer;
   mm::MemoryContext memory;
   cpu::BlockCache blocks;
+  const Ref<fs::EpollNesting> epoll_nesting = MakeRef<fs::EpollNesting>();
   const Ref<net::UnixNamespace> unix_names = MakeRef<net::UnixNamespace>();
   std::unique_ptr<fs::Vfs> vfs;
   sync::FutexTable futexes;
@@ -197,6 +199,7 @@ void Kernel::OnTaskRetired() {
 Clock& Kernel::clock() const { return *impl_->clock; }
 Entropy& Kernel::entropy() const { return *impl_->entropy; }
 fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
+fs::EpollNesting& Kernel::epoll_nesting() const { return *impl_->epoll_nesting; }
 net::UnixNamespace& Kernel::unix_names() const { return *impl_->unix_names; }
 mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
 mm::FramePool& Kernel::frames() const { return impl_->frames; }

@@ -23,6 +23,10 @@
 #include "sync/futex_table.h"
 #include "sync/reclaimer.h"
 
+namespace remora::fs {
+class EpollNesting;
+}  // namespace remora::fs
+
 namespace remora::net {
 class UnixNamespace;
 }  // namespace remora::net
@@ -88,6 +92,7 @@ class Kernel {
   Entropy& entropy() const;
   fs::Vfs& vfs() const;
   net::UnixNamespace& unix_names() const;
+  fs::EpollNesting& epoll_nesting() const;
   mm::MemoryContext& memory() const;
   mm::FramePool& frames() const;
   sync::FutexTable& futexes() const;

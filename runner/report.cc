@@ -29,6 +29,7 @@ uint64_t TlbHits(const proc::Kernel::Counters& counters) {
 // has to be readable from any thread.
 Rows Figures(const proc::Kernel& kernel) {
   const proc::Kernel::Counters counters = kernel.counters();
+  const sync::FutexTable::Counters futexes = kernel.futexes().counters();
   const fs::Vfs::Counters names = kernel.vfs().counters();
   return {
       {"elapsed_ms", static_cast<uint64_t>(kernel.clock().MonotonicNanos() - kernel.boot_time_nanos()) / 1'000'000},
@@ -50,6 +51,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"peak_scratch_bytes", counters.peak_scratch_bytes},
       {"snapshots_built", kernel.snapshots().built.load(std::memory_order_relaxed)},
       {"snapshots_reused", kernel.snapshots().reused.load(std::memory_order_relaxed)},
+      {"futex_bucket_collisions", futexes.collisions},
+      {"futex_wakes_without_waiters", futexes.wakes_without_waiters},
       {"frames", kernel.frames().num_allocated()},
   };
 }

@@ -52,16 +52,25 @@ class FutexWaiter {
   bool queued_ = false;
 };
 
-// Futex wait queues in buckets, each with its own lock. Linux's futex_queues.
+// Futex wait queues in buckets, each with its own lock, so that threads which use different words do not meet.
+//
+//   word --KeyOfFutex--> FutexKey --hash--> bucket: lock, waiters | looks -> waiter -> waiter -> ...
+//                                                                    (of all words that fall into it, in order)
 //
 // Invariants:
 //  1. A waiter is on the list of *bucket_ exactly while it is queued; bucket_ is the bucket of key_.
 //  2. A bucket's waiters of one key stand in the order in which they wait.
-//  3. num_waiters of a bucket is raised before the word is read, so a wake that finds it 0 came before the read.
-//  4. Operations on two words lock both buckets, the one with the lower address first.
+//  3. The number of waiters of a bucket is raised before the word is read, so a wake that finds it 0 came before the
+//     read.
+//  4. Operations on two words lock both buckets, the one with the lower address first: however many pairs are worked on
+//     in whichever direction, somebody can go on.
 //
 // The words themselves are read through callbacks, under the bucket's lock, so that "the value is still expected" and
-// "queued" are one step. Thread safety: all methods from any thread. A wake without waiters allocates nothing.
+// "queued" are one step.
+// Cost: a wake without waiters in the bucket is one atomic instruction on the bucket's line, no lock, no allocation;
+// all else is one lock (two words: two) and a walk over the bucket's waiters. Nothing here allocates after
+// construction. Linux twin: futex_queues. Differences: the number of buckets is fixed (Linux: 256 for each CPU);
+// private words do not have a table of their own for each process. Thread safety: all methods from any thread.
 class FutexTable {
  public:
   explicit FutexTable(uint32_t num_buckets = 256);
@@ -88,8 +97,18 @@ class FutexTable {
   ErrnoOr<uint32_t> WakeOp(FutexKey first, FutexKey second, uint32_t max_first, uint32_t max_second,
                            absl::FunctionRef<ErrnoOr<bool>()> operate);
 
+  // For --stats; sums over the buckets, of relaxed counters that cost no instruction of their own on the paths without
+  // a lock.
+  struct Counters {
+    uint64_t wakes_without_waiters = 0;  // that found an empty bucket
+    uint64_t collisions = 0;             // waiters of other words that a wake or requeue had to step over
+  };
+  Counters counters() const;
+  // Takes each bucket's lock in turn.
+  void CheckInvariants() const;
+
  private:
-  FutexBucket& BucketOf(FutexKey key);
+  FutexBucket& BucketOf(FutexKey key) const;
 
   const uint32_t mask_;
   const std::unique_ptr<FutexBucket[]> buckets_;

@@ -12,6 +12,11 @@
 namespace remora::sync {
 namespace {
 
+#ifdef NDEBUG
+constexpr int kSteps = 150'000;  // for each of eight seeds
+#else
+constexpr int kSteps = 10'000;
+#endif
 constexpr uint64_t kNumKeys = 6;
 FutexKey KeyOf(uint64_t index) { return {1 + index / 4, (index % 4) * 4}; }
 
@@ -66,7 +71,7 @@ TEST_P(FutexTableModelTest, AgreesWithQueuesForEachWord) {
   Model model;
   model.wakes.resize(kWaiters);
   const auto always = []() -> ErrnoOr<bool> { return true; };
-  for (int step = 0; step < 20000; ++step) {
+  for (int step = 0; step < kSteps; ++step) {
     const uint64_t key = below(kNumKeys), other = below(kNumKeys);
     const size_t w = below(kWaiters);
     switch (below(6)) {
@@ -112,6 +117,9 @@ TEST_P(FutexTableModelTest, AgreesWithQueuesForEachWord) {
       }
     }
     for (size_t i = 0; i < kWaiters; ++i) ASSERT_EQ(waiters[i].wakes, model.wakes[i]) << "step " << step;
+#ifndef NDEBUG
+    table.CheckInvariants();
+#endif
   }
   for (CountingWaiter& waiter : waiters) table.Cancel(&waiter);
 }

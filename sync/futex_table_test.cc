@@ -4,13 +4,29 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <random>
 #include <semaphore>
 #include <thread>
 #include <vector>
 
 #include "base/errno_or.h"
+#include "base/mutex.h"
+
+// Counted, to show what allocates.
+namespace {
+thread_local uint64_t allocations_of_this_thread = 0;
+}  // namespace
+
+void* operator new(std::size_t size) {
+  ++allocations_of_this_thread;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace remora::sync {
 namespace {
@@ -146,6 +162,39 @@ class SemaphoreWaiter final : public FutexWaiter {
   void Woken() override { semaphore.release(); }
   std::counting_semaphore<> semaphore{0};
 };
+
+TEST_P(FutexTableTest, AWakeWithoutWaitersTakesNoLockAndNoMemory) {
+  CountingWaiter waiter;
+  Enqueue(waiter, kA);
+  EXPECT_EQ(table_.Wake(kA, 1), 1u);
+  const uint64_t allocations = allocations_of_this_thread, locks = LocksTakenByThisThread();
+  for (uint32_t i = 0; i < 1000; ++i) EXPECT_EQ(table_.Wake({1, 4 * i}, 1), 0u);
+  EXPECT_EQ(allocations_of_this_thread, allocations);
+  EXPECT_EQ(LocksTakenByThisThread(), locks);
+  EXPECT_EQ(table_.counters().wakes_without_waiters, 1000u);
+}
+
+TEST_P(FutexTableTest, NothingAllocates) {
+  CountingWaiter first, second;
+  const uint64_t allocations = allocations_of_this_thread;
+  Enqueue(first, kA);
+  Enqueue(second, kA);
+  EXPECT_TRUE(table_.Requeue(kA, kB, 1, 1, Expected).ok());
+  EXPECT_TRUE(table_.WakeOp(kA, kB, 1, 1, Expected).ok());
+  EXPECT_EQ(allocations_of_this_thread, allocations);
+  EXPECT_EQ(second.wakes, 1);
+}
+
+TEST_P(FutexTableTest, CountsTheWaitersOfOtherWordsThatItStepsOver) {
+  CountingWaiter a, b;
+  Enqueue(a, kA);
+  Enqueue(b, kB);
+  EXPECT_EQ(table_.Wake(kB, 1), 1u);
+  EXPECT_EQ(table_.Wake(kA, 1), 1u);
+  const bool one_bucket = GetParam() == 1;
+  if (one_bucket) EXPECT_EQ(table_.counters().collisions, 1u);
+  EXPECT_EQ(table_.counters().wakes_without_waiters, 0u);
+}
 
 // A mutex as glibc's low-level lock makes one of a futex word, contended by three threads.
 TEST_P(FutexTableTest, StressLocks) {

@@ -15,35 +15,42 @@ WaitQueue::~WaitQueue() { CHECK_MSG(!has_waiters(), "a wait queue was destroyed 
 void WaitQueue::Arm(Waiter* waiter, Events interest, bool exclusive) {
   if (waiter->queue_ != nullptr && waiter->queue_ != this) waiter->Disarm();
   MutexLock lock(&mu_);
-  if (waiter->queue_ == this) Unlink(waiter);
-  waiter->queue_ = this;
+  if (waiter->queue_ == this) {
+    Unlink(waiter);
+  } else {
+    waiter->queue_ = this;
+    num_waiters_.fetch_add(1, std::memory_order_acq_rel);
+  }
   waiter->interest_ = interest | kError | kHangup;
   waiter->exclusive_ = exclusive;
   if (exclusive) {
-    waiter->prev_ = tail_;
-    waiter->next_ = nullptr;
-    (tail_ != nullptr ? tail_->next_ : head_) = waiter;
-    tail_ = waiter;
+    Append(waiter);
   } else {
     waiter->prev_ = nullptr;
     waiter->next_ = head_;
     (head_ != nullptr ? head_->prev_ : tail_) = waiter;
     head_ = waiter;
   }
-  num_waiters_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void WaitQueue::Append(Waiter* waiter) {
+  waiter->prev_ = tail_;
+  waiter->next_ = nullptr;
+  (tail_ != nullptr ? tail_->next_ : head_) = waiter;
+  tail_ = waiter;
 }
 
 void WaitQueue::Unlink(Waiter* waiter) {
   (waiter->prev_ != nullptr ? waiter->prev_->next_ : head_) = waiter->next_;
   (waiter->next_ != nullptr ? waiter->next_->prev_ : tail_) = waiter->prev_;
   waiter->next_ = waiter->prev_ = nullptr;
-  waiter->queue_ = nullptr;
-  num_waiters_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 void WaitQueue::Remove(Waiter* waiter) {
   MutexLock lock(&mu_);
   Unlink(waiter);
+  waiter->queue_ = nullptr;
+  num_waiters_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 void WaitQueue::NotifySlow(Events events, bool one_exclusive) {
@@ -51,8 +58,14 @@ void WaitQueue::NotifySlow(Events events, bool one_exclusive) {
   // No waiter leaves while the lock is held: Notify may not disarm.
   for (Waiter* waiter = head_; waiter != nullptr; waiter = waiter->next_) {
     if ((waiter->interest_ & events) == 0) continue;
-    waiter->Notify(events);
-    if (one_exclusive && waiter->exclusive_) return;
+    if (!one_exclusive || !waiter->exclusive_) {
+      waiter->Notify(events);
+      continue;
+    }
+    if (!waiter->NotifyExclusive(events)) continue;
+    Unlink(waiter);
+    Append(waiter);
+    return;
   }
 }
 

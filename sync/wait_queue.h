@@ -34,6 +34,12 @@ class Waiter {
 
   // The waiter stays armed; it hears every later event too, until removed.
   virtual void Notify(Events events) = 0;
+  // The same, asked of an exclusive waiter by NotifyOne: false if this woke nobody, so that another may hear it as
+  // well.
+  virtual bool NotifyExclusive(Events events) {
+    Notify(events);
+    return true;
+  }
 
   // Takes it off its queue, if it is on one. When this returns no Notify is running or will run.
   void Disarm();
@@ -75,8 +81,8 @@ class WaitQueue {
     if (num_waiters_.fetch_add(0, std::memory_order_acq_rel) != 0) [[unlikely]]
       NotifySlow(events, false);
   }
-  // The same, but only the longest-waiting of the exclusive waiters that are interested hears it (accept, a pipe's
-  // readers).
+  // The same, but of the exclusive waiters that are interested only one hears it: the first that wakes somebody. It
+  // goes behind the other exclusive ones, so that they take turns.
   void NotifyOne(Events events) {
     if (num_waiters_.fetch_add(0, std::memory_order_acq_rel) != 0) [[unlikely]]
       NotifySlow(events, true);
@@ -87,6 +93,7 @@ class WaitQueue {
   friend class Waiter;
   void NotifySlow(Events events, bool one_exclusive);
   void Remove(Waiter* waiter);
+  void Append(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unlink(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Mutex mu_;

@@ -95,6 +95,40 @@ TEST(WaitQueueTest, NotifyOneTellsAllOthersAndTheOldestExclusive) {
   EXPECT_EQ(second.calls, 1);
 }
 
+TEST(WaitQueueTest, ExclusiveWaitersTakeTurns) {
+  WaitQueue queue;
+  Recorder first, second;
+  queue.Arm(&first, kReadable, /*exclusive=*/true);
+  queue.Arm(&second, kReadable, /*exclusive=*/true);
+  for (int i = 0; i < 4; ++i) queue.NotifyOne(kReadable);
+  EXPECT_EQ(first.calls, 2);
+  EXPECT_EQ(second.calls, 2);
+}
+
+class Sluggard final : public Waiter {
+ public:
+  ~Sluggard() override { Disarm(); }
+  void Notify(Events) override { ++calls; }
+  bool NotifyExclusive(Events events) override {
+    Notify(events);
+    return false;
+  }
+  int calls = 0;
+};
+
+TEST(WaitQueueTest, AnExclusiveWaiterThatWakesNobodyLetsTheNextHear) {
+  WaitQueue queue;
+  Sluggard first;
+  Recorder second, third;
+  queue.Arm(&first, kReadable, /*exclusive=*/true);
+  queue.Arm(&second, kReadable, /*exclusive=*/true);
+  queue.Arm(&third, kReadable, /*exclusive=*/true);
+  queue.NotifyOne(kReadable);
+  EXPECT_EQ(first.calls, 1);
+  EXPECT_EQ(second.calls, 1);
+  EXPECT_EQ(third.calls, 0);
+}
+
 TEST(WaitQueueTest, RemovalFromTheMiddleKeepsTheOthers) {
   WaitQueue queue;
   Recorder waiters[5];

@@ -4,6 +4,7 @@
 
 #include "base/abi/fcntl.h"
 #include "base/abi/resource.h"
+#include "base/abi/signal.h"
 #include "base/abi/stat.h"
 
 namespace remora::syscalls {
@@ -36,6 +37,15 @@ ErrnoOr<fs::WalkContext> SyscallContext::WalkFrom(int32_t dirfd, std::string_vie
 
 uint32_t SyscallContext::FdLimit() const {
   return static_cast<uint32_t>(std::min<uint64_t>(Limit(abi::kRLIMIT_NOFILE), 1 << 20));
+}
+
+ErrnoOr<void> SyscallContext::InstallTemporaryMask(GuestAddr mask, uint64_t size_bytes) const {
+  if (mask.is_null()) return Ok();
+  if (size_bytes != sizeof(uint64_t)) return Errno(EINVAL);
+  REMORA_ASSIGN_OR_RETURN(const uint64_t bits, memory_.Read<uint64_t>(mask));
+  task_.saved_blocked_signals = task_.blocked_signals();
+  task_.set_blocked_signals(~proc::SignalSet().With(abi::kSIGKILL).With(abi::kSIGSTOP) & proc::SignalSet(bits));
+  return Ok();
 }
 
 bool SyscallContext::Arm(proc::TaskWaiter& waiter, sync::Pollable& pollable, sync::Events events) {

@@ -30,6 +30,7 @@ enum class Interrupted : int {
   kRestartAlways = proc::kRestartNoIntr,
   kRestartWithoutHandler = proc::kRestartNoHandler,
   kContinueFromState = proc::kRestartBlock,
+  kNever = EINTR,  // also under SA_RESTART, and after a stop
 };
 
 // What one run of a handler sees: the task, its memory through this worker's TLB, the six arguments, and what an
@@ -84,6 +85,10 @@ class SyscallContext {
   ErrnoOr<int32_t> AddFd(Ref<fs::File> file, bool close_on_exec) const {
     return task_.fds()->Add(std::move(file), close_on_exec, 0, FdLimit());
   }
+
+  // The mask of ppoll, pselect6 and epoll_pwait, for this call; null: none. The Dispatcher or the delivery of a signal
+  // puts the old one back. EINVAL for another size than a sigset_t's; EFAULT.
+  ErrnoOr<void> InstallTemporaryMask(GuestAddr mask, uint64_t size_bytes) const;
 
   int64_t MonotonicNanos() const { return kernel().clock().MonotonicNanos(); }
   bool Expired(int64_t deadline_nanos) const {

@@ -30,8 +30,8 @@ bool IsRestartCode(int64_t value) {
          value == -proc::kRestartBlock;
 }
 
-// What ppoll, pselect6 and rt_sigsuspend changed goes back, unless a signal is about to be delivered: that looks at the
-// temporary mask, and puts the old one back itself.
+// What ppoll, pselect6, epoll_pwait and rt_sigsuspend changed goes back, unless a signal is about to be delivered: that
+// looks at the temporary mask, and puts the old one back itself.
 void RestoreMask(proc::Task& task) {
   if (!task.saved_blocked_signals) return;
   task.set_blocked_signals(*task.saved_blocked_signals);
@@ -102,7 +102,8 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
     task.syscall_state.reset();
   } else {
     const bool restarts = IsRestartCode(outcome.value());
-    if (!restarts) RestoreMask(task);
+    const bool interrupted = restarts || (outcome.value() == -EINTR && task.signal_pending());
+    if (!interrupted) RestoreMask(task);
     if (outcome.value() != -proc::kRestartBlock) task.syscall_state.reset();
   }
   if (tracer_) [[unlikely]]

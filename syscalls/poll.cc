@@ -1,4 +1,4 @@
-// poll, ppoll, select, pselect6: one readiness core behind four shapes of arguments.
+// poll, ppoll, select, pselect6: one readiness core (syscalls/poll_set.h) behind four shapes of arguments.
 
 #include "base/abi/poll.h"
 
@@ -9,75 +9,31 @@
 
 #include "absl/container/inlined_vector.h"
 #include "base/abi/resource.h"
-#include "base/abi/signal.h"
 #include "base/abi/time.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
+#include "syscalls/poll_set.h"
 #include "syscalls/time_args.h"
 
 namespace remora::syscalls {
 namespace {
 
-constexpr sync::Events kInBits = abi::kPOLLIN | abi::kPOLLRDNORM | abi::kPOLLRDBAND;
-constexpr sync::Events kOutBits = abi::kPOLLOUT | abi::kPOLLWRNORM | abi::kPOLLWRBAND;
-
-// One descriptor that is watched. Duplicates are items of their own.
-struct Item {
-  Ref<fs::File> file;  // null: ignored (negative fd) or invalid
-  uint32_t events = 0;
-  uint32_t revents = 0;
-};
-using Items = absl::InlinedVector<Item, 8>;
-
-// Asks one file, once. Files speak of POLLIN and POLLOUT; a guest may ask for their normal-band twins.
-void Ask(Item& item) {
-  if (!item.file) return;
-  sync::Events interest = item.events & (abi::kPOLLPRI | abi::kPOLLRDHUP);
-  if ((item.events & kInBits) != 0) interest |= sync::kReadable;
-  if ((item.events & kOutBits) != 0) interest |= sync::kWritable;
-  sync::Events ready = item.file->Readiness(interest);
-  if ((ready & sync::kReadable) != 0) ready |= abi::kPOLLRDNORM;
-  if ((ready & sync::kWritable) != 0) ready |= abi::kPOLLWRNORM;
-  item.revents = ready & (item.events | sync::kError | sync::kHangup);
-}
-
-// One pass over all.
-uint32_t AskAll(std::span<Item> items) {
-  uint32_t num_ready = 0;
-  for (Item& item : items) {
-    Ask(item);
-    num_ready += item.revents != 0;
-  }
-  return num_ready;
-}
-
 struct PollState : proc::SyscallState {
-  Items items;
+  PollSet rows;
   int64_t deadline_nanos = proc::Task::kNoDeadline;
   bool armed = false;
-  std::deque<proc::TaskWaiter> waiters;  // behind the items: a waiter goes before its file
+  std::deque<proc::TaskWaiter> waiters;  // behind the rows: a waiter goes before its file
 };
 
 // Arms a waiter for each file and asks again: what became ready meanwhile counts.
 uint32_t ArmAndAsk(SyscallContext& c, PollState& state) {
-  uint32_t num_ready = 0;
-  for (Item& item : state.items) {
-    if (item.file && item.file->wait_queue() != nullptr) {
-      sync::Events events = (item.events & (abi::kPOLLPRI | abi::kPOLLRDHUP)) | sync::kError | sync::kHangup;
-      if ((item.events & kInBits) != 0) events |= sync::kReadable | sync::kReadHangup;
-      if ((item.events & kOutBits) != 0) events |= sync::kWritable;
-      SyscallContext::Arm(state.waiters.emplace_back(&c.task()), *item.file, events);
-    }
-    Ask(item);
-    num_ready += item.revents != 0;
-  }
   state.armed = true;
-  return num_ready;
+  return state.rows.ArmAndAsk([&]() -> sync::Waiter& { return state.waiters.emplace_back(&c.task()); });
 }
 
 // nullopt: the call has to wait. Else how many are ready, 0 at the deadline.
 std::optional<uint32_t> Look(SyscallContext& c, PollState& state) {
-  uint32_t num_ready = AskAll(state.items);
+  uint32_t num_ready = state.rows.Ask();
   if (num_ready != 0 || c.Expired(state.deadline_nanos)) return num_ready;
   if (!state.armed) {
     num_ready = ArmAndAsk(c, state);
@@ -86,51 +42,30 @@ std::optional<uint32_t> Look(SyscallContext& c, PollState& state) {
   return std::nullopt;
 }
 
-// The temporary mask of ppoll and pselect6; the Dispatcher or the delivery of a signal puts the old one back.
-ErrnoOr<void> InstallMask(SyscallContext& c, GuestAddr mask, uint64_t size) {
-  if (mask.is_null()) return Ok();
-  if (size != sizeof(uint64_t)) return Errno(EINVAL);
-  REMORA_ASSIGN_OR_RETURN(const uint64_t bits, c.memory().Read<uint64_t>(mask));
-  c.task().saved_blocked_signals = c.task().blocked_signals();
-  c.task().set_blocked_signals(~proc::SignalSet().With(abi::kSIGKILL).With(abi::kSIGSTOP) & proc::SignalSet(bits));
-  return Ok();
-}
-
 // ---- poll ----
 
 // Pollfds are copied in and out through a fixed buffer.
 constexpr uint64_t kPollfdsAtOnce = 128;
 using PollfdChunk = std::array<abi::Pollfd, kPollfdsAtOnce>;
 
-ErrnoOr<Items> ReadPollfds(SyscallContext& c, GuestAddr from, uint64_t count) {
-  Items items;
-  items.reserve(count);
+ErrnoOr<void> ReadPollfds(SyscallContext& c, GuestAddr from, uint64_t count, PollSet& rows) {
+  rows.Reserve(count);
+  const Ref<fs::FdTable>& fds = c.task().fds();
   PollfdChunk chunk;
   for (uint64_t done = 0; done < count;) {
     const uint64_t n = std::min(kPollfdsAtOnce, count - done);
     REMORA_RETURN_IF_ERROR(
         c.memory().CopyIn(std::as_writable_bytes(std::span(chunk).first(n)), from + done * sizeof(abi::Pollfd)));
-    for (uint64_t i = 0; i < n; ++i) {
-      Item item;
-      item.events = static_cast<uint16_t>(chunk[i].events);
-      if (chunk[i].fd >= 0) {
-        auto file = c.task().fds()->Lookup(chunk[i].fd);
-        if (file.ok())
-          item.file = *std::move(file);
-        else
-          item.revents = abi::kPOLLNVAL;
-      }
-      items.push_back(std::move(item));
-    }
+    for (uint64_t i = 0; i < n; ++i) rows.Add(*fds, chunk[i].fd, static_cast<uint16_t>(chunk[i].events));
     done += n;
   }
-  return items;
+  return Ok();
 }
 
-ErrnoOr<void> WriteRevents(SyscallContext& c, GuestAddr to, const Items& items) {
-  for (uint64_t i = 0; i < items.size(); ++i)
+ErrnoOr<void> WriteRevents(SyscallContext& c, GuestAddr to, const PollSet& rows) {
+  for (uint64_t i = 0; i < rows.size(); ++i)
     REMORA_RETURN_IF_ERROR(c.memory().Write(to + i * sizeof(abi::Pollfd) + offsetof(abi::Pollfd, revents),
-                                            static_cast<uint16_t>(items[i].revents)));
+                                            static_cast<uint16_t>(rows[i].revents)));
   return Ok();
 }
 
@@ -138,9 +73,10 @@ ErrnoOr<void> WriteRevents(SyscallContext& c, GuestAddr to, const Items& items) 
 ErrnoOr<PollState*> BeginPoll(SyscallContext& c) {
   const uint64_t count = c.u32(1);
   if (count > c.Limit(abi::kRLIMIT_NOFILE)) return Errno(EINVAL);
-  REMORA_ASSIGN_OR_RETURN(Items items, ReadPollfds(c, c.addr(0), count));
+  PollSet rows;
+  REMORA_RETURN_IF_ERROR(ReadPollfds(c, c.addr(0), count, rows));
   auto& state = c.MakeState<PollState>();
-  state.items = std::move(items);
+  state.rows = std::move(rows);
   return &state;
 }
 
@@ -148,7 +84,7 @@ ErrnoOr<PollState*> BeginPoll(SyscallContext& c) {
 SyscallOutcome RunPoll(SyscallContext& c, PollState& state, Interrupted interrupted) {
   const auto num_ready = Look(c, state);
   if (!num_ready) return c.Park(interrupted, state.deadline_nanos);
-  REMORA_RETURN_IF_ERROR(WriteRevents(c, c.addr(0), state.items));
+  REMORA_RETURN_IF_ERROR(WriteRevents(c, c.addr(0), state.rows));
   return SyscallOutcome::Return(*num_ready);
 }
 
@@ -161,13 +97,13 @@ struct SelectState : PollState {
   uint32_t num_fds = 0;
   GuestAddr timeout;  // where the time left is stored; null if nowhere
   std::array<bool, 3> wanted{};
-  absl::InlinedVector<uint32_t, 8> fds;  // of the items
+  absl::InlinedVector<uint32_t, 8> fds;  // of the rows
 };
 
 // What each of the three sets asks for, and which answers put a bit into it.
 constexpr std::array<uint32_t, 3> kSelectAsks = {abi::kPOLLIN, abi::kPOLLOUT, abi::kPOLLPRI};
-constexpr std::array<uint32_t, 3> kSelectAnswers = {kInBits | abi::kPOLLHUP | abi::kPOLLERR, kOutBits | abi::kPOLLERR,
-                                                    abi::kPOLLPRI};
+constexpr std::array<uint32_t, 3> kSelectAnswers = {sync::kInBits | abi::kPOLLHUP | abi::kPOLLERR,
+                                                    sync::kOutBits | abi::kPOLLERR, abi::kPOLLPRI};
 
 ErrnoOr<FdBits> ReadSet(SyscallContext& c, GuestAddr from, uint64_t num_words) {
   FdBits bits(num_words, 0);
@@ -191,12 +127,11 @@ ErrnoOr<SelectState*> BeginSelect(SyscallContext& c) {
     if (word == num_words - 1 && n % 64 != 0) any &= (uint64_t{1} << n % 64) - 1;
     for (; any != 0; any &= any - 1) {
       const auto bit = static_cast<uint32_t>(__builtin_ctzll(any));
-      Item item;
+      uint32_t events = 0;
       for (int i = 0; i < 3; ++i)
-        if ((sets[i][word] >> bit & 1) != 0) item.events |= kSelectAsks[i];
+        if ((sets[i][word] >> bit & 1) != 0) events |= kSelectAsks[i];
       const auto fd = static_cast<uint32_t>(word * 64 + bit);
-      REMORA_ASSIGN_OR_RETURN(item.file, c.task().fds()->Lookup(static_cast<int32_t>(fd)));
-      state.items.push_back(std::move(item));
+      if (!state.rows.Add(*c.task().fds(), static_cast<int32_t>(fd), events)) return Errno(EBADF);
       state.fds.push_back(fd);
     }
   }
@@ -209,9 +144,9 @@ ErrnoOr<uint32_t> WriteSets(SyscallContext& c, const SelectState& state) {
   for (int i = 0; i < 3; ++i) {
     if (!state.wanted[i]) continue;
     FdBits bits((state.num_fds + 63) / 64, 0);
-    for (uint64_t j = 0; j < state.items.size(); ++j) {
-      const Item& item = state.items[j];
-      if ((item.events & kSelectAsks[i]) == 0 || (item.revents & kSelectAnswers[i]) == 0) continue;
+    for (uint64_t j = 0; j < state.rows.size(); ++j) {
+      const PollSet::Row& row = state.rows[j];
+      if ((row.events & kSelectAsks[i]) == 0 || (row.revents & kSelectAnswers[i]) == 0) continue;
       bits[state.fds[j] / 64] |= uint64_t{1} << state.fds[j] % 64;
       ++num_bits;
     }
@@ -223,8 +158,8 @@ ErrnoOr<uint32_t> WriteSets(SyscallContext& c, const SelectState& state) {
 // A hangup counts as readable only for what asked to read: readiness that no set shows does not end a select.
 uint32_t NumAnswers(const SelectState& state) {
   uint32_t n = 0;
-  for (const Item& item : state.items)
-    for (int i = 0; i < 3; ++i) n += (item.events & kSelectAsks[i]) != 0 && (item.revents & kSelectAnswers[i]) != 0;
+  for (const PollSet::Row& row : state.rows)
+    for (int i = 0; i < 3; ++i) n += (row.events & kSelectAsks[i]) != 0 && (row.revents & kSelectAnswers[i]) != 0;
   return n;
 }
 
@@ -236,7 +171,7 @@ void StoreTimeLeft(SyscallContext& c, GuestAddr to, int64_t deadline_nanos, Time
 
 template <typename Time>
 SyscallOutcome RunSelect(SyscallContext& c, SelectState& state, Time convert) {
-  AskAll(state.items);
+  state.rows.Ask();
   // What is ready in a way that no set asks for answers nothing: all files have to be waited for nevertheless.
   if (NumAnswers(state) == 0 && !state.armed && !c.Expired(state.deadline_nanos)) ArmAndAsk(c, state);
   const bool answer = NumAnswers(state) != 0 || c.Expired(state.deadline_nanos);
@@ -264,7 +199,7 @@ SyscallOutcome SysPpoll(SyscallContext& c) {
     if (!c.addr(2).is_null()) {
       REMORA_ASSIGN_OR_RETURN(timeout, ReadTimespec(c, c.addr(2)));
     }
-    REMORA_RETURN_IF_ERROR(InstallMask(c, c.addr(3), c.arg(4)));
+    REMORA_RETURN_IF_ERROR(c.InstallTemporaryMask(c.addr(3), c.arg(4)));
     REMORA_ASSIGN_OR_RETURN(state, BeginPoll(c));
     if (timeout) state->deadline_nanos = DeadlineAfter(c, *timeout);
   }
@@ -306,7 +241,7 @@ SyscallOutcome SysPselect6(SyscallContext& c) {
     if (!c.addr(4).is_null()) {
       REMORA_ASSIGN_OR_RETURN(timeout, ReadTimespec(c, c.addr(4)));
     }
-    REMORA_RETURN_IF_ERROR(InstallMask(c, GuestAddr(mask.mask_address), mask.mask_size));
+    REMORA_RETURN_IF_ERROR(c.InstallTemporaryMask(GuestAddr(mask.mask_address), mask.mask_size));
     REMORA_ASSIGN_OR_RETURN(state, BeginSelect(c));
     if (timeout) {
       state->deadline_nanos = DeadlineAfter(c, *timeout);

@@ -175,6 +175,26 @@ std::string Pollfds(const mm::UserMemory& memory, uint64_t address, uint64_t cou
   return text + "]";
 }
 
+std::string EpollEvent(const abi::EpollEvent& e) {
+  return absl::StrFormat("{events=%s, data={u32=%u, u64=%u}}", JoinFlags(EpollEvents(), e.events),
+                         static_cast<uint32_t>(e.data), static_cast<uint64_t>(e.data));
+}
+
+std::string EpollEventsAt(const mm::UserMemory& memory, uint64_t address, uint64_t count) {
+  std::string text = "[";
+  for (uint64_t i = 0; i < count; ++i) {
+    if (i != 0) text += ", ";
+    if (i == kShownElements) {
+      text += "...";
+      break;
+    }
+    const auto e = memory.Read<abi::EpollEvent>(GuestAddr(address + sizeof(abi::EpollEvent) * i));
+    if (!e.ok()) return FormatAddress(address);
+    text += EpollEvent(*e);
+  }
+  return text + "]";
+}
+
 std::string FdSet(const mm::UserMemory& memory, uint64_t address, uint64_t num_fds) {
   if (address == 0) return "NULL";
   std::string text = "[";
@@ -300,6 +320,11 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return static_cast<int32_t>(word) == abi::kAT_FDCWD ? "AT_FDCWD" : absl::StrCat(static_cast<int32_t>(word));
     case kEnvironment:
       return Environment(memory, value);
+    case kEpollEventIn:
+      if (static_cast<int32_t>(call.args[1]) == abi::kEPOLL_CTL_DEL) return FormatAddress(value);
+      return Struct<abi::EpollEvent>(memory, value, EpollEvent);
+    case kEpollFlags:
+      return JoinFlags(EpollFlags(), word);
     case kEpollOp:
       return NameOrNumber(EpollOps(), word);
     case kEventfdFlags:
@@ -425,6 +450,7 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
     case kSigsetOut:
     case kSockaddrOut:
     case kSocklenOut:
+    case kEpollEventsOut:
     case kStatOut:
     case kStringOut:
     case kTimespecOut:
@@ -444,6 +470,8 @@ std::string FormatOutput(const CallFacts& call, int i, const mm::UserMemory& mem
   switch (call.row->args[i]) {
     case kBytesOut:
       return Quoted(memory, address, moved);
+    case kEpollEventsOut:
+      return EpollEventsAt(memory, address, moved);
     case kIovecOut:
       return FormatIovecs(memory, address, call.args[i + 1], moved);
     case kFdPairOut:

@@ -52,6 +52,23 @@ constexpr NamedValue kCloneFlags[] = {V(CLONE_VM),
                                       V(CLONE_NEWNET),
                                       V(CLONE_IO)};
 constexpr NamedValue kCloseRangeFlags[] = {V(CLOSE_RANGE_UNSHARE), V(CLOSE_RANGE_CLOEXEC)};
+// The same bits as kPollEvents, under their names here.
+constexpr NamedValue kEpollEvents[] = {{abi::kPOLLIN, "EPOLLIN"},
+                                       {abi::kPOLLPRI, "EPOLLPRI"},
+                                       {abi::kPOLLOUT, "EPOLLOUT"},
+                                       {abi::kPOLLRDNORM, "EPOLLRDNORM"},
+                                       {abi::kPOLLRDBAND, "EPOLLRDBAND"},
+                                       {abi::kPOLLWRNORM, "EPOLLWRNORM"},
+                                       {abi::kPOLLWRBAND, "EPOLLWRBAND"},
+                                       {abi::kPOLLMSG, "EPOLLMSG"},
+                                       {abi::kPOLLERR, "EPOLLERR"},
+                                       {abi::kPOLLHUP, "EPOLLHUP"},
+                                       {abi::kPOLLRDHUP, "EPOLLRDHUP"},
+                                       V(EPOLLEXCLUSIVE),
+                                       V(EPOLLWAKEUP),
+                                       V(EPOLLONESHOT),
+                                       V(EPOLLET)};
+constexpr NamedValue kEpollFlags[] = {V(EPOLL_CLOEXEC)};
 constexpr NamedValue kEpollOps[] = {V(EPOLL_CTL_ADD), V(EPOLL_CTL_DEL), V(EPOLL_CTL_MOD)};
 constexpr NamedValue kEventfdFlags[] = {V(EFD_SEMAPHORE), V(EFD_CLOEXEC), V(EFD_NONBLOCK)};
 constexpr NamedValue kFcntlCommands[] = {
@@ -153,6 +170,8 @@ NamedValues AtFlags() { return kAtFlags; }
 NamedValues Clocks() { return kClocks; }
 NamedValues CloneFlags() { return kCloneFlags; }
 NamedValues CloseRangeFlags() { return kCloseRangeFlags; }
+NamedValues EpollEvents() { return kEpollEvents; }
+NamedValues EpollFlags() { return kEpollFlags; }
 NamedValues EpollOps() { return kEpollOps; }
 NamedValues EventfdFlags() { return kEventfdFlags; }
 NamedValues FcntlCommands() { return kFcntlCommands; }

@@ -22,6 +22,8 @@ NamedValues AtFlags();
 NamedValues Clocks();
 NamedValues CloneFlags();
 NamedValues CloseRangeFlags();
+NamedValues EpollEvents();
+NamedValues EpollFlags();
 NamedValues EpollOps();
 NamedValues EventfdFlags();
 NamedValues FcntlCommands();

@@ -21,6 +21,9 @@ enum class ArgKind : uint8_t {
   kCount,
   kDirFd,
   kEnvironment,
+  kEpollEventIn,
+  kEpollEventsOut,  // as many as the call answered
+  kEpollFlags,
   kEpollOp,
   kEventfdFlags,
   kFcntlArgument,

@@ -4,6 +4,7 @@
 // Everything of base/abi at once, for syscall handlers and strace; others include the area they need.
 
 #include "base/abi/elf.h"
+#include "base/abi/epoll.h"
 #include "base/abi/errno.h"
 #include "base/abi/fcntl.h"
 #include "base/abi/futex.h"

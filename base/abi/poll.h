@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-// poll(2), ppoll(2), select(2), epoll(7).
+// poll(2), ppoll(2), select(2).
 namespace remora::abi {
 
 inline constexpr uint32_t kPOLLIN = 0x0001;
@@ -34,22 +34,6 @@ struct SigsetArgument {
 static_assert(sizeof(SigsetArgument) == 16);
 
 inline constexpr uint32_t kFD_SETSIZE = 1024;
-
-inline constexpr uint32_t kEPOLL_CLOEXEC = 02000000;
-inline constexpr int32_t kEPOLL_CTL_ADD = 1;
-inline constexpr int32_t kEPOLL_CTL_DEL = 2;
-inline constexpr int32_t kEPOLL_CTL_MOD = 3;
-inline constexpr uint32_t kEPOLLEXCLUSIVE = 1u << 28;
-inline constexpr uint32_t kEPOLLWAKEUP = 1u << 29;
-inline constexpr uint32_t kEPOLLONESHOT = 1u << 30;
-inline constexpr uint32_t kEPOLLET = 1u << 31;
-
-// Packed on x86-64.
-struct [[gnu::packed]] EpollEvent {
-  uint32_t events;
-  uint64_t data;
-};
-static_assert(sizeof(EpollEvent) == 12);
 
 }  // namespace remora::abi
 

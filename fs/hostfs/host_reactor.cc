@@ -95,7 +95,7 @@ void HostReactor::NotifyOnce(HostWatch& watch, sync::Events events) {
     auto it = watches_.find(watch.id_);
     if (it == watches_.end()) return;
     Entry& entry = it->second;
-    if ((entry.wanted & wanted) == wanted) return;
+    if (entry.edges || (entry.wanted & wanted) == wanted) return;
     StartLocked();
     entry.wanted |= wanted;
     epoll_event event{.events = entry.wanted | EPOLLONESHOT, .data = {.u64 = watch.id_}};
@@ -108,6 +108,19 @@ void HostReactor::NotifyOnce(HostWatch& watch, sync::Events events) {
   }
   // EPERM: a file that is always ready.
   watch.queue_.Notify(sync::kAllEvents);
+}
+
+bool HostReactor::WatchEdges(HostWatch& watch) {
+  MutexLock lock(&mu_);
+  auto it = watches_.find(watch.id_);
+  if (it == watches_.end()) return false;
+  Entry& entry = it->second;
+  if (entry.edges) return true;
+  StartLocked();
+  epoll_event event{.events = kPollable | EPOLLET, .data = {.u64 = watch.id_}};
+  if (epoll_ctl(epoll_fd_, entry.in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, watch.fd_, &event) != 0) return false;
+  entry.in_epoll = entry.edges = true;
+  return true;
 }
 
 void HostReactor::NotifyLater(HostWatch& watch, uint32_t delay_millis) {
@@ -168,11 +181,11 @@ void HostReactor::Loop() {
         if (it == watches_.end()) continue;
         // One shot: what else was wanted is asked for again by whoever tests and finds it missing.
         it->second.wanted = 0;
-        ready.emplace_back(it->second.watch, events[i].events);
+        ready.emplace_back(it->second.watch, it->second.edges ? events[i].events : sync::kAllEvents);
       }
     }
-    // Everything is told to everybody: the shot is gone, so who waited for another event has to test (and ask) again.
-    for (auto& [watch, what] : ready) watch->queue_.Notify(sync::kAllEvents);
+    // After a shot everything is told to everybody: who waited for another event has to test (and ask) again.
+    for (auto& [watch, what] : ready) watch->queue_.Notify(what);
     ready.clear();
   }
 }

@@ -58,6 +58,10 @@ class HostReactor {
   // Notifies the watch's queue once when any of `events` (or an error or hangup) holds. A descriptor that the host
   // cannot poll (a regular file) is ready at once. Events add up until one of them fired.
   void NotifyOnce(HostWatch& watch, sync::Events events);
+  // From now on each change notifies the watch's queue, of what changed and whether or not it was asked for: somebody
+  // waits for edges (epoll), also for one that comes while what was there before has not been read. NotifyOnce is then
+  // not needed any more. Costs a wake-up of the reactor's thread for each change. False: the host cannot poll it.
+  bool WatchEdges(HostWatch& watch);
   // Notifies the queue once, about `delay_millis` from now: for what the host can only be asked again and again.
   void NotifyLater(HostWatch& watch, uint32_t delay_millis);
 
@@ -68,6 +72,7 @@ class HostReactor {
     Ref<HostWatch> watch;
     uint32_t wanted = 0;  // events not yet fired; 0: not armed
     bool in_epoll = false;
+    bool edges = false;
     int64_t due_nanos = 0;  // NotifyLater; 0: none
   };
 

@@ -261,6 +261,7 @@ class HostStreamFile final : public File {
     return ready & (interest | sync::kError | sync::kHangup);
   }
   sync::WaitQueue* wait_queue() override { return watch_ ? &watch_->queue() : reader_->arrivals(); }
+  bool WatchEdges() override { return watch_ && context_.reactor->WatchEdges(*watch_); }
   std::string DescribePath() const override { return path().mount ? File::DescribePath() : HostName(fd_->get()); }
   void OnLastClose() override {
     if (watch_) context_.reactor->Remove(*watch_);

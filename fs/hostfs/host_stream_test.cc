@@ -158,6 +158,34 @@ TEST_F(HostStreamTest, ADescriptorInNonblockingModeIsUsedAsItIs) {
   close(fds[1]);
 }
 
+TEST_F(HostStreamTest, AWatchedPipeTellsEachEdge) {
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  Ref<File> file = Make(fds[0], HostFd::Ownership::kOwned);
+  Sleeper sleeper;
+  file->wait_queue()->Arm(&sleeper, sync::kReadable);
+  ASSERT_TRUE(file->WatchEdges());
+  ASSERT_EQ(write(fds[1], "abc", 3), 3);
+  sleeper.WaitForMoreThan(0);
+  // Nobody was told that it is not readable, and what came first has not been read.
+  int seen = sleeper.told();
+  ASSERT_EQ(write(fds[1], "def", 3), 3);
+  sleeper.WaitForMoreThan(seen);
+  std::string text;
+  EXPECT_EQ(Read(*file, &text, 100), 6);
+  EXPECT_EQ(Read(*file, &text, 100), -EAGAIN);
+  seen = sleeper.told();
+  close(fds[1]);
+  sleeper.WaitForMoreThan(seen);
+  sleeper.Disarm();
+}
+
+TEST_F(HostStreamTest, DevNullHasNoEdges) {
+  const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_FALSE(Make(fd, HostFd::Ownership::kOwned)->WatchEdges());
+}
+
 TEST_F(HostStreamTest, SocketsNeverBlockAndKeepDatagramsApart) {
   int fds[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds), 0);

@@ -114,6 +114,7 @@ class OverlayLowerFile final : public File {
   ErrnoOr<void> Sync() override { return Ok(); }
   sync::Events Readiness(sync::Events interest) override { return lower_file_->Readiness(interest); }
   sync::WaitQueue* wait_queue() override { return lower_file_->wait_queue(); }
+  bool WatchEdges() override { return lower_file_->WatchEdges(); }
 
  private:
   ~OverlayLowerFile() override = default;

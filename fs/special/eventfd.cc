@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <atomic>
 #include <cstddef>
 #include <span>
 
@@ -29,11 +30,12 @@ class EventFd final : public AnonymousFile {
     uint64_t taken;
     {
       MutexLock lock(&mu_);
-      if (count_ == 0) return Errno(EAGAIN);
-      taken = semaphore_ ? 1 : count_;
-      count_ -= taken;
+      const uint64_t count = count_.load(std::memory_order_relaxed);
+      if (count == 0) return Errno(EAGAIN);
+      taken = semaphore_ ? 1 : count;
+      count_.store(count - taken, std::memory_order_relaxed);
     }
-    queue_.Notify(sync::kWritable);
+    queue_.NotifyOne(sync::kWritable);
     // As in Linux the count is gone when this faults.
     const auto copied = to.Write(std::as_bytes(std::span(&taken, 1)));
     if (!copied.ok()) return copied.error();
@@ -57,19 +59,21 @@ class EventFd final : public AnonymousFile {
     if (added == kMax) return Errno(EINVAL);
     {
       MutexLock lock(&mu_);
-      if (kMax - count_ <= added) return Errno(EAGAIN);
-      count_ += added;
+      const uint64_t count = count_.load(std::memory_order_relaxed);
+      if (kMax - count <= added) return Errno(EAGAIN);
+      count_.store(count + added, std::memory_order_relaxed);
     }
     from.Advance(sizeof(added));
-    queue_.Notify(sync::kReadable);
+    queue_.NotifyOne(sync::kReadable);
     return sizeof(added);
   }
 
   sync::Events Readiness(sync::Events interest) override {
-    MutexLock lock(&mu_);
+    // Without the lock: who waits has armed before this test, and a change is notified after it was stored.
+    const uint64_t count = count_.load(std::memory_order_relaxed);
     sync::Events events = 0;
-    if (count_ > 0) events |= sync::kReadable;
-    if (count_ < kMax - 1) events |= sync::kWritable;
+    if (count > 0) events |= sync::kReadable;
+    if (count < kMax - 1) events |= sync::kWritable;
     return events & (interest | sync::kError | sync::kHangup);
   }
   sync::WaitQueue* wait_queue() override { return &queue_; }
@@ -78,7 +82,7 @@ class EventFd final : public AnonymousFile {
   const bool semaphore_;
   sync::WaitQueue queue_;
   Mutex mu_{LockRank::kPipe};
-  uint64_t count_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> count_;  // written under mu_
 };
 
 }  // namespace

@@ -42,13 +42,15 @@ void Pipe::PopFrontLocked() {
 }
 
 ErrnoOr<uint64_t> Pipe::Read(mm::IoBuffer& to) {
-  bool slot_freed = false;
+  bool slot_freed = false, was_full = false;
   ErrnoOr<uint64_t> result = 0u;
   {
     MutexLock lock(&mu_);
+    was_full = full();
     result = ReadLocked(to, &slot_freed);
   }
-  if (slot_freed) queue_.Notify(sync::kWritable | kWriteNormal);
+  // Room is news only where there was none, as in Linux: an edge-triggered writer can tell.
+  if (slot_freed && was_full) queue_.NotifyOne(sync::kWritable | kWriteNormal);
   return result;
 }
 
@@ -86,7 +88,7 @@ ErrnoOr<uint64_t> Pipe::Write(mm::IoBuffer& from, bool packets) {
     MutexLock lock(&mu_);
     result = WriteLocked(from, packets);
   }
-  if (result.ok() && *result != 0) queue_.Notify(sync::kReadable | kReadNormal);
+  if (result.ok() && *result != 0) queue_.NotifyOne(sync::kReadable | kReadNormal);
   return result;
 }
 
@@ -179,6 +181,7 @@ ErrnoOr<Pipe::End> Pipe::Open(bool reads, bool writes, bool is_fifo, bool nonblo
 }
 
 void Pipe::Close(const End& end) {
+  bool one_sided;
   {
     MutexLock lock(&mu_);
     if (end.reads) --num_readers_;
@@ -188,8 +191,9 @@ void Pipe::Close(const End& end) {
       first_ = used_ = 0;
       spare_page_.reset();
     }
+    one_sided = (num_readers_ == 0) != (num_writers_ == 0);
   }
-  queue_.Notify(sync::kAllEvents);  // hangup or error at the other end
+  if (one_sided) queue_.Notify(sync::kAllEvents);  // hangup or error at the other end
 }
 
 bool Pipe::OpenPending(const End& end) const {
