@@ -1,11 +1,12 @@
 #include "fs/dentry_cache.h"
 
+#include <array>
 #include <cstring>
 #include <new>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/hash/hash.h"
+#include "fs/name_hash.h"
 
 namespace remora::fs {
 
@@ -26,15 +27,28 @@ struct DentryCache::Entry {
 };
 
 struct alignas(64) DentryCache::Shard {
+  explicit Shard(sync::Reclaimer* reclaimer) : entries(reclaimer) {}
+
+  LookupHash<Entry> entries;  // read without the lock, written under it
   mutable Mutex mu{LockRank::kDentryShard};
-  std::unique_ptr<LookupHash<Entry>> entries;  // read without the lock, written under it
   uint32_t clock_hand ABSL_GUARDED_BY(mu) = 0;
-  // Not counted up atomically as a pair with the lookup: for --stats.
-  std::atomic<uint64_t> hits{0}, negative_hits{0}, misses{0};
+  // For --stats. Off the line of what every lookup reads.
+  alignas(64) std::atomic<uint64_t> hits{0}, negative_hits{0}, misses{0};
 
   Entry* Find(uint64_t hash, uint64_t directory_id, std::string_view name) const {
-    return entries->Find(hash, [&](const Entry& e) { return e.directory_id == directory_id && e.name() == name; });
+    return entries.Find(hash, [&](const Entry& e) { return e.directory_id == directory_id && e.name() == name; });
   }
+};
+
+// In one piece, since a shard neither copies nor moves.
+struct DentryCache::Shards {
+  explicit Shards(sync::Reclaimer* reclaimer) : Shards(reclaimer, std::make_index_sequence<kNumShards>()) {}
+  Shard& operator[](uint64_t i) { return all[i]; }
+  std::array<Shard, kNumShards> all;
+
+ private:
+  template <size_t... I>
+  Shards(sync::Reclaimer* reclaimer, std::index_sequence<I...>) : all{{(static_cast<void>(I), Shard(reclaimer))...}} {}
 };
 
 class DentryCache::Trash {
@@ -63,9 +77,11 @@ class DentryCache::Trash {
 };
 
 Dentry::Dentry(DentryCache* cache, Ref<Dentry> parent, std::string_view name, Ref<Inode> inode)
-    : cache_(cache),
+    : id_(cache->next_id_.fetch_add(1, std::memory_order_relaxed)),
+      type_(inode->type()),
+      cacheable_lookups_(inode->cacheable_lookups()),
+      cache_(cache),
       reclaimer_(cache->reclaimer_),
-      id_(cache->next_id_.fetch_add(1, std::memory_order_relaxed)),
       inode_(std::move(inode)),
       parent_(parent.release()),
       name_(name) {}
@@ -104,15 +120,13 @@ const std::string* Dentry::SetLinkText(std::string text) {
 DentryCache::DentryCache(sync::Reclaimer* reclaimer, uint64_t capacity)
     : reclaimer_(reclaimer),
       shard_capacity_(capacity / kNumShards < 4 ? 4 : capacity / kNumShards),
-      shards_(new Shard[kNumShards]) {
-  for (uint32_t i = 0; i < kNumShards; ++i) shards_[i].entries = std::make_unique<LookupHash<Entry>>(reclaimer);
-}
+      shards_(std::make_unique<Shards>(reclaimer)) {}
 
 DentryCache::~DentryCache() { Clear(); }
 
-uint64_t DentryCache::HashOf(uint64_t directory_id, std::string_view name) { return absl::HashOf(directory_id, name); }
+uint64_t DentryCache::HashOf(uint64_t directory_id, std::string_view name) { return HashOfName(directory_id, name); }
 
-DentryCache::Shard& DentryCache::ShardOf(uint64_t hash) const { return shards_[hash >> 58]; }
+DentryCache::Shard& DentryCache::ShardOf(uint64_t hash) const { return (*shards_)[hash >> 58]; }
 
 DentryCache::Entry* DentryCache::NewEntry(uint64_t hash, uint64_t directory_id, std::string_view name,
                                           Ref<Dentry> dentry) {
@@ -149,35 +163,47 @@ DentryCache::Found DentryCache::Lookup(const Dentry& directory, std::string_view
   return {Answer::kPositive, Ref<Dentry>::Adopt(entry->dentry)};
 }
 
+Dentry* DentryCache::Peek(const Dentry& directory, std::string_view name) const {
+  const uint64_t hash = HashOf(directory.id_, name);
+  Entry* entry = ShardOf(hash).Find(hash, directory.id_, name);
+  if (entry == nullptr) return nullptr;
+  if (!entry->used.load(std::memory_order_relaxed)) entry->used.store(true, std::memory_order_relaxed);
+  return entry->dentry;
+}
+
+void DentryCache::NotePeeks(const Dentry& place, uint64_t n) const {
+  (*shards_)[place.id_ % kNumShards].hits.fetch_add(n, std::memory_order_relaxed);
+}
+
 DentryCache::Counters DentryCache::counters() const {
   Counters sum;
   for (uint32_t i = 0; i < kNumShards; ++i) {
-    sum.hits += shards_[i].hits.load(std::memory_order_relaxed);
-    sum.negative_hits += shards_[i].negative_hits.load(std::memory_order_relaxed);
-    sum.misses += shards_[i].misses.load(std::memory_order_relaxed);
+    sum.hits += (*shards_)[i].hits.load(std::memory_order_relaxed);
+    sum.negative_hits += (*shards_)[i].negative_hits.load(std::memory_order_relaxed);
+    sum.misses += (*shards_)[i].misses.load(std::memory_order_relaxed);
   }
   return sum;
 }
 
 void DentryCache::PutLocked(Shard& shard, Entry* entry, Trash* trash) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (Entry* old = shard.Find(entry->hash, entry->directory_id, entry->name())) {
-    shard.entries->Erase(old);
+    shard.entries.Erase(old);
     trash->Add(old);
   }
-  shard.entries->Insert(entry);
-  if (shard.entries->size() > shard_capacity_) EvictLocked(shard, trash);
+  shard.entries.Insert(entry);
+  if (shard.entries.size() > shard_capacity_) EvictLocked(shard, trash);
 }
 
 // Looks at a few slots for each entry that is put in, so the work for one insertion is bounded.
 void DentryCache::EvictLocked(Shard& shard, Trash* trash) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  for (int i = 0; i < 24 && shard.entries->size() > shard_capacity_; ++i) {
-    Entry* entry = shard.entries->SlotAt(shard.clock_hand++);
+  for (int i = 0; i < 24 && shard.entries.size() > shard_capacity_; ++i) {
+    Entry* entry = shard.entries.SlotAt(shard.clock_hand++);
     if (entry == nullptr || entry->used.exchange(false, std::memory_order_relaxed)) continue;
     if (entry->dentry == nullptr) {
-      shard.entries->Erase(entry);
+      shard.entries.Erase(entry);
       trash->Add(entry);
     } else if (entry->dentry->TryDropLast()) {
-      shard.entries->Erase(entry);
+      shard.entries.Erase(entry);
       trash->AddLastUser(entry);
     }
   }
@@ -208,7 +234,7 @@ void DentryCache::Invalidate(const Ref<Dentry>& directory, std::string_view name
   MutexLock lock(&shard.mu);
   directory->change_count_.fetch_add(1, std::memory_order_acq_rel);
   if (Entry* there = shard.Find(hash, directory->id_, name)) {
-    shard.entries->Erase(there);
+    shard.entries.Erase(there);
     trash.Add(there);
   }
 }
@@ -227,7 +253,7 @@ bool DentryCache::Move(const Ref<Dentry>& dentry, const Ref<Dentry>& from, std::
     if (kept) {
       PutLocked(shard, NewEntry(hash, to->id_, new_name, dentry), &trash);
     } else if (Entry* there = shard.Find(hash, to->id_, new_name)) {
-      shard.entries->Erase(there);
+      shard.entries.Erase(there);
       trash.Add(there);
     }
   }
@@ -237,7 +263,7 @@ bool DentryCache::Move(const Ref<Dentry>& dentry, const Ref<Dentry>& from, std::
     MutexLock lock(&shard.mu);
     from->change_count_.fetch_add(1, std::memory_order_acq_rel);
     if (Entry* there = shard.Find(hash, from->id_, name)) {
-      shard.entries->Erase(there);
+      shard.entries.Erase(there);
       trash.Add(there);
     }
   }
@@ -271,7 +297,7 @@ void DentryCache::Exchange(const Ref<Dentry>& a, const Ref<Dentry>& b) {
     MutexLock lock(&shard.mu);
     directory->change_count_.fetch_add(1, std::memory_order_acq_rel);
     if (Entry* there = shard.Find(hash, directory->id_, dentry->name_)) {
-      shard.entries->Erase(there);
+      shard.entries.Erase(there);
       trash.Add(there);
     }
   }
@@ -307,10 +333,10 @@ bool DentryCache::AppendPath(const Dentry& top, const Dentry& dentry, std::strin
 void DentryCache::Clear() {
   for (uint32_t i = 0; i < kNumShards; ++i) {
     Trash trash(this);
-    Shard& shard = shards_[i];
+    Shard& shard = (*shards_)[i];
     MutexLock lock(&shard.mu);
-    shard.entries->ForEach([&](Entry* entry) {
-      shard.entries->Erase(entry);
+    shard.entries.ForEach([&](Entry* entry) {
+      shard.entries.Erase(entry);
       trash.Add(entry);
     });
   }
@@ -319,8 +345,8 @@ void DentryCache::Clear() {
 uint64_t DentryCache::num_entries() const {
   uint64_t n = 0;
   for (uint32_t i = 0; i < kNumShards; ++i) {
-    MutexLock lock(&shards_[i].mu);
-    n += shards_[i].entries->size();
+    MutexLock lock(&(*shards_)[i].mu);
+    n += (*shards_)[i].entries.size();
   }
   return n;
 }
@@ -328,10 +354,11 @@ uint64_t DentryCache::num_entries() const {
 void DentryCache::CheckInvariants() const {
   for (uint32_t i = 0; i < kNumShards; ++i) {
     ReaderLock tree(&tree_mu_);
-    MutexLock lock(&shards_[i].mu);
-    shards_[i].entries->ForEach([&](Entry* entry) {
+    MutexLock lock(&(*shards_)[i].mu);
+    (*shards_)[i].entries.CheckInvariants();
+    (*shards_)[i].entries.ForEach([&](Entry* entry) {
       CHECK(entry->hash == HashOf(entry->directory_id, entry->name()));
-      CHECK(&ShardOf(entry->hash) == &shards_[i]);
+      CHECK(&ShardOf(entry->hash) == &(*shards_)[i]);
       if (entry->dentry == nullptr) return;
       const Dentry* parent = entry->dentry->parent_.load(std::memory_order_relaxed);
       CHECK(parent != nullptr && parent->id_ == entry->directory_id);

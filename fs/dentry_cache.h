@@ -29,10 +29,15 @@ class DentryCache;
 class Dentry final : public RefCounted {
  public:
   const Ref<Inode>& inode() const { return inode_; }
+  // What walks ask at each component, kept here so that they need not go to the inode.
+  uint32_t type() const { return type_; }  // the inode's
+  bool cacheable_lookups() const { return cacheable_lookups_; }
   DentryCache& cache() const { return *cache_; }
   sync::Reclaimer* reclaimer() const { return reclaimer_; }
   // Null for the root of a file system. Counted, since a rename may drop the old one at any time. In a read section.
   Ref<Dentry> parent() const;
+  // Not counted: its memory stays until the read section ends.
+  const Dentry* PeekParent() const { return parent_.load(std::memory_order_acquire); }
   std::string name() const;
 
   // Is something mounted on it, in any mount? Then the mount table has to be asked.
@@ -73,15 +78,19 @@ class Dentry final : public RefCounted {
   ~Dentry() override;
   void OnLastRelease() override;
 
+  // What a walk that passes through looks at, on one line with the count.
+  const uint64_t id_;  // never reused: what cache entries know their directory by
+  const uint32_t type_;
+  const bool cacheable_lookups_;
+  std::atomic<bool> known_searchable_{false};
+  std::atomic<bool> deleted_{false};
+  std::atomic<uint32_t> num_mounts_{0};
+
   DentryCache* const cache_;
   sync::Reclaimer* const reclaimer_;  // outlives the cache
-  const uint64_t id_;                 // never reused: what cache entries know their directory by
   const Ref<Inode> inode_;
   std::atomic<Dentry*> parent_;  // counted; written under the cache's tree lock
   std::string name_;             // guarded by the cache's tree lock
-  std::atomic<uint32_t> num_mounts_{0};
-  std::atomic<bool> deleted_{false};
-  std::atomic<bool> known_searchable_{false};
   std::atomic<uint64_t> change_count_{0};
   std::atomic<const std::string*> link_text_{nullptr};
 };
@@ -111,6 +120,11 @@ class DentryCache {
   };
   // Without a lock, and allocates nothing.
   Found Lookup(const Dentry& directory, std::string_view name) const;
+  // As Lookup, but null also for what is negative, and neither counted nor noted in the counters: for walks that only
+  // pass through. The dentry's memory stays until the read section ends, TryAddRef tells whether it still lives.
+  Dentry* Peek(const Dentry& directory, std::string_view name) const;
+  // Peek answered `n` times for a walk that got to `place`.
+  void NotePeeks(const Dentry& place, uint64_t n) const;
 
   // Keeps what the file system answered (null inode: ENOENT), if directory->change_count() is still `change_count`.
   // The dentry to use: the one already there if it leads to the same inode. Null if the answer is too old, or was
@@ -151,6 +165,7 @@ class DentryCache {
   friend class Dentry;
   struct Entry;
   struct alignas(64) Shard;
+  struct Shards;
   static constexpr uint32_t kNumShards = 64;
 
   // What was taken out under locks and is disposed of behind them: deleters and last releases run file systems' code.
@@ -167,7 +182,7 @@ class DentryCache {
   const uint64_t shard_capacity_;
   std::atomic<uint64_t> next_id_{1};
   mutable SharedMutex tree_mu_{LockRank::kRename};
-  const std::unique_ptr<Shard[]> shards_;
+  const std::unique_ptr<Shards> shards_;
 };
 
 }  // namespace remora::fs

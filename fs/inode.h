@@ -89,7 +89,7 @@ class Inode : public RefCounted {
   virtual ErrnoOr<void> Rename(std::string_view name, Inode& moved, Inode& new_directory, std::string_view new_name,
                                Inode* replaced, uint32_t flags);
   // May the dentry cache keep what Lookup answered (also ENOENT)? False for /proc-like directories and for host folders
-  // that others change.
+  // that others change. Constant in an inode's life.
   virtual bool cacheable_lookups() const { return true; }
   // Where lookups may not be cached as such: would Lookup(name) still answer `child`, which it did once? Saves the walk
   // making what it has. False says nothing. Linux's d_revalidate.
@@ -128,6 +128,11 @@ class FileSystem : public RefCounted {
              max_name_length = 255;
   };
   virtual Statistics GetStatistics() = 0;
+  // Of its InodeTables, those of file systems below included; for --stats. It may go through all inodes.
+  struct InodeCounts {
+    uint64_t num_entries = 0, longest_chain = 0;
+  };
+  virtual InodeCounts CountInodes() const { return {}; }
 };
 
 }  // namespace remora::fs

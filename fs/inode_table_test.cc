@@ -1,10 +1,12 @@
 #include "fs/inode_table.h"
 
 #include <atomic>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "gtest/gtest.h"
 
 namespace remora::fs {
@@ -48,6 +50,116 @@ TEST(InodeTableTest, OneObjectForANumberAsLongAsItIsUsed) {
   EXPECT_EQ(table.Find(7), nullptr);
   EXPECT_EQ(get(7)->number, 7u);
   EXPECT_EQ(made, 2);
+}
+
+TEST(InodeTableTest, AnswersAsTheModelDoes) {
+#ifdef NDEBUG
+  constexpr int kNumSteps = 1'000'000;
+#else
+  constexpr int kNumSteps = 50'000;
+#endif
+  Table table(4);
+  std::map<uint64_t, Ref<Numbered>> model;
+  std::mt19937_64 random(5);
+  for (int i = 0; i < kNumSteps; ++i) {
+    // In strides, as numbers of real file systems are. Now many, now few.
+    const uint64_t range = (i >> 14) % 2 == 0 ? 2000 : 20;
+    const uint64_t n = random() % range * 1024;
+    const auto it = model.find(n);
+    switch (random() % 4) {
+      case 0: {
+        bool made = false;
+        const Ref<Numbered> got = table.GetOrCreate(n, [&] {
+          made = true;
+          return MakeRef<Numbered>(&table, n);
+        });
+        ASSERT_EQ(made, it == model.end());
+        if (it != model.end()) ASSERT_EQ(got, it->second);
+        model[n] = got;
+        break;
+      }
+      case 1:
+        if (it != model.end()) model.erase(it);
+        break;
+      case 2:
+        if (random() % 4096 == 0) model.clear();
+        break;
+      default:
+        ASSERT_EQ(table.Find(n), it == model.end() ? nullptr : it->second);
+    }
+    ASSERT_EQ(Numbered::living, static_cast<int>(model.size()));
+#ifndef NDEBUG
+    table.CheckInvariants();
+#else
+    if (i % 1024 == 0) table.CheckInvariants();
+#endif
+  }
+  ASSERT_EQ(table.size(), model.size());
+}
+
+TEST(InodeTableTest, StridesSpread) {
+  for (const uint64_t stride : {1u, 64u, 1024u, 4096u}) {
+    Table table;
+    std::vector<Ref<Numbered>> all;
+    constexpr uint64_t kNumObjects = 100'000;
+    for (uint64_t i = 0; i < kNumObjects; ++i)
+      all.push_back(table.GetOrCreate(i * stride, [&] { return MakeRef<Numbered>(&table, i * stride); }));
+    EXPECT_EQ(table.size(), kNumObjects);
+    EXPECT_LT(table.longest_chain(), 150u) << stride;
+    table.CheckInvariants();
+  }
+}
+
+TEST(InodeTableTest, MakingRunsWithoutALock) {
+  Table table(1);
+  const Ref<Numbered> outer = table.GetOrCreate(1, [&] {
+    AssertNoLocksHeld();
+    const Ref<Numbered> inner = table.GetOrCreate(2, [&] { return MakeRef<Numbered>(&table, 2); });
+    EXPECT_EQ(table.size(), 1u);
+    return MakeRef<Numbered>(&table, 1);
+  });
+  EXPECT_EQ(table.size(), 1u);
+}
+
+// Threads get, hold and drop objects of few numbers. While anybody holds the object of a number, all others get that.
+TEST(InodeTableTest, NeverTwoLiveObjectsForANumber) {
+  constexpr uint64_t kNumNumbers = 8;
+#ifdef NDEBUG
+  constexpr int kNumSteps = 100'000;
+#else
+  constexpr int kNumSteps = 5000;
+#endif
+  struct Holders {
+    Mutex mu{LockRank::kLeaf};
+    Numbered* object = nullptr;
+    int count = 0;
+  };
+  Table table(2);
+  Holders holders[kNumNumbers];
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] {
+      std::mt19937_64 random(t);
+      for (int i = 0; i < kNumSteps; ++i) {
+        const uint64_t n = random() % kNumNumbers;
+        Ref<Numbered> mine = random() % 4 == 0
+                                 ? table.Find(n * 1024)
+                                 : table.GetOrCreate(n * 1024, [&] { return MakeRef<Numbered>(&table, n * 1024); });
+        if (!mine) continue;
+        {
+          MutexLock lock(&holders[n].mu);
+          if (holders[n].count++ == 0) holders[n].object = mine.get();
+          ASSERT_EQ(holders[n].object, mine.get());
+        }
+        if (random() % 8 == 0) std::this_thread::yield();
+        MutexLock lock(&holders[n].mu);
+        --holders[n].count;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(table.size(), 0u);
+  EXPECT_EQ(Numbered::living, 0);
+  table.CheckInvariants();
 }
 
 TEST(InodeTableTest, ThreadsAgreeOnTheObject) {

@@ -10,10 +10,12 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/hash/hash.h"
+#include "absl/container/flat_hash_map.h"
+#include "base/check.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
 #include "fs/lookup_hash.h"
+#include "fs/name_hash.h"
 #include "sync/reclaimer.h"
 
 namespace remora::fs {
@@ -26,10 +28,17 @@ namespace remora::fs {
 // mounts nor the length of the path. Nothing is copied or written: the rest of the path comes back as a view into the
 // caller's string. Slashes may be doubled; "." and ".." are components like others (resolve them first).
 //
+//        root --"dev"--> [1: /dev] --"pts"--> [2: /dev/pts]          "/dev/shm/x" -> 1, "shm/x"
+//           \--"mnt"--> ( ) --"usb"--> [3: /mnt/usb]                 "/mnt/x" -> none, "/mnt/x"
+//
 // Invariants:
-//  1. A node without a value has a child; so there are no more nodes than components of mounted prefixes.
+//  1. A node without a value has a child (but the root); so there are no more nodes than components of mounted
+//     prefixes.
 //  2. num_children of a node counts the edges out of it.
-// Linux twin: the mount hashtable (by dentry, one component at a time). Thread safety: Lookup from any thread inside a
+//  3. size() counts the values.
+// Linux twin: mount_hashtable (by dentry, one component at a time). Difference: by names, so no directory is looked at.
+// Cost: Lookup one hash and one probe for each component that is in the trie, and one that is not; Set and Remove for
+// each component of the prefix. Thread safety: Lookup from any thread inside a
 // read section of the reclaimer, without a lock; changes from any thread.
 template <typename T>
   requires std::derived_from<T, RefCounted>
@@ -50,25 +59,32 @@ class MountIndex {
   // `path` begins with '/'.
   Match Lookup(std::string_view path) const {
     while (true) {
-      const Node* node = &root_;
-      std::string_view rest = SkipSlashes(path);
-      T* best = root_.value.load(std::memory_order_acquire);
-      std::string_view suffix = rest;
-      while (!rest.empty() && node->num_children.load(std::memory_order_acquire) != 0) {
-        const std::string_view component = FrontComponent(rest);
-        const uint64_t hash = absl::HashOf(node->id, component);
-        node = FindEdge(hash, node->id, component);
-        if (node == nullptr) break;
-        rest = SkipSlashes(rest.substr(component.size()));
-        if (T* value = node->value.load(std::memory_order_acquire)) {
-          best = value;
-          suffix = rest;
-        }
-      }
-      if (best == nullptr) return {nullptr, path};
+      const Seen seen = Peek(path);
+      if (seen.value == nullptr) return {nullptr, path};
       // Fails only if the prefix was just removed or replaced, and nobody else uses what it led to: look again.
-      if (best->TryAddRef()) return {Ref<T>::Adopt(best), suffix};
+      if (seen.value->TryAddRef()) return {Ref<T>::Adopt(seen.value), seen.suffix};
     }
+  }
+  // As Lookup, but counts nothing: the value's memory stays until the read section ends, TryAddRef tells whether it
+  // still lives. Writes nothing at all.
+  struct Seen {
+    T* value;
+    std::string_view suffix;
+  };
+  Seen Peek(std::string_view path) const {
+    const Node* node = &root_;
+    std::string_view rest = SkipSlashes(path);
+    Seen seen{root_.value.load(std::memory_order_acquire), rest};
+    while (!rest.empty() && node->num_children.load(std::memory_order_acquire) != 0) {
+      const std::string_view component = FrontComponent(rest);
+      const uint64_t hash = HashOfName(node->id, component);
+      node = FindEdge(hash, node->id, component);
+      if (node == nullptr) break;
+      rest = SkipSlashes(rest.substr(component.size()));
+      if (T* value = node->value.load(std::memory_order_acquire)) seen = {value, rest};
+    }
+    if (seen.value == nullptr) seen.suffix = path;
+    return seen;
   }
 
   // Makes `prefix` lead to `value`; what it led to before, or null.
@@ -78,7 +94,7 @@ class MountIndex {
     for (std::string_view rest = SkipSlashes(prefix); !rest.empty();) {
       const std::string_view component = FrontComponent(rest);
       rest = SkipSlashes(rest.substr(component.size()));
-      const uint64_t hash = absl::HashOf(node->id, component);
+      const uint64_t hash = HashOfName(node->id, component);
       Node* child = FindEdge(hash, node->id, component);
       if (child == nullptr) {
         child = NewNode(hash, next_id_++, node, component);
@@ -101,7 +117,7 @@ class MountIndex {
     for (std::string_view rest = SkipSlashes(prefix); !rest.empty();) {
       const std::string_view component = FrontComponent(rest);
       rest = SkipSlashes(rest.substr(component.size()));
-      node = FindEdge(absl::HashOf(node->id, component), node->id, component);
+      node = FindEdge(HashOfName(node->id, component), node->id, component);
       if (node == nullptr) return nullptr;
     }
     removed = Ref<T>::Adopt(node->value.exchange(nullptr, std::memory_order_acq_rel));
@@ -117,10 +133,41 @@ class MountIndex {
     return removed;
   }
 
+  // Is this prefix, or one below it, mounted?
+  bool AnyAtOrBelow(std::string_view prefix) const {
+    MutexLock lock(&mu_);
+    const Node* node = &root_;
+    for (std::string_view rest = SkipSlashes(prefix); !rest.empty() && node != nullptr;) {
+      const std::string_view component = FrontComponent(rest);
+      rest = SkipSlashes(rest.substr(component.size()));
+      node = FindEdge(HashOfName(node->id, component), node->id, component);
+    }
+    return node != nullptr && (node != &root_ || size_ != 0);  // invariant 1
+  }
+
   // How many prefixes are mounted.
   uint64_t size() const {
     MutexLock lock(&mu_);
     return size_;
+  }
+
+  void CheckInvariants() const {
+    MutexLock lock(&mu_);
+    edges_.CheckInvariants();
+    uint64_t num_values = root_.value.load(std::memory_order_relaxed) != nullptr ? 1 : 0;
+    absl::flat_hash_map<const Node*, uint32_t> num_children;
+    edges_.ForEach([&](const Node* node) {
+      ++num_children[node->parent];
+      const bool has_value = node->value.load(std::memory_order_relaxed) != nullptr;
+      num_values += has_value ? 1 : 0;
+      CHECK(has_value || node->num_children.load(std::memory_order_relaxed) != 0);  // 1
+      CHECK(node->parent->id == node->parent_id && node->hash == HashOfName(node->parent_id, node->component()));
+    });
+    edges_.ForEach([&](const Node* node) {
+      CHECK(node->num_children.load(std::memory_order_relaxed) == num_children[node]);  // 2
+    });
+    CHECK(root_.num_children.load(std::memory_order_relaxed) == num_children[&root_]);
+    CHECK(num_values == size_);  // 3
   }
 
  private:

@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_MOUNT_TABLE_H_
 #define REMORA_FS_MOUNT_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,14 +17,24 @@
 
 namespace remora::fs {
 
-// What is mounted where: by place (for walks, which ask only where Dentry::mounted_on says so), by name, and in order.
+// What is mounted where: by place, by name, and in order.
+//
+// Every absolute walk begins in the name index (fs/mount_index.h): "/dev/pts/0" starts at the root of /dev/pts with "0"
+// to go, and no directory above is looked at. A walk that goes on from there crosses mounts by place, where
+// Dentry::mounted_on says so. The index only shortens: it may lack any mount but what it has is true.
+//
+// How it stays true: a prefix is indexed only after a walk along it that did not use the index came to the mount, if
+// change_count() is what it was before. Whatever could make a prefix untrue (mounting over it, renaming a directory
+// above it) first takes it out and counts up; what may be true again is walked along and put in afterwards.
 //
 // Invariants:
-//  1. A mount is in the crossings exactly while it is in the list (the root of everything has no crossing), and its
-//     mountpoint counts it (Dentry::AddMount).
-//  2. The index leads from each mounted name to the mount that was made there last.
-// Linux twin: mount_hashtable and the namespace's list. Thread safety: Crossing and FindByName without a lock, inside a
-// read section; changes from any thread.
+//  1. A mount is in the crossings exactly while it is in the list (the root of everything has no crossing) and nobody
+//     mounted at the same place later; its mountpoint counts it (Dentry::AddMount).
+//  2. An indexed name leads to a mount of the list by a walk from the root of everything.
+//  3. The root of everything is indexed as "/".
+// Linux twin: mount_hashtable and the namespace's list. Difference: the index by names, which Linux has not.
+// Cost: Crossing and FindByName as LookupHash and MountIndex; changes walk the list.
+// Thread safety: Crossing and FindByName without a lock, inside a read section; changes from any thread.
 class MountTable {
  public:
   explicit MountTable(sync::Reclaimer* reclaimer) : reclaimer_(reclaimer), crossings_(reclaimer), index_(reclaimer) {}
@@ -33,20 +44,31 @@ class MountTable {
   Ref<Mount> Crossing(const Mount& mount, const Dentry& dentry) const;
 
   uint64_t NewId();
-  // `name`: the absolute name of the mountpoint, "/" for the root.
-  void Attach(const Ref<Mount>& mount, std::string name);
+  // In the place that the mount names. `name`: that of the mountpoint seen from the root, "/" for the root. Whatever is
+  // at or below it leaves the index.
+  void Attach(const Ref<Mount>& mount, std::string_view name);
   // EBUSY if something is mounted inside it, or (unless `lazily`) if anybody but the caller, with `own_references`,
   // uses it; EINVAL if it is not attached or is the root of everything.
   ErrnoOr<void> Detach(const Ref<Mount>& mount, bool lazily, uint32_t own_references);
 
-  // The mount that an absolute path without "." and ".." lies in, by the names that mountpoints had when they were
-  // mounted (or when directories above them were renamed, see Rename), and the rest of the path.
+  // The mount that an absolute path lies in, by the longest indexed prefix, and the rest of the path. "." and ".." are
+  // components like others: behind the prefix the walk sees to them.
   MountIndex<Mount>::Match FindByName(std::string_view path) const { return index_.Lookup(path); }
-  // Mountpoints that `name_of` names differently now get their new names.
-  void RefreshNames(absl::FunctionRef<std::string(const Mount&)> name_of);
+  // The same, not counted (see MountIndex::Peek).
+  MountIndex<Mount>::Seen PeekByName(std::string_view path) const { return index_.Peek(path); }
+  // Changes with each mount, unmount and Forget.
+  uint64_t change_count() const { return change_count_.load(std::memory_order_acquire); }
+  // The name led to the mount after change_count() was read: true if it still does and is indexed now.
+  bool Index(const Ref<Mount>& mount, std::string name, uint64_t change_count);
+  // The name, and what is below it, no longer leads where it did. True if anything was indexed there.
+  bool Forget(std::string_view name);
+  // Those that are not indexed.
+  std::vector<Ref<Mount>> ListUnindexed() const;
 
   std::vector<Ref<Mount>> List() const;
   uint64_t size() const;
+  // While nobody changes it. In a read section.
+  void CheckInvariants() const;
 
  private:
   struct Crossed {
@@ -57,9 +79,10 @@ class MountTable {
   };
   struct Attached {
     Ref<Mount> mount;
-    std::string name;
+    std::string name;   // in the index; empty: it is not
     Crossed* crossing;  // null for the root
   };
+  bool ForgetLocked(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static uint64_t HashOf(const Mount* mount, const Dentry* dentry);
 
   sync::Reclaimer* const reclaimer_;
@@ -68,6 +91,7 @@ class MountTable {
   MountIndex<Mount> index_;
   std::vector<Attached> list_ ABSL_GUARDED_BY(mu_);
   uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
+  std::atomic<uint64_t> change_count_{0};  // written under mu_
 };
 
 }  // namespace remora::fs

@@ -17,8 +17,10 @@ std::string_view SkipSlashes(std::string_view s) {
   return s.substr(i);
 }
 
-bool IsDirectory(const Path& path) { return path.dentry->inode()->type() == S_IFDIR; }
-bool IsSymlink(const Path& path) { return path.dentry->inode()->type() == S_IFLNK; }
+std::string_view FrontComponent(std::string_view s) {
+  const void* slash = std::memchr(s.data(), '/', s.size());
+  return slash == nullptr ? s : s.substr(0, static_cast<size_t>(static_cast<const char*>(slash) - s.data()));
+}
 
 }  // namespace
 
@@ -34,7 +36,7 @@ bool PermissionsAllow(const Credentials& credentials, const Attributes& attribut
 
 ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory, std::string_view name) {
   DentryCache::Found found = cache.Lookup(*directory, name);
-  const bool cacheable = directory->inode()->cacheable_lookups();
+  const bool cacheable = directory->cacheable_lookups();
   if (found.answer == DentryCache::Answer::kPositive && (cacheable || found.dentry->mounted_on()))
     return std::move(found.dentry);
   if (found.answer == DentryCache::Answer::kPositive && directory->inode()->StillFinds(name, *found.dentry->inode()))
@@ -68,14 +70,13 @@ ErrnoOr<Ref<Dentry>> PathWalk::Child(std::string_view name) {
 }
 
 ErrnoOr<void> PathWalk::MaySearch(const Ref<Dentry>& directory) {
-  if (directory->inode()->type() != S_IFDIR) return Errno(ENOTDIR);
+  if (directory->type() != S_IFDIR) return Errno(ENOTDIR);
   if (context_.credentials.privileged() || directory->known_searchable()) return Ok();
   const uint64_t change_count = directory->change_count();
   REMORA_ASSIGN_OR_RETURN(const Attributes attributes, directory->inode()->GetAttributes());
   if (!PermissionsAllow(context_.credentials, attributes, X_OK)) return Errno(EACCES);
   // Where others change names, they change permissions too.
-  if ((attributes.mode & 0111) == 0111 && directory->inode()->cacheable_lookups())
-    directory->NoteSearchable(change_count);
+  if ((attributes.mode & 0111) == 0111 && directory->cacheable_lookups()) directory->NoteSearchable(change_count);
   return Ok();
 }
 
@@ -146,13 +147,34 @@ ErrnoOr<bool> PathWalk::Follow(const Path& link, std::string_view after) {
   return false;
 }
 
+bool PathWalk::MayReach(const Mount& mount) const {
+  if (context_.credentials.privileged()) return true;
+  for (const Mount* m = &mount; m->parent(); m = m->parent().get())
+    for (const Dentry* d = m->mountpoint()->PeekParent(); d != nullptr; d = d->PeekParent())
+      if (!d->known_searchable()) return false;
+  return true;
+}
+
+bool PathWalk::BeginInMount(std::string_view path) {
+  // The names are those that the root of everything shows. The flags ask what was crossed and followed.
+  if (ignore_name_index_ || revalidate_ || resolve_ != 0 || !root_->mount) return false;
+  if (root_->mount->parent() || root_->dentry != root_->mount->root()) return false;
+  const MountIndex<Mount>::Seen seen = mounts_.PeekByName(path);
+  // A last component has to be looked up: it may be what the goal asks for.
+  if (seen.value == nullptr || seen.suffix.empty() || !MayReach(*seen.value) || !seen.value->TryAddRef()) return false;
+  current_.mount = Ref<Mount>::Adopt(seen.value);
+  current_.dentry = current_.mount->root();
+  rest_ = seen.suffix;
+  return true;
+}
+
 ErrnoOr<void> PathWalk::Begin(std::string_view path) {
   if (path.empty()) return Errno(ENOENT);
   if (path.size() >= kMaxPath) return Errno(ENAMETOOLONG);
   root_ = Resolves(RESOLVE_IN_ROOT) ? &context_.start : &context_.root;
   if (path.front() == '/') {
     if (Resolves(RESOLVE_BENEATH)) return Errno(EXDEV);
-    if (Resolves(RESOLVE_NO_XDEV) && context_.start.mount != root_->mount) return Errno(EXDEV);
+    if (BeginInMount(path)) return Ok();
     current_ = *root_;
   } else {
     current_ = context_.start;
@@ -161,12 +183,50 @@ ErrnoOr<void> PathWalk::Begin(std::string_view path) {
   return Ok();
 }
 
+bool PathWalk::Skim(bool wants_parent) {
+  const bool privileged = context_.credentials.privileged();
+  Dentry* place = current_.dentry.get();
+  std::string_view rest = rest_;
+  uint64_t num_peeks = 0;
+  bool complete = false;
+  while (!rest.empty() && place->cacheable_lookups() && place->type() == S_IFDIR &&
+         (privileged || place->known_searchable())) {
+    const std::string_view name = FrontComponent(rest);
+    const std::string_view behind = rest.substr(name.size());
+    const std::string_view after = SkipSlashes(behind);
+    const bool is_last = after.empty() && outer_.empty();
+    if (is_last && wants_parent) break;
+    if (name == "." || name == ".." || name.size() > kMaxName) break;
+    Dentry* child = cache_.Peek(*place, name);
+    if (child == nullptr || child->mounted_on() || child->type() == S_IFLNK) break;
+    ++num_peeks;
+    place = child;
+    rest = after;
+    if (is_last) {
+      if (!behind.empty()) trailing_slash_ = true;
+      complete = true;
+      break;
+    }
+  }
+  // Nothing passed, or what was reached is just being evicted: nothing happened.
+  if (num_peeks == 0 || !place->TryAddRef()) return false;
+  cache_.NotePeeks(*place, num_peeks);
+  if (complete) {
+    Finish(Last::kName, Path(current_.mount, Ref<Dentry>::Adopt(place)));
+  } else {
+    current_.dentry = Ref<Dentry>::Adopt(place);
+    rest_ = rest;
+  }
+  return complete;
+}
+
 ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
   revalidate_ = revalidate;
   REMORA_RETURN_IF_ERROR(Begin(path));
   const bool wants_parent = goal == Goal::kParent || goal == Goal::kParentFollow;
   while (true) {
     rest_ = SkipSlashes(rest_);
+    if (!revalidate_ && Skim(wants_parent)) break;
     if (rest_.empty()) {
       if (outer_.empty()) {  // nothing but slashes, or behind a jump
         REMORA_RETURN_IF_ERROR(CrossMounts(&current_));
@@ -177,11 +237,11 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
       outer_.pop_back();
       continue;
     }
-    const auto* slash = static_cast<const char*>(std::memchr(rest_.data(), '/', rest_.size()));
-    const std::string_view name = slash == nullptr ? rest_ : rest_.substr(0, static_cast<size_t>(slash - rest_.data()));
+    const std::string_view name = FrontComponent(rest_);
+    const bool slash = name.size() != rest_.size();
     const std::string_view after = SkipSlashes(rest_.substr(name.size()));
     const bool is_last = after.empty() && outer_.empty();
-    if (slash != nullptr && is_last) trailing_slash_ = true;
+    if (slash && is_last) trailing_slash_ = true;
     REMORA_RETURN_IF_ERROR(MaySearch(current_.dentry));
 
     if (name == "." || name == "..") {
@@ -192,7 +252,7 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
       break;
     }
 
-    if (is_last && slash != nullptr && refuse_trailing_slash_) return Errno(EISDIR);
+    if (is_last && slash && refuse_trailing_slash_) return Errno(EISDIR);
     if (name.size() > kMaxName) {
       if (!is_last || !wants_parent) return Errno(ENAMETOOLONG);
       name_ = name;
@@ -206,7 +266,7 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
     }
     Path child(current_.mount, std::move(dentry));
     REMORA_RETURN_IF_ERROR(CrossMounts(&child));
-    if (IsSymlink(child)) {
+    if (child.dentry->type() == S_IFLNK) {
       const bool follow = !is_last || goal == Goal::kFollow || goal == Goal::kParentFollow ||
                           (goal == Goal::kNoFollow && trailing_slash_);
       if (follow) {
@@ -226,7 +286,7 @@ ErrnoOr<void> PathWalk::Run(std::string_view path, Goal goal, bool revalidate) {
     current_ = std::move(child);
     rest_ = after;
   }
-  if (trailing_slash_ && !wants_parent && !IsDirectory(target_)) return Errno(ENOTDIR);
+  if (trailing_slash_ && !wants_parent && target_.dentry->type() != S_IFDIR) return Errno(ENOTDIR);
   return Ok();
 }
 

@@ -33,8 +33,23 @@ ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory
 // One resolution of one path: all calls by name go through it. Components are views into the caller's string (or into a
 // symlink's kept text); nothing is copied or rewritten, and where all dentries are cached nothing is allocated.
 //
-// Errors as path_resolution(7) and openat2(2) tell. No lock is held while a file system is asked. Linux twin:
-// struct nameidata and link_path_walk. Difference: counted references at each step, no separate RCU mode.
+// An absolute path begins in the mount whose name it begins with (MountTable::FindByName), not at the root.
+// Where the cache knows the names, the walk only passes through: Skim goes from dentry to dentry without counting them,
+// which the read section allows, and counts the one it comes to. What needs more (a name that is not cached, a symlink,
+// a mount, "..", a permission) is done one component at a time with counted references, since file systems are asked.
+//
+// Errors as path_resolution(7) and openat2(2) tell. No lock is held while a file system is asked.
+//
+// Invariants:
+//  1. Between two components current_ is a counted directory in which rest_, then outer_ from its back, is to be
+//  walked.
+//  2. rest_, outer_ and name_ are views into the caller's string, a text that links_ keeps or one of texts_.
+//  3. num_symlinks_ is at most kMaxSymlinks, so a walk ends.
+// Linux twin: struct nameidata, link_path_walk, and its RCU and reference modes. Differences: going over to counted
+// references never starts the walk again, and dentries need no sequence counts since their names are not in the hash.
+//
+// Cost: a component that is cached takes one hash and one probe, no lock, no allocation, no write to shared memory; a
+// walk takes six counted references. Else what the file system's Lookup costs.
 // Thread safety: used by one thread, inside a read section of the cache's reclaimer. The context outlives the walk.
 class PathWalk {
  public:
@@ -63,6 +78,9 @@ class PathWalk {
   // Before Run: a slash behind the last name is EISDIR, whatever the name leads to (open with O_CREAT).
   void RefuseTrailingSlash() { refuse_trailing_slash_ = true; }
 
+  // Before Run: goes through every directory of the path, also where the mount that it leads into is known by name.
+  void IgnoreNameIndex() { ignore_name_index_ = true; }
+
   const Path& target() const { return target_; }
   Path take_target() { return std::move(target_); }
   Inode& inode() const { return *target_.dentry->inode(); }
@@ -75,6 +93,12 @@ class PathWalk {
 
  private:
   ErrnoOr<void> Begin(std::string_view path);
+  // An absolute path that leads through mountpoints: begins at the root of the last of them.
+  bool BeginInMount(std::string_view path);
+  bool MayReach(const Mount& mount) const;
+  // Goes on through components that are cached and plain directories. True if that was all of them (not with a kParent
+  // goal): target_ is set.
+  bool Skim(bool wants_parent);
   ErrnoOr<void> MaySearch(const Ref<Dentry>& directory);
   ErrnoOr<void> StepUp();
   // Follows mounts that lie on `path`.
@@ -94,6 +118,7 @@ class PathWalk {
   const uint64_t resolve_;
   bool revalidate_ = false;
   bool refuse_trailing_slash_ = false;
+  bool ignore_name_index_ = false;
 
   const Path* root_ = nullptr;                      // what "/" means, and above which ".." does not go
   Path current_;                                    // the directory that the next component is looked up in

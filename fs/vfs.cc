@@ -7,8 +7,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "fs/vfs_impl.h"
 
 namespace remora::fs {
@@ -53,6 +55,7 @@ ErrnoOr<void> Vfs::Mount(const WalkContext& context, std::string_view target, Re
   auto mount = MakeRef<fs::Mount>(impl_->mounts.NewId(), std::move(fs), impl_->dentries.MakeRoot(std::move(root)),
                                   place.mount, place.dentry, std::move(source), KeptFlags(flags));
   impl_->mounts.Attach(mount, NameOf(place, impl_->root));
+  impl_->IndexMounts(*this);
   return Ok();
 }
 
@@ -64,7 +67,35 @@ ErrnoOr<void> Vfs::Unmount(const WalkContext& context, std::string_view target, 
   if (!place.mount || place.dentry != place.mount->root()) return Errno(EINVAL);
   // `place` holds one reference, and so does the walk where the path ended in "." or a jump.
   const uint32_t own_references = walk.parent().mount == place.mount ? 2 : 1;
-  return impl_->mounts.Detach(place.mount, (flags & MNT_DETACH) != 0, own_references);
+  REMORA_RETURN_IF_ERROR(impl_->mounts.Detach(place.mount, (flags & MNT_DETACH) != 0, own_references));
+  impl_->IndexMounts(*this);  // what it covered
+  return Ok();
+}
+
+bool Vfs::Impl::WayIsCached(const fs::Mount& mount) {
+  for (const fs::Mount* m = &mount; m->parent(); m = m->parent().get())
+    for (Ref<Dentry> dentry = m->mountpoint()->parent(); dentry; dentry = dentry->parent())
+      if (!dentry->cacheable_lookups()) return false;
+  return true;
+}
+
+void Vfs::Impl::IndexMounts(const Vfs& vfs) {
+  const WalkContext context{.root = root, .start = root, .credentials = {}, .caller = {}};
+  for (const Ref<fs::Mount>& mount : mounts.ListUnindexed()) {
+    if (!WayIsCached(*mount)) continue;
+    const uint64_t change_count = mounts.change_count();
+    std::string name = vfs.NameOf(Path(mount->parent(), mount->mountpoint()), root);
+    PathWalk walk(mounts, dentries, context);
+    walk.IgnoreNameIndex();
+    if (!walk.Run(name, PathWalk::Goal::kNoFollow).ok()) continue;
+    // Covered by another: its name leads elsewhere. What covers the root is not looked at by walks that begin there.
+    if (walk.target().mount != mount || name == "/") continue;
+    mounts.Index(mount, std::move(name), change_count);
+  }
+}
+
+bool Vfs::Impl::ForgetMountsBelow(const Vfs& vfs, const Path& directory) {
+  return mounts.size() > 1 && mounts.Forget(vfs.NameOf(directory, root));
 }
 
 Path Vfs::root() const { return impl_->root; }
@@ -135,6 +166,23 @@ Vfs::NamedMount Vfs::FindMount(std::string_view path) const {
 ErrnoOr<FileSystem::Statistics> Vfs::GetStatistics(const WalkContext& context, std::string_view path) {
   REMORA_ASSIGN_OR_RETURN(const Path place, Resolve(context, path));
   return place.dentry->inode()->file_system().GetStatistics();
+}
+
+void Vfs::CheckInvariants() const {
+  impl_->dentries.CheckInvariants();
+  impl_->mounts.CheckInvariants();
+}
+
+FileSystem::InodeCounts Vfs::CountInodes() const {
+  FileSystem::InodeCounts sum;
+  absl::flat_hash_set<const FileSystem*> seen;
+  for (const Ref<fs::Mount>& mount : impl_->mounts.List()) {
+    if (!seen.insert(&mount->file_system()).second) continue;
+    const FileSystem::InodeCounts counts = mount->file_system().CountInodes();
+    sum.num_entries += counts.num_entries;
+    sum.longest_chain = std::max(sum.longest_chain, counts.longest_chain);
+  }
+  return sum;
 }
 
 Vfs::Counters Vfs::counters() const {

@@ -110,6 +110,10 @@ class Vfs {
     uint64_t dentry_hits = 0, dentry_misses = 0, negative_hits = 0;
   };
   Counters counters() const;
+  // Of all file systems mounted here; goes through their tables of inodes.
+  FileSystem::InodeCounts CountInodes() const;
+  // Of names and mounts. While nobody changes them.
+  void CheckInvariants() const;
 
   Clock& clock() const { return *clock_; }
   // Where pipes, eventfds and their kin get their inodes: the argument of MakePipe and the like.

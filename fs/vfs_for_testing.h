@@ -87,7 +87,13 @@ class VfsForTesting {
     return vfs_.Stat(context(), path, options);
   }
 
+  // No pointer of a walk's is held: what was retired is freed.
+  void Quiesce() {
+    section_.Quiesce();
+    memory_.reclaimer.Collect();
+  }
   Vfs& vfs() { return vfs_; }
+  const Vfs& vfs() const { return vfs_; }
   sync::Reclaimer& reclaimer() { return memory_.reclaimer; }
   DeviceRegistry& devices() { return devices_; }
 

@@ -54,7 +54,13 @@ struct Vfs::Impl {
   // One attempt of Vfs::Rename.
   ErrnoOr<void> Rename(const Vfs& vfs, const WalkContext& from_context, std::string_view from,
                        const WalkContext& to_context, std::string_view to, uint32_t flags, bool revalidate);
-  void NoteRenamedDirectory(const Vfs& vfs);
+  // Before and after a directory is renamed: the names of what is mounted below it. True: the latter is needed.
+  bool ForgetMountsBelow(const Vfs& vfs, const Path& directory);
+  // Puts mounts whose names lead to them into the index that walks begin in.
+  void IndexMounts(const Vfs& vfs);
+  // Is every directory on the way to the mount one whose look-ups are cached? Else its name may come to lead elsewhere
+  // without anybody here hearing of it.
+  static bool WayIsCached(const fs::Mount& mount);
 };
 
 }  // namespace remora::fs

@@ -180,12 +180,6 @@ void Vfs::Impl::KeepMoved(const Ref<Dentry>& dentry) {
   }
 }
 
-void Vfs::Impl::NoteRenamedDirectory(const Vfs& vfs) {
-  if (mounts.size() < 2) return;
-  mounts.RefreshNames(
-      [&](const fs::Mount& mount) { return vfs.NameOf(Path(mount.parent(), mount.mountpoint()), root); });
-}
-
 ErrnoOr<void> Vfs::Rename(const WalkContext& from_context, std::string_view from, const WalkContext& to_context,
                           std::string_view to, uint32_t flags) {
   return Impl::WithFreshNames(
@@ -251,10 +245,17 @@ ErrnoOr<void> Vfs::Impl::Rename(const Vfs& vfs, const WalkContext& from_context,
   REMORA_RETURN_IF_ERROR(may_rewrite(moved));
   if (exchange) REMORA_RETURN_IF_ERROR(may_rewrite(replaced));
 
+  bool moves_mounts = false;
+  if (moved_is_directory) moves_mounts = ForgetMountsBelow(vfs, old_walk.target());
+  if (exchange && replaced_is_directory) moves_mounts |= ForgetMountsBelow(vfs, new_walk.target());
   const uint64_t change_count = new_parent.dentry->change_count();
-  REMORA_RETURN_IF_ERROR(old_parent.dentry->inode()->Rename(old_walk.name(), *moved->inode(),
-                                                            *new_parent.dentry->inode(), new_walk.name(),
-                                                            replaced ? replaced->inode().get() : nullptr, flags));
+  const ErrnoOr<void> renamed =
+      old_parent.dentry->inode()->Rename(old_walk.name(), *moved->inode(), *new_parent.dentry->inode(), new_walk.name(),
+                                         replaced ? replaced->inode().get() : nullptr, flags);
+  if (!renamed.ok()) {
+    if (moves_mounts) IndexMounts(vfs);
+    return renamed;
+  }
   if (exchange) {
     dentries.Exchange(moved, replaced);
     KeepMoved(moved);
@@ -264,7 +265,7 @@ ErrnoOr<void> Vfs::Impl::Rename(const Vfs& vfs, const WalkContext& from_context,
     if (!dentries.Move(moved, old_parent.dentry, old_walk.name(), new_parent.dentry, new_walk.name(), change_count))
       KeepMoved(moved);
   }
-  if (moved_is_directory || (exchange && replaced_is_directory)) NoteRenamedDirectory(vfs);
+  if (moves_mounts) IndexMounts(vfs);
   return Ok();
 }
 

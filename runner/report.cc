@@ -31,6 +31,7 @@ Rows Figures(const proc::Kernel& kernel) {
   const proc::Kernel::Counters counters = kernel.counters();
   const sync::FutexTable::Counters futexes = kernel.futexes().counters();
   const fs::Vfs::Counters names = kernel.vfs().counters();
+  const fs::FileSystem::InodeCounts inodes = kernel.vfs().CountInodes();
   return {
       {"elapsed_ms", static_cast<uint64_t>(kernel.clock().MonotonicNanos() - kernel.boot_time_nanos()) / 1'000'000},
       {"instructions", counters.engine.instructions},
@@ -53,6 +54,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"snapshots_reused", kernel.snapshots().reused.load(std::memory_order_relaxed)},
       {"futex_bucket_collisions", futexes.collisions},
       {"futex_wakes_without_waiters", futexes.wakes_without_waiters},
+      {"inode_table_entries", inodes.num_entries},
+      {"inode_table_longest_chain", inodes.longest_chain},
       {"frames", kernel.frames().num_allocated()},
   };
 }

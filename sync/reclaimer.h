@@ -61,6 +61,8 @@ class Reclaimer {
    public:
     explicit ReadSection(Reclaimer* reclaimer) : participant_(reclaimer) { participant_.Online(); }
     ~ReadSection() { participant_.Offline(); }
+    // For sections that last: no protected pointer is held at this point.
+    void Quiesce() { participant_.Quiesce(); }
 
    private:
     Participant participant_;

@@ -1,6 +1,7 @@
 // open, openat, openat2, creat.
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/abi/fcntl.h"
@@ -69,7 +70,10 @@ SyscallOutcome Open(SyscallContext& c, int32_t dirfd, int path_arg, uint32_t fla
   if (auto* state = c.state<OpenState>()) return Resume(c, *state);
   OpenRequest request;
   REMORA_ASSIGN_OR_RETURN(request.path, c.PathArg(path_arg));
-  REMORA_ASSIGN_OR_RETURN(request.walk, c.WalkFrom(dirfd, request.path));
+  if (request.path.empty()) return Errno(ENOENT);  // whatever dirfd is
+  // RESOLVE_IN_ROOT makes a root of dirfd for absolute paths too.
+  const bool from_dirfd = (resolve & abi::kRESOLVE_IN_ROOT) != 0;
+  REMORA_ASSIGN_OR_RETURN(request.walk, c.WalkFrom(dirfd, from_dirfd ? std::string_view(".") : request.path));
   request.flags = flags;
   request.options.flags = flags & kKnownOpenFlags;
   if ((flags & abi::kO_PATH) == 0) request.options.flags |= abi::kO_LARGEFILE;

@@ -57,6 +57,7 @@ class HostFileSystem final : public FileSystem {
   Ref<Inode> root() override;
   uint64_t device_id() const override { return options_.device_id; }
   Statistics GetStatistics() override;
+  InodeCounts CountInodes() const override { return {inodes_.size(), inodes_.longest_chain()}; }
 
   // Which host file: (device, number) alone could come to mean another file when the number is used again.
   struct Key {

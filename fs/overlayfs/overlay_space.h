@@ -34,6 +34,7 @@ class OverlaySpace final : public MemorySpace {
   // Attributes of a lower inode as the overlay shows them: its number stays, so that it does when the file is changed.
   ErrnoOr<Attributes> AttributesOf(Inode& lower) const;
 
+  FileSystem::InodeCounts CountInodes() const { return {table_.size(), table_.longest_chain()}; }
   void Forget(const Inode* lower, const MemoryInode* inode) { table_.Remove(lower, inode); }
   void Pin(const Inode* lower, MemoryInode* inode);
   void Unpin(const Inode* lower);

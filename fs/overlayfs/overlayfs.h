@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_OVERLAYFS_OVERLAYFS_H_
 #define REMORA_FS_OVERLAYFS_OVERLAYFS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -35,6 +36,10 @@ class Overlayfs final : public FileSystem {
   Ref<Inode> root() override { return root_; }
   uint64_t device_id() const override { return space_->device_id(); }
   Statistics GetStatistics() override { return space_->StatisticsWithMagic(0x794c7630); }
+  InodeCounts CountInodes() const override {
+    const InodeCounts own = space_->CountInodes(), lower = lower_->CountInodes();
+    return {own.num_entries + lower.num_entries, std::max(own.longest_chain, lower.longest_chain)};
+  }
 
  private:
   template <typename T, typename... Args>
