@@ -448,7 +448,8 @@ TEST_F(PageCacheTest, ATransferStopsBeforeASlowPageAndGoesOn) {
   tlb->Bind(space.get(), space->id());
   EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
   disk.slow = true;
-  UserBuffer buffer(UserMemory(tlb.get()), IoBuffer::Direction::kDrain, {{kBase, 2 * kPageSize}},
+  const UserRange range{kBase, 2 * kPageSize};
+  UserBuffer buffer(UserMemory(tlb.get()), IoBuffer::Direction::kDrain, std::span(&range, 1),
                     UserBuffer::SlowPages::kStop);
   std::string text(2 * kPageSize, '?');
   EXPECT_EQ(*buffer.Read(std::as_writable_bytes(std::span(text))), kPageSize);

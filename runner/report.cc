@@ -32,8 +32,10 @@ Rows Figures(const proc::Kernel& kernel) {
   const sync::FutexTable::Counters futexes = kernel.futexes().counters();
   const fs::Vfs::Counters names = kernel.vfs().counters();
   const fs::FileSystem::InodeCounts inodes = kernel.vfs().CountInodes();
+  const Ref<proc::ThreadGroup> first = kernel.first_group();
+  const int64_t elapsed_nanos = first ? kernel.clock().MonotonicNanos() - first->start_time_nanos() : 0;
   return {
-      {"elapsed_ms", static_cast<uint64_t>(kernel.clock().MonotonicNanos() - kernel.boot_time_nanos()) / 1'000'000},
+      {"elapsed_ms", static_cast<uint64_t>(elapsed_nanos) / 1'000'000},
       {"instructions", counters.engine.instructions},
       {"blocks_decoded", counters.engine.blocks_decoded},
       {"blocks_entered_slowly", counters.engine.blocks_entered_slowly},
