@@ -1,14 +1,15 @@
 // While one thread's open(2) waits inside the kernel, others open, look at and close files of the same directory.
 //
-// Without arguments the open is that of a FIFO that nobody writes to: the host keeps it waiting, all else goes on (asked
-// on Linux 6.x), and the waiting open answers once a writer comes. With a folder (testing/slow_fs mounted by
+// Without arguments the open is that of a FIFO that nobody writes to: the host keeps it waiting, all else goes on
+// (asked on Linux 6.x), and the waiting open answers once a writer comes. With a folder (testing/slow_fs mounted by
 // remora_slow_fs) it is that of FOLDER/slow1, whose open hook waits until the test lifts its gate; so is its look-up
 // and its stat.
-#include "check.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+
+#include "check.h"
 
 static const char* slow_name = "fifo";
 static atomic_int started, done;
@@ -74,8 +75,10 @@ static void TestFifo(void) {
   CHECK(read(result, &c, 1) == 1 && c == 'x');
 }
 
-static void TestHook(const char* hook) {
+// `file`: one that nobody has looked up yet.
+static void TestHook(const char* hook, const char* file) {
   pthread_t thread;
+  slow_name = file;
   atomic_store(&done, 0);
   Control("shut", hook);
   CHECK_EQ(pthread_create(&thread, NULL, OpenSlow, strcmp(hook, "stat") == 0 ? (void*)hook : NULL), 0);
@@ -95,10 +98,9 @@ int main(int argc, char** argv) {
     TestFifo();
   } else {
     CHECK_EQ(chdir(argv[1]), 0);
-    slow_name = "slow1";
-    TestHook("open");
-    TestHook("lookup");
-    TestHook("stat");
+    TestHook("open", "slow1");
+    TestHook("lookup", "slow2");
+    TestHook("stat", "slow3");
   }
   return Finish();
 }
