@@ -20,6 +20,7 @@ namespace {
 thread_local uint64_t allocations_of_this_thread = 0;
 }  // namespace
 
+#if !__has_feature(thread_sanitizer)  // which brings its own and cannot be told
 void* operator new(std::size_t size) {
   ++allocations_of_this_thread;
   if (void* memory = std::malloc(size)) return memory;
@@ -27,6 +28,7 @@ void* operator new(std::size_t size) {
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
 
 namespace remora::sync {
 namespace {
