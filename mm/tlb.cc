@@ -20,8 +20,12 @@ void Tlb::SetBits::ForEach(F visit) const {
       visit(i * 64 + static_cast<uint32_t>(std::countr_zero(word)));
 }
 
-Tlb::Tlb() : others_(static_cast<OtherWays*>(std::calloc(kSets, sizeof(OtherWays)))) {
-  CHECK(others_ != nullptr);
+// calloc, so that sets which nobody uses cost no memory; it aligns to 16 bytes only, hence the slack.
+Tlb::Tlb()
+    : others_memory_(std::calloc(1, (kSets + 1) * sizeof(OtherWays))),
+      others_(reinterpret_cast<OtherWays*>(
+          (reinterpret_cast<uintptr_t>(others_memory_.get()) + alignof(OtherWays) - 1) & ~(alignof(OtherWays) - 1))) {
+  CHECK(others_memory_ != nullptr);
   front_.fill(kNoRights);
 }
 

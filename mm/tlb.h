@@ -214,7 +214,8 @@ class Tlb {
   void ForEachUsed(F visit) const;
 
   alignas(64) std::array<Rights, kSets> front_;
-  const std::unique_ptr<OtherWays[], Free> others_;
+  const std::unique_ptr<void, Free> others_memory_;
+  OtherWays* const others_;  // in it, at a cache line's start
   std::array<FrameId, kSets> front_frames_;
   SetBits used_sets_;        // may have entries: what Flush and long ranges look at
   SetBits displaced_fetch_;  // invariant 4
