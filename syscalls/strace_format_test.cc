@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/abi/epoll.h"
 #include "base/abi/fcntl.h"
 #include "base/abi/mman.h"
 #include "base/abi/poll.h"
@@ -119,6 +120,16 @@ TEST_F(StraceFormatTest, PollShowsWhatItFound) {
   EXPECT_EQ(Line("poll", {at, 1, ~uint64_t{0}}, 1),
             "poll([{fd=6, events=POLLOUT}], 1, -1)   = 1 ([{fd=6, revents=POLLOUT}])");
   EXPECT_EQ(Line("poll", {at, 1, 0}, 0), "poll([{fd=6, events=POLLOUT}], 1, 0)    = 0 (Timeout)");
+}
+
+TEST_F(StraceFormatTest, EpollShowsEventsAndBothFacesOfTheData) {
+  const uint64_t at = PutStruct(abi::EpollEvent{abi::kPOLLIN | abi::kEPOLLET, 0x100000005});
+  EXPECT_EQ(Line("epoll_ctl", {3, abi::kEPOLL_CTL_ADD, 5, at}, 0),
+            "epoll_ctl(3, EPOLL_CTL_ADD, 5, {events=EPOLLIN|EPOLLET, data={u32=5, u64=4294967301}}) = 0");
+  EXPECT_EQ(Line("epoll_wait", {3, at, 8, ~uint64_t{0}}, 1),
+            "epoll_wait(3, [{events=EPOLLIN|EPOLLET, data={u32=5, u64=4294967301}}], 8, -1) = 1");
+  EXPECT_EQ(Line("epoll_wait", {3, at, 8, 0}, 0), "epoll_wait(3, [], 8, 0)                 = 0");
+  EXPECT_EQ(Line("epoll_create1", {abi::kEPOLL_CLOEXEC}, 3), "epoll_create1(EPOLL_CLOEXEC)            = 3");
 }
 
 TEST_F(StraceFormatTest, Signals) {
