@@ -17,17 +17,22 @@ namespace remora::fs {
 // Thread safety: all methods from any thread; the functions run without a lock.
 class DeviceRegistry {
  public:
-  // `inode` and `path` are the node that was opened, for the File to keep; `minor` is its minor number.
-  using OpenFunction =
-      std::function<ErrnoOr<Ref<File>>(Ref<Inode> inode, const Path& path, uint32_t flags, uint32_t minor)>;
+  // `inode` and `path` are the node that was opened, for the File to keep.
+  struct Opening {
+    Ref<Inode> inode;
+    const Path& path;
+    uint32_t flags = 0;
+    uint32_t minor = 0;
+    const CallerIds& caller;
+  };
+  using OpenFunction = std::function<ErrnoOr<Ref<File>>(Opening)>;
   enum class Kind : uint8_t { kCharacter, kBlock };
 
   void Register(Kind kind, uint32_t major, uint32_t minor, OpenFunction open);
   // All minors of a major that have no function of their own (pseudo-terminal slaves).
   void RegisterMajor(Kind kind, uint32_t major, OpenFunction open);
   // ENXIO where nothing is registered.
-  ErrnoOr<Ref<File>> Open(Kind kind, uint32_t major, uint32_t minor, Ref<Inode> inode, const Path& path,
-                          uint32_t flags) const;
+  ErrnoOr<Ref<File>> Open(Kind kind, uint32_t major, Opening opening) const;
 
  private:
   static constexpr uint32_t kAnyMinor = ~0u;

@@ -61,6 +61,7 @@ ErrnoOr<uint64_t> File::Append(mm::IoBuffer&, uint64_t*) { return Errno(ESPIPE);
 ErrnoOr<uint64_t> File::SizeForSeek() { return Errno(ESPIPE); }
 ErrnoOr<void> File::ReadDirectory(uint64_t, absl::FunctionRef<bool(const DirectoryEntry&)>) { return Errno(ENOTDIR); }
 ErrnoOr<uint64_t> File::Ioctl(const IoctlContext&, uint32_t, uint64_t) { return Errno(ENOTTY); }
+ErrnoOr<Ref<File>> File::OpenPeer(uint32_t) { return Errno(ENOTTY); }
 ErrnoOr<Ref<mm::Mappable>> File::Mappable() { return Errno(ENODEV); }
 ErrnoOr<void> File::Truncate(uint64_t) { return Errno(EINVAL); }
 ErrnoOr<void> File::Allocate(int, uint64_t, uint64_t) { return Errno(EOPNOTSUPP); }

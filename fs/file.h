@@ -68,6 +68,18 @@ class File : public RefCounted, public sync::Pollable {
   // Job control, asked before each Read of a character device: kRestartSys (512) after SIGTTIN was raised, EIO where
   // that is ignored; Ok for whatever is no terminal.
   virtual ErrnoOr<void> CheckTerminalRead(TerminalCaller&) { return Ok(); }
+  // The same before each Write: SIGTTOU, where the terminal has TOSTOP.
+  virtual ErrnoOr<void> CheckTerminalWrite(TerminalCaller&) { return Ok(); }
+  // How long a Read that answers EAGAIN is to be waited for: a terminal's VTIME.
+  struct Patience {
+    int64_t nanos = -1;     // negative: for ever
+    uint64_t restarts = 0;  // the time begins anew when this changes
+  };
+  virtual Patience ReadPatience() { return {}; }
+  // The patience is over: what there is, perhaps nothing.
+  virtual ErrnoOr<uint64_t> ReadImpatiently(mm::IoBuffer&) { return 0u; }
+  // A pty's master (TIOCGPTPEER): its slave, opened as open(2) would with `flags`. ENOTTY by default.
+  virtual ErrnoOr<Ref<File>> OpenPeer(uint32_t flags);
 
   // ENODEV by default. The returned object's pages are what mmap shows.
   virtual ErrnoOr<Ref<mm::Mappable>> Mappable();

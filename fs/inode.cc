@@ -1,5 +1,6 @@
 #include "fs/inode.h"
 
+#include "fs/file.h"
 #include "fs/path.h"
 
 namespace remora::fs {
@@ -17,6 +18,7 @@ ErrnoOr<void> Inode::Rename(std::string_view, Inode&, Inode&, std::string_view, 
 ErrnoOr<Ref<Inode>> Inode::CreateUnnamed(const NewNode&) { return Errno(EOPNOTSUPP); }
 ErrnoOr<std::string> Inode::ReadLink() { return Errno(EINVAL); }
 ErrnoOr<std::string> Inode::ReadLinkFor(const CallerIds&) { return ReadLink(); }
+ErrnoOr<Ref<File>> Inode::OpenFor(const CallerIds&, const Path& path, uint32_t flags) { return Open(path, flags); }
 std::optional<ErrnoOr<Path>> Inode::FollowMagicLink() { return std::nullopt; }
 
 }  // namespace remora::fs

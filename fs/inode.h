@@ -52,10 +52,15 @@ struct AttributeChange {
   bool dates_are_now = false;
 };
 
-// Which process and thread a walk is for: /proc/self and /proc/thread-self. 0: none (set-up by the runner).
+// Which process and thread a walk is for: /proc/self and /proc/thread-self; for terminals, whose session and group it
+// is in, and whom a new pty shall belong to. 0: none (set-up by the runner).
 struct CallerIds {
   int32_t process_id = 0;
   int32_t thread_id = 0;
+  int32_t session_id = 0;
+  int32_t process_group_id = 0;
+  uint32_t fsuid = 0;
+  uint32_t fsgid = 0;
 };
 
 // An object of a file system. Names are single components, never "", "." or "..", and at most 255 bytes.
@@ -112,6 +117,9 @@ class Inode : public RefCounted {
   // EAGAIN (without O_NONBLOCK only): what it waits for can only be asked again and again; the caller does, now and
   // then.
   virtual ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) = 0;
+  // As Open, where it matters who opens: /dev/tty is the caller's terminal, a terminal may become it. What open(2)
+  // calls.
+  virtual ErrnoOr<Ref<File>> OpenFor(const CallerIds& caller, const Path& path, uint32_t flags);
 
   // Advisory locks of fcntl(2) and flock(2).
   LazyFileLocks file_locks;

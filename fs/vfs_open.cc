@@ -74,11 +74,11 @@ ErrnoOr<void> MayOpen(const Credentials& who, const Path& path, uint32_t flags, 
   return Ok();
 }
 
-ErrnoOr<Ref<File>> OpenPlace(const Credentials& who, const Path& path, uint32_t flags, bool just_created) {
+ErrnoOr<Ref<File>> OpenPlace(const WalkContext& who, const Path& path, uint32_t flags, bool just_created) {
   const Ref<Inode>& inode = path.dentry->inode();
-  REMORA_RETURN_IF_ERROR(MayOpen(who, path, flags, just_created));
+  REMORA_RETURN_IF_ERROR(MayOpen(who.credentials, path, flags, just_created));
   if ((flags & O_TRUNC) != 0 && !just_created && inode->type() == S_IFREG) REMORA_RETURN_IF_ERROR(inode->Truncate(0));
-  return inode->Open(path, (flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC}) | kLargeFile);
+  return inode->OpenFor(who.caller, path, (flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC}) | kLargeFile);
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ ErrnoOr<Ref<File>> Vfs::Open(const WalkContext& context, std::string_view path, 
           walk.Run(path, (flags & O_NOFOLLOW) != 0 ? PathWalk::Goal::kNoFollow : PathWalk::Goal::kFollow, revalidate));
       // A directory that is asked for by O_DIRECTORY; a symlink that is not followed is none.
       if ((flags & O_DIRECTORY) != 0 && walk.inode().type() != S_IFDIR) return Errno(ENOTDIR);
-      return OpenPlace(context.credentials, walk.target(), flags, false);
+      return OpenPlace(context, walk.target(), flags, false);
     });
   }
 
@@ -119,7 +119,7 @@ ErrnoOr<Ref<File>> Vfs::Open(const WalkContext& context, std::string_view path, 
     if (walk.target()) {
       if (exclusive) return Errno(EEXIST);
       if (walk.inode().type() == S_IFDIR) return Errno(EISDIR);
-      ErrnoOr<Ref<File>> file = OpenPlace(context.credentials, walk.target(), flags, false);
+      ErrnoOr<Ref<File>> file = OpenPlace(context, walk.target(), flags, false);
       if (file.error_number() == ESTALE && attempt < kMaxTries) continue;
       return file;
     }
@@ -131,7 +131,7 @@ ErrnoOr<Ref<File>> Vfs::Open(const WalkContext& context, std::string_view path, 
       if (created.error_number() == EEXIST && !exclusive && attempt < kMaxTries) continue;
       return created.error();
     }
-    return OpenPlace(context.credentials, Path(walk.parent().mount, *std::move(created)), flags, true);
+    return OpenPlace(context, Path(walk.parent().mount, *std::move(created)), flags, true);
   }
 }
 
@@ -150,12 +150,12 @@ ErrnoOr<Ref<File>> Vfs::OpenUnnamed(const WalkContext& context, std::string_view
   std::string name = "#" + std::to_string(inode->number());
   Ref<Dentry> dentry = impl_->dentries.MakeUnhashed(place.dentry, name, std::move(inode));
   dentry->set_deleted();
-  return OpenPlace(context.credentials, Path(place.mount, std::move(dentry)),
-                   options.flags & ~uint32_t{O_DIRECTORY | kUnnamed}, true);
+  return OpenPlace(context, Path(place.mount, std::move(dentry)), options.flags & ~uint32_t{O_DIRECTORY | kUnnamed},
+                   true);
 }
 
 ErrnoOr<Ref<File>> Vfs::OpenAt(const WalkContext& context, const Path& path, uint32_t flags) {
-  return OpenPlace(context.credentials, path, flags, false);
+  return OpenPlace(context, path, flags, false);
 }
 
 }  // namespace remora::fs

@@ -250,8 +250,8 @@ TEST_F(VfsTest, ADeviceNodeOpensWhatIsRegistered) {
   EXPECT_EQ(OpenErrno("/dev", O_RDONLY), ENXIO);
   uint32_t opened_minor = 0;
   t_.devices().RegisterMajor(DeviceRegistry::Kind::kCharacter, 7,
-                             [&](Ref<Inode>, const Path&, uint32_t, uint32_t minor) -> ErrnoOr<Ref<File>> {
-                               opened_minor = minor;
+                             [&](const DeviceRegistry::Opening& opening) -> ErrnoOr<Ref<File>> {
+                               opened_minor = opening.minor;
                                return Errno(EBUSY);
                              });
   EXPECT_EQ(OpenErrno("/dev", O_RDONLY), EBUSY);

@@ -102,6 +102,7 @@ void ExitThread(Task& task, int32_t status) {
     return;
   }
   (void)ExchangeRealTimer(group, IntervalTimer{});
+  if (group.session() == group.pid()) kernel.terminals().OnLeaderExit(group.session());
   kernel.OnProcessDead(group, group_status);
   // The last thread may be another than the first, whose entry the reaper removes.
   if (task.tid() != group.pid()) kernel.pids().Remove(task.tid());

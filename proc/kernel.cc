@@ -20,6 +20,7 @@
 #include "proc/scheduler.h"
 #include "proc/signal_state.h"
 #include "proc/task_builder.h"
+#include "proc/terminal_caller.h"
 #include "proc/thread_group.h"
 #include "proc/worker.h"
 
@@ -44,7 +45,7 @@ mm::AddressLayout RandomLayout(Entropy& entropy) {
 
 // Members stand in the order in which they need each other; ~Kernel empties before the destructors run.
 struct Kernel::Impl {
-  explicit Impl(Options given)
+  Impl(Kernel* kernel, Options given)
       : options(std::move(given)),
         clock(options.clock ? options.clock : &host_clock),
         entropy(options.entropy ? options.entropy : &host_entropy),
@@ -57,7 +58,9 @@ struct Kernel::Impl {
         vfs(std::make_unique<fs::Vfs>(clock, &reclaimer)),
         pids(std::make_unique<PidTable>(&reclaimer, options.max_pid)),
         tree(pids.get()),
-        scheduler(clock, options.num_workers) {}
+        scheduler(clock, options.num_workers),
+        terminal_signals(kernel),
+        terminals(&terminal_signals) {}
 
   const Options options;
   HostClock host_clock;
@@ -80,6 +83,8 @@ struct Kernel::Impl {
   std::unique_ptr<PidTable> pids;
   ProcessTree tree;
   Scheduler scheduler;
+  KernelTerminalSignals terminal_signals;
+  fs::TerminalSessions terminals;
 
   std::atomic<uint64_t> next_serial{1};
   fs::SnapshotCounters snapshots;
@@ -93,7 +98,7 @@ struct Kernel::Impl {
   std::vector<std::unique_ptr<Worker>> workers ABSL_GUARDED_BY(mu);
 };
 
-Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {
+Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(this, std::move(options))) {
   CHECK_MSG(impl_->options.dispatcher != nullptr && impl_->options.make_engine, "a Kernel needs calls and an engine");
   {
     MutexLock lock(&impl_->mu);
@@ -201,6 +206,7 @@ Entropy& Kernel::entropy() const { return *impl_->entropy; }
 fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
 fs::EpollNesting& Kernel::epoll_nesting() const { return *impl_->epoll_nesting; }
 net::UnixNamespace& Kernel::unix_names() const { return *impl_->unix_names; }
+fs::TerminalSessions& Kernel::terminals() const { return impl_->terminals; }
 mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
 mm::FramePool& Kernel::frames() const { return impl_->frames; }
 sync::FutexTable& Kernel::futexes() const { return impl_->futexes; }

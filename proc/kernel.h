@@ -13,6 +13,7 @@
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
 #include "fs/pseudo/pseudo_inode.h"
+#include "fs/tty/job_control.h"
 #include "fs/vfs.h"
 #include "mm/address_space.h"
 #include "mm/frame_pool.h"
@@ -93,6 +94,7 @@ class Kernel {
   fs::Vfs& vfs() const;
   net::UnixNamespace& unix_names() const;
   fs::EpollNesting& epoll_nesting() const;
+  fs::TerminalSessions& terminals() const;
   mm::MemoryContext& memory() const;
   mm::FramePool& frames() const;
   sync::FutexTable& futexes() const;

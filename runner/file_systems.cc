@@ -45,7 +45,16 @@ absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Re
   kernel->memory().page_arrivals = &read_pool_.arrivals();
   streams_ = {&reactor_, &kernel->vfs().anonymous_files(), &kernel->memory(), &read_pool_};
   fs::Vfs& vfs = kernel_->vfs();
-  fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(), .stream = streams_, .terminal = terminal});
+  ptys_ = std::make_unique<fs::Devpts>(fs::Devpts::Context{.sessions = &kernel_->terminals(),
+                                                           .clock = &kernel_->clock(),
+                                                           .devices = &devices_,
+                                                           .device_id = vfs.NewDeviceId(),
+                                                           .terminal = terminal.get()});
+  fs::RegisterDevices(&devices_, {.entropy = &kernel_->entropy(),
+                                  .stream = streams_,
+                                  .terminal = terminal,
+                                  .sessions = &kernel_->terminals(),
+                                  .ptys = ptys_.get()});
 
   auto lower = fs::HostFileSystem::Create(
       {.directory = options.root, .read_only = true, .device_id = vfs.NewDeviceId(), .stream = streams_});
@@ -64,6 +73,7 @@ absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Re
   if (const auto made = fs::PopulateDev(*dev->root(), terminal.get()); !made.ok())
     return FromErrno("cannot fill /dev", made.error_number());
   if (absl::Status mounted = MountAt("/dev", dev, "devtmpfs"); !mounted.ok()) return mounted;
+  if (absl::Status mounted = MountAt("/dev/pts", ptys_->file_system(), "devpts"); !mounted.ok()) return mounted;
   if (absl::Status mounted = MountAt("/proc", proc::MakeProcfs(kernel_), "proc"); !mounted.ok()) return mounted;
   for (const Bind& bind : options.binds)
     if (absl::Status mounted = MountBind(bind); !mounted.ok()) return mounted;

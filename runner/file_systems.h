@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "base/ref_counted.h"
 #include "fs/device_registry.h"
+#include "fs/devpts/devpts.h"
 #include "fs/hostfs/host_reactor.h"
 #include "fs/hostfs/host_stream.h"
 #include "fs/tty/host_terminal.h"
@@ -17,9 +18,9 @@
 
 namespace remora::runner {
 
-// What a guest sees as its tree: the host's folder read-only below an in-memory overlay at /, /dev, /proc, and the
-// --binds. Outlives the Kernel's Run and everything the guest had open. Thread safety: Build once, before the guest
-// runs; the rest is immutable.
+// What a guest sees as its tree: the host's folder read-only below an in-memory overlay at /, /dev, /dev/pts, /proc,
+// and the --binds. Outlives the Kernel's Run and everything the guest had open. Thread safety: Build once, before the
+// guest runs; the rest is immutable.
 class FileSystems {
  public:
   // `disk`: how the bytes of host files are read; null: from the host.
@@ -40,7 +41,8 @@ class FileSystems {
   fs::HostReadPool read_pool_;
   fs::HostReactor reactor_;
   fs::DeviceRegistry devices_;
-  proc::Kernel* kernel_ = nullptr;  // this and the next since Build
+  std::unique_ptr<fs::Devpts> ptys_;  // since Build
+  proc::Kernel* kernel_ = nullptr;    // this and the next since Build
   fs::HostStreamContext streams_;
 };
 

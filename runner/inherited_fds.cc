@@ -54,9 +54,9 @@ InheritedFds::InheritedFds() {
   if (null > 2) close(null);
 }
 
-Ref<fs::HostTerminal> InheritedFds::FindTerminal() const {
+Ref<fs::HostTerminal> InheritedFds::FindTerminal(fs::TerminalSessions* sessions) const {
   for (const Inherited& one : inherited_)
-    if (one.number < 3 && isatty(one.fd->get()) != 0) return MakeRef<fs::HostTerminal>(one.fd);
+    if (one.number < 3 && isatty(one.fd->get()) != 0) return MakeRef<fs::HostTerminal>(one.fd, sessions);
   return nullptr;
 }
 

@@ -23,7 +23,7 @@ class InheritedFds {
   InheritedFds();
 
   // The terminal that Remora was started on: that of stdin, stdout or stderr; null if none of them is one.
-  Ref<fs::HostTerminal> FindTerminal() const;
+  Ref<fs::HostTerminal> FindTerminal(fs::TerminalSessions* sessions) const;
 
   // Gives them to the guest under their numbers. Those that were closed stay closed. A terminal is opened by the
   // guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node.

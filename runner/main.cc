@@ -76,7 +76,7 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   FileSystems file_systems;
   proc::Kernel kernel(std::move(kernel_options));
 
-  const Ref<fs::HostTerminal> terminal = inherited.FindTerminal();
+  const Ref<fs::HostTerminal> terminal = inherited.FindTerminal(&kernel.terminals());
   if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())
     return Fail(kSetUpFailed, Message(built));
   if (more_mounts) {

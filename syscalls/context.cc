@@ -22,7 +22,12 @@ fs::WalkContext SyscallContext::WalkFromCwd() const {
   walk.root = fs_context->root();
   walk.start = fs_context->cwd();
   walk.credentials = *task_.credentials();
-  walk.caller = {group().pid(), task_.tid()};
+  walk.caller = {.process_id = group().pid(),
+                 .thread_id = task_.tid(),
+                 .session_id = group().session(),
+                 .process_group_id = group().process_group(),
+                 .fsuid = walk.credentials.fsuid,
+                 .fsgid = walk.credentials.fsgid};
   return walk;
 }
 

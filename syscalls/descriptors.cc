@@ -7,6 +7,7 @@
 #include "base/abi/ioctl.h"
 #include "base/abi/poll.h"
 #include "base/abi/stat.h"
+#include "base/abi/termios.h"
 #include "fs/special/eventfd.h"
 #include "fs/special/pipe.h"
 #include "proc/terminal_caller.h"
@@ -196,6 +197,11 @@ SyscallOutcome SysIoctl(SyscallContext& c) {
         return c.memory().Write(c.addr(2), left);
       }
       break;
+    case abi::kTIOCGPTPEER: {
+      const auto flags = static_cast<uint32_t>(c.arg(2));
+      REMORA_ASSIGN_OR_RETURN(Ref<fs::File> peer, file->OpenPeer(flags));
+      return c.AddFd(std::move(peer), (flags & abi::kO_CLOEXEC) != 0);
+    }
     default:
       break;
   }

@@ -25,6 +25,9 @@ struct TransferState : proc::SyscallState {
   Transfer transfer;  // holds the file: before the waiter
   Progress progress;
   proc::TaskWaiter waiter, page_waiter;
+  // A terminal's VTIME.
+  uint64_t patience_restarts = 0;
+  int64_t patience_ends_nanos = proc::Task::kNoDeadline;
 };
 
 // Kinds where a short write means "the rest has to wait", not "the rest does not fit".
@@ -88,10 +91,34 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Prog
   }
 }
 
+// A read that waits is not always patient. True: it has waited long enough.
+bool LosesPatience(SyscallContext& c, TransferState& state) {
+  if (state.transfer.direction != Direction::kFill || state.transfer.file->inode()->type() != abi::kS_IFCHR)
+    return false;
+  const fs::File::Patience patience = state.transfer.file->ReadPatience();
+  if (patience.nanos < 0) {
+    state.patience_ends_nanos = proc::Task::kNoDeadline;
+    return false;
+  }
+  if (state.patience_ends_nanos == proc::Task::kNoDeadline || state.patience_restarts != patience.restarts) {
+    state.patience_ends_nanos = c.MonotonicNanos() + patience.nanos;
+    state.patience_restarts = patience.restarts;
+  }
+  return c.Expired(state.patience_ends_nanos);
+}
+
+SyscallOutcome ReadImpatiently(SyscallContext& c, const Transfer& t) {
+  mm::UserBuffer buffer(c.memory(), t.direction, t.ranges, mm::UserBuffer::SlowPages::kWait);
+  InterruptBySignals(buffer, c.task());
+  REMORA_ASSIGN_OR_RETURN(const uint64_t n, t.file->ReadImpatiently(buffer));
+  return SyscallOutcome::Return(static_cast<int64_t>(n));
+}
+
 SyscallOutcome ParkTransfer(SyscallContext& c, TransferState& state) {
   if (state.progress.done != 0 && c.task().signal_pending())
     return SyscallOutcome::Return(static_cast<int64_t>(state.progress.done));
-  return c.Park(IgnoresNonblocking(*state.transfer.file) ? Interrupted::kRestartAlways : Interrupted::kRestart);
+  return c.Park(IgnoresNonblocking(*state.transfer.file) ? Interrupted::kRestartAlways : Interrupted::kRestart,
+                state.patience_ends_nanos);
 }
 
 }  // namespace
@@ -115,9 +142,10 @@ void RaiseSigpipe(proc::Task& task) {
 }
 
 ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, fs::File& file, mm::IoBuffer& buffer, const fs::TransferPosition& where) {
-  if (buffer.direction() == Direction::kFill && file.inode()->type() == abi::kS_IFCHR) {
+  if (file.inode()->type() == abi::kS_IFCHR) {
     proc::TaskTerminalCaller caller(c.task());
-    REMORA_RETURN_IF_ERROR(file.CheckTerminalRead(caller));
+    REMORA_RETURN_IF_ERROR(buffer.direction() == Direction::kFill ? file.CheckTerminalRead(caller)
+                                                                  : file.CheckTerminalWrite(caller));
   }
   auto moved = fs::TransferAt(file, buffer, where);
   if (moved.error_number() == EPIPE && BrokenPipeSignals(file)) RaiseSigpipe(c.task());
@@ -168,6 +196,7 @@ SyscallOutcome ResumeTransfer(SyscallContext& c) {
   // Armed for the one and stopped by the other: once more.
   if (state.progress.at_slow_page && !state.page_waiter.armed()) return ResumeTransfer(c);
   if (state.progress.at_slow_page) return ParkTransfer(c, state);
+  if (LosesPatience(c, state)) return ReadImpatiently(c, state.transfer);
   // A file that has nothing to wait on would never wake us.
   if (!state.waiter.armed()) return Errno(EAGAIN);
   return ParkTransfer(c, state);

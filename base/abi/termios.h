@@ -28,6 +28,16 @@ struct Termios2 {
   uint32_t c_ospeed;
 };
 static_assert(sizeof(Termios2) == 44);
+// TCGETA: System V's.
+struct Termio {
+  uint16_t c_iflag;
+  uint16_t c_oflag;
+  uint16_t c_cflag;
+  uint16_t c_lflag;
+  uint8_t c_line;
+  uint8_t c_cc[8];
+};
+static_assert(sizeof(Termio) == 18);
 struct Winsize {
   uint16_t ws_row;
   uint16_t ws_col;
@@ -88,6 +98,8 @@ inline constexpr uint32_t kCBAUD = 010017;
 inline constexpr uint32_t kB0 = 0;
 inline constexpr uint32_t kB9600 = 015;
 inline constexpr uint32_t kB38400 = 017;
+inline constexpr uint32_t kBOTHER = 010000;
+inline constexpr uint32_t kIBSHIFT = 16;
 inline constexpr uint32_t kCSIZE = 060;
 inline constexpr uint32_t kCS8 = 060;
 inline constexpr uint32_t kCSTOPB = 0100;
@@ -121,6 +133,9 @@ inline constexpr uint32_t kTCSETS = 0x5402;
 inline constexpr uint32_t kTCSETSW = 0x5403;
 inline constexpr uint32_t kTCSETSF = 0x5404;
 inline constexpr uint32_t kTCGETA = 0x5405;
+inline constexpr uint32_t kTCSETA = 0x5406;
+inline constexpr uint32_t kTCSETAW = 0x5407;
+inline constexpr uint32_t kTCSETAF = 0x5408;
 inline constexpr uint32_t kTCSBRK = 0x5409;
 inline constexpr uint32_t kTCXONC = 0x540a;
 inline constexpr uint32_t kTCFLSH = 0x540b;
@@ -139,6 +154,8 @@ inline constexpr uint32_t kTIOCNOTTY = 0x5422;
 inline constexpr uint32_t kTIOCSETD = 0x5423;
 inline constexpr uint32_t kTIOCGETD = 0x5424;
 inline constexpr uint32_t kTCSBRKP = 0x5425;
+inline constexpr uint32_t kTIOCSBRK = 0x5427;
+inline constexpr uint32_t kTIOCCBRK = 0x5428;
 inline constexpr uint32_t kTIOCGSID = 0x5429;
 inline constexpr uint32_t kTCGETS2 = 0x802c542a;
 inline constexpr uint32_t kTCSETS2 = 0x402c542b;
@@ -147,9 +164,22 @@ inline constexpr uint32_t kTCSETSF2 = 0x402c542d;
 inline constexpr uint32_t kTIOCGPTN = 0x80045430;
 inline constexpr uint32_t kTIOCSPTLCK = 0x40045431;
 inline constexpr uint32_t kTIOCGDEV = 0x80045432;
+inline constexpr uint32_t kTIOCSIG = 0x40045436;
 inline constexpr uint32_t kTIOCVHANGUP = 0x5437;
+inline constexpr uint32_t kTIOCGPKT = 0x80045438;
 inline constexpr uint32_t kTIOCGPTLCK = 0x80045439;
+inline constexpr uint32_t kTIOCGEXCL = 0x80045440;
 inline constexpr uint32_t kTIOCGPTPEER = 0x5441;
+
+// What a master in packet mode reads in front of data, or instead of them.
+inline constexpr uint8_t kTIOCPKT_DATA = 0;
+inline constexpr uint8_t kTIOCPKT_FLUSHREAD = 1;
+inline constexpr uint8_t kTIOCPKT_FLUSHWRITE = 2;
+inline constexpr uint8_t kTIOCPKT_STOP = 4;
+inline constexpr uint8_t kTIOCPKT_START = 8;
+inline constexpr uint8_t kTIOCPKT_NOSTOP = 16;
+inline constexpr uint8_t kTIOCPKT_DOSTOP = 32;
+inline constexpr uint8_t kTIOCPKT_IOCTL = 64;
 
 // TCFLSH, TCXONC.
 inline constexpr int32_t kTCIFLUSH = 0;

@@ -15,8 +15,8 @@ struct Node {
   std::string_view name;
   uint32_t major, minor;
 };
-constexpr Node kNodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
-                           {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+constexpr Node kNodes[] = {{"null", 1, 3},    {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8},
+                           {"urandom", 1, 9}, {"tty", 5, 0},  {"ptmx", 5, 2}};
 
 struct Link {
   std::string_view name, target;
@@ -32,6 +32,7 @@ ErrnoOr<void> AddTerminal(Inode& root, const HostTerminal& terminal) {
   std::string_view name = terminal.host_name();
   if (!name.starts_with(kPrefix)) return Ok();
   name.remove_prefix(kPrefix.size());
+  if (name.starts_with("pts/")) return Ok();
   Ref<Inode> directory(&root);
   for (size_t slash; (slash = name.find('/')) != std::string_view::npos; name.remove_prefix(slash + 1)) {
     Inode::NewNode request;
@@ -55,16 +56,36 @@ ErrnoOr<void> AddTerminal(Inode& root, const HostTerminal& terminal) {
 }  // namespace
 
 void RegisterDevices(DeviceRegistry* registry, DeviceContext context) {
+  using Opening = DeviceRegistry::Opening;
+  constexpr auto kCharacter = DeviceRegistry::Kind::kCharacter;
   RegisterMemoryDevices(registry, context.entropy, context.stream.memory);
-  const Ref<HostTerminal> terminal = context.terminal;
-  const auto open = [context = std::move(context)](Ref<Inode> inode, const Path& path, uint32_t flags,
-                                                   uint32_t) -> ErrnoOr<Ref<File>> {
-    if (!context.terminal) return Errno(ENXIO);
-    return MakeNamedHostStream(context.stream, context.terminal->fd(), flags, context.terminal, std::move(inode), path);
+  const auto open_host = [stream = context.stream, terminal = context.terminal](Opening opening) {
+    return MakeNamedHostStream(stream, terminal->fd(), opening.flags, terminal, std::move(opening.inode), opening.path);
   };
-  registry->Register(DeviceRegistry::Kind::kCharacter, 5, 0, open);
-  if (terminal)
-    registry->Register(DeviceRegistry::Kind::kCharacter, terminal->device_major(), terminal->device_minor(), open);
+  // The caller's own terminal, whichever that is.
+  const auto open_tty = [open_host, terminal = context.terminal,
+                         sessions = context.sessions](Opening opening) -> ErrnoOr<Ref<File>> {
+    const Ref<Terminal> own = sessions != nullptr ? sessions->Find(opening.caller.session_id) : nullptr;
+    if (!own) return Errno(ENXIO);
+    if (own.get() == terminal.get()) return open_host(std::move(opening));
+    return own->OpenAgain(std::move(opening.inode), opening.path, opening.flags);
+  };
+  registry->Register(kCharacter, 5, 0, open_tty);
+  if (context.ptys != nullptr) {
+    registry->Register(kCharacter, 5, 2, [ptys = context.ptys](Opening opening) {
+      return ptys->OpenMaster(std::move(opening.inode), opening.path, opening.flags, opening.caller);
+    });
+  }
+  if (context.terminal) {
+    const auto open_terminal = [open_host, terminal = context.terminal](Opening opening) -> ErrnoOr<Ref<File>> {
+      const CallerIds caller = opening.caller;
+      const uint32_t flags = opening.flags;
+      REMORA_ASSIGN_OR_RETURN(Ref<File> file, open_host(std::move(opening)));
+      terminal->OnOpened(caller, flags);
+      return file;
+    };
+    registry->Register(kCharacter, context.terminal->device_major(), context.terminal->device_minor(), open_terminal);
+  }
 }
 
 ErrnoOr<void> PopulateDev(Inode& root, const HostTerminal* terminal) {
@@ -81,6 +102,9 @@ ErrnoOr<void> PopulateDev(Inode& root, const HostTerminal* terminal) {
     request.symlink_target = link.target;
     REMORA_RETURN_IF_ERROR(root.Create(link.name, request));
   }
+  Inode::NewNode pts;
+  pts.mode = S_IFDIR | 0755;
+  REMORA_RETURN_IF_ERROR(root.Create("pts", pts));
   Inode::NewNode shared_memory;
   shared_memory.mode = S_IFDIR | 01777;
   REMORA_RETURN_IF_ERROR(root.Create("shm", shared_memory));

@@ -5,9 +5,11 @@
 #include "base/errno_or.h"
 #include "base/ref_counted.h"
 #include "fs/device_registry.h"
+#include "fs/devpts/devpts.h"
 #include "fs/hostfs/host_stream.h"
 #include "fs/inode.h"
 #include "fs/tty/host_terminal.h"
+#include "fs/tty/job_control.h"
 
 namespace remora::fs {
 
@@ -17,22 +19,25 @@ namespace remora::fs {
 //   DeviceRegistry registry;  RegisterDevices(&registry, {...});
 //   Ref<FileSystem> dev = <a tmpfs that opens nodes through registry>;  PopulateDev(*dev->root());  mount it at /dev
 //
-// Not here: ptmx and terminals of the guest's own in pts (no pseudo-terminals yet), console, kmsg, mem, block devices.
+// Not here: what is below pts (fs/devpts), console, kmsg, mem, block devices.
 
 // The pointers outlive the registry.
 struct DeviceContext {
   Entropy* entropy = nullptr;
   HostStreamContext stream;
-  Ref<HostTerminal> terminal;  // what /dev/tty opens; null: ENXIO, as for a process without a controlling terminal
+  Ref<HostTerminal> terminal;            // may be null
+  TerminalSessions* sessions = nullptr;  // which session's /dev/tty is which terminal
+  Devpts* ptys = nullptr;                // what ptmx opens
 };
 
-// null, zero, full, random, urandom (fs/devfs/memory_devices.h), tty (5, 0), and the terminal by its own numbers.
+// null, zero, full, random, urandom (fs/devfs/memory_devices.h), tty (5, 0), ptmx (5, 2), and the terminal by its own
+// numbers.
 void RegisterDevices(DeviceRegistry* registry, DeviceContext context);
 
 // Makes in `root` (an empty, writable directory): the nodes of the devices above, mode 0666; fd, stdin, stdout, stderr
-// as links into /proc/self/fd; shm, a directory for everybody (mode 01777); and the host's terminal (may be null) under
-// the name and numbers that it has on the host, pts/3 for instance, so that ttyname(3) finds it. Errors are those of
-// Inode::Create.
+// as links into /proc/self/fd; shm, a directory for everybody (mode 01777); pts, to mount devpts at; and the host's
+// terminal (may be null) under the name and numbers that it has on the host, console for instance, so that ttyname(3)
+// finds it (what lies in pts is fs/devpts' to show). Errors are those of Inode::Create.
 ErrnoOr<void> PopulateDev(Inode& root, const HostTerminal* terminal = nullptr);
 
 }  // namespace remora::fs

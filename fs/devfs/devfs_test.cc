@@ -15,6 +15,7 @@
 #include "base/entropy.h"
 #include "fs/file.h"
 #include "fs/tmpfs/tmpfs.h"
+#include "fs/tty/terminal_for_testing.h"
 #include "mm/memory_for_testing.h"
 
 namespace remora::fs {
@@ -102,7 +103,7 @@ TEST_F(DevfsTest, NodesAndLinksAreLinuxs) {
     uint32_t mode, major, minor;
   } expected[] = {{"null", S_IFCHR | 0666, 1, 3},   {"zero", S_IFCHR | 0666, 1, 5},    {"full", S_IFCHR | 0666, 1, 7},
                   {"random", S_IFCHR | 0666, 1, 8}, {"urandom", S_IFCHR | 0666, 1, 9}, {"tty", S_IFCHR | 0666, 5, 0},
-                  {"shm", S_IFDIR | 01777, 0, 0}};
+                  {"ptmx", S_IFCHR | 0666, 5, 2},   {"pts", S_IFDIR | 0755, 0, 0},     {"shm", S_IFDIR | 01777, 0, 0}};
   for (const auto& e : expected) {
     const Attributes a = *(*dev_->root()->Lookup(e.name))->GetAttributes();
     EXPECT_EQ(a.mode, e.mode) << e.name;
@@ -113,26 +114,32 @@ TEST_F(DevfsTest, NodesAndLinksAreLinuxs) {
   EXPECT_EQ(*(*dev_->root()->Lookup("fd"))->ReadLink(), "/proc/self/fd");
 }
 
-TEST_F(DevfsTest, TheHostsTerminalStandsUnderItsOwnName) {
+TEST_F(DevfsTest, TtyIsTheCallersTerminal) {
   int master, slave;
   ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
   {
-    Ref<HostTerminal> terminal = MakeRef<HostTerminal>(MakeRef<HostFd>(slave));
+    FakeSignals signals;
+    TerminalSessions sessions(&signals);
+    Ref<HostTerminal> terminal = MakeRef<HostTerminal>(MakeRef<HostFd>(slave), &sessions);
     DeviceRegistry devices;
-    RegisterDevices(&devices,
-                    {.entropy = &entropy_, .stream = {&reactor_, anonymous_.get(), nullptr}, .terminal = terminal});
+    RegisterDevices(&devices, {.entropy = &entropy_,
+                               .stream = {&reactor_, anonymous_.get(), nullptr},
+                               .terminal = terminal,
+                               .sessions = &sessions});
     Ref<Tmpfs> dev = MakeRef<Tmpfs>(&memory_.context, &clock_, &devices, 8);
     ASSERT_TRUE(PopulateDev(*dev->root(), terminal.get()).ok());
-    ASSERT_TRUE(terminal->host_name().starts_with("/dev/pts/"));
-    Ref<Inode> node = *(*dev->root()->Lookup("pts"))->Lookup(terminal->host_name().substr(9));
-    EXPECT_EQ(node->type(), uint32_t{S_IFCHR});
-    for (const Ref<Inode>& inode : {node, *dev->root()->Lookup("tty")}) {
-      Ref<File> file = *inode->Open(Path(), O_RDWR);
-      EXPECT_EQ(file->inode(), inode);
-      EXPECT_EQ(*Write(*file, std::vector<std::byte>(3, std::byte{'x'})), 3u);
-      char got[3];
-      EXPECT_EQ(read(master, got, sizeof(got)), 3);
-    }
+    Ref<Inode> tty = *dev->root()->Lookup("tty");
+    const CallerIds caller{.process_id = 2, .thread_id = 2, .session_id = 2, .process_group_id = 2};
+    EXPECT_EQ(tty->OpenFor(caller, Path(), O_RDWR).error_number(), ENXIO) << "it has none yet";
+    terminal->SetSession(2, 2);
+    Ref<File> file = *tty->OpenFor(caller, Path(), O_RDWR);
+    EXPECT_EQ(file->inode(), tty);
+    EXPECT_EQ(*Write(*file, std::vector<std::byte>(3, std::byte{'x'})), 3u);
+    char got[3];
+    EXPECT_EQ(read(master, got, sizeof(got)), 3);
+    EXPECT_EQ(tty->OpenFor({.process_id = 3, .session_id = 3}, Path(), O_RDWR).error_number(), ENXIO)
+        << "another session";
+    terminal->SetSession(0, 0);
   }
   close(master);
 }

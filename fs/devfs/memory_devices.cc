@@ -86,8 +86,8 @@ class RandomDevice final : public MemoryDevice {
 void RegisterMemoryDevices(DeviceRegistry* registry, Entropy* entropy, mm::MemoryContext* memory) {
   const auto add = [&](uint32_t minor, auto make) {
     registry->Register(DeviceRegistry::Kind::kCharacter, kMajor, minor,
-                       [make](Ref<Inode> inode, const Path& path, uint32_t flags, uint32_t) -> ErrnoOr<Ref<File>> {
-                         return Ref<File>(make(std::move(inode), path, flags));
+                       [make](DeviceRegistry::Opening opening) -> ErrnoOr<Ref<File>> {
+                         return Ref<File>(make(std::move(opening.inode), opening.path, opening.flags));
                        });
   };
   add(3, [](Ref<Inode> inode, const Path& path, uint32_t flags) {

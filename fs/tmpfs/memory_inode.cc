@@ -140,13 +140,15 @@ MemorySpecial::MemorySpecial(Ref<MemorySpace> space, const NewNode& node)
 MemorySpecial::MemorySpecial(Ref<MemorySpace> space, uint64_t number, uint32_t type)
     : MemoryInode(std::move(space), number, type), fifo_(type == S_IFIFO ? MakeRef<FifoBuffer>() : nullptr) {}
 
-ErrnoOr<Ref<File>> MemorySpecial::Open(const Path& path, uint32_t flags) {
+ErrnoOr<Ref<File>> MemorySpecial::Open(const Path& path, uint32_t flags) { return OpenFor(CallerIds(), path, flags); }
+
+ErrnoOr<Ref<File>> MemorySpecial::OpenFor(const CallerIds& caller, const Path& path, uint32_t flags) {
   if (fifo_) return OpenFifo(fifo_, Ref<Inode>(this), path, flags);
   if (type() != S_IFCHR && type() != S_IFBLK) return Errno(ENXIO);
   REMORA_ASSIGN_OR_RETURN(const Attributes attributes, GetAttributes());
   const auto kind = type() == S_IFCHR ? DeviceRegistry::Kind::kCharacter : DeviceRegistry::Kind::kBlock;
-  return space().devices().Open(kind, attributes.special_major, attributes.special_minor, Ref<Inode>(this), path,
-                                flags);
+  return space().devices().Open(kind, attributes.special_major,
+                                {Ref<Inode>(this), path, flags, attributes.special_minor, caller});
 }
 
 ErrnoOr<Ref<MemoryInode>> MakeMemoryInode(const Ref<MemorySpace>& space, const Inode::NewNode& node) {

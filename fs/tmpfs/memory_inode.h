@@ -133,6 +133,7 @@ class MemorySpecial : public MemoryInode {
  public:
   MemorySpecial(Ref<MemorySpace> space, const NewNode& node);
   ErrnoOr<Ref<File>> Open(const Path& path, uint32_t flags) override;
+  ErrnoOr<Ref<File>> OpenFor(const CallerIds& caller, const Path& path, uint32_t flags) override;
 
  protected:
   MemorySpecial(Ref<MemorySpace> space, uint64_t number, uint32_t type);

@@ -13,8 +13,6 @@
 namespace remora::fs {
 namespace {
 
-constexpr int kRestartSys = 512;  // proc/syscall_outcome.h's: restarted after the signal that was just raised
-
 // Sizes of the kernel's structs (asm-generic/termbits.h, asm/termios.h), which glibc's differ from.
 constexpr uint32_t kTermioBytes = 18, kTermiosBytes = 36, kTermios2Bytes = 44, kWinsizeBytes = 8;
 constexpr uint32_t kTcgets2 = 0x802c542a, kTcsets2 = 0x402c542b;
@@ -37,7 +35,8 @@ void RestoreTerminal::Restore() {
   errno = saved_errno;
 }
 
-HostTerminal::HostTerminal(Ref<HostFd> fd) : fd_(std::move(fd)), restore_(fd_->get()) {
+HostTerminal::HostTerminal(Ref<HostFd> fd, TerminalSessions* sessions)
+    : Terminal(sessions), fd_(std::move(fd)), restore_(fd_->get()) {
   char name[256];
   if (ttyname_r(fd_->get(), name, sizeof(name)) == 0) host_name_ = name;
   struct stat status;
@@ -86,25 +85,9 @@ ErrnoOr<uint64_t> HostTerminal::Ioctl(const IoctlContext& context, uint32_t requ
       if (ioctl(fd_->get(), request, argument) < 0) return Errno(errno);
       return 0u;
     }
-    case TIOCGPGRP:
-    case TIOCGSID: {
-      int32_t answer;
-      {
-        MutexLock lock(&mu_);
-        if (context.terminal_caller == nullptr || session_ == 0 || context.terminal_caller->session() != session_)
-          return Errno(ENOTTY);
-        answer = request == TIOCGSID ? session_ : foreground_group_;
-      }
-      REMORA_RETURN_IF_ERROR(context.memory.Write(GuestAddr(argument), answer));
-      return 0u;
-    }
-    case TIOCSPGRP:
-      return SetForegroundGroup(context, argument);
-    case TIOCSCTTY:
-      return SetControlling(context);
-    case TIOCNOTTY:
-      return GiveUp(context);
     default:
+      if (const auto done = JobControl(context, request, argument, /*from_outside=*/false, /*may_read=*/true))
+        return *done;
       return Errno(ENOTTY);
   }
 }
@@ -125,96 +108,6 @@ ErrnoOr<uint64_t> HostTerminal::SetSettings(const IoctlContext& context, uint32_
   restore_.NoteChanged();
   if (ioctl(fd_->get(), request, bytes) < 0) return Errno(errno);
   return 0u;
-}
-
-ErrnoOr<void> HostTerminal::CheckChange(const IoctlContext& context) {
-  TerminalCaller* caller = context.terminal_caller;
-  if (caller == nullptr) return Ok();
-  {
-    MutexLock lock(&mu_);
-    if (session_ == 0 || caller->session() != session_ || foreground_group_ == 0 ||
-        caller->process_group() == foreground_group_)
-      return Ok();
-  }
-  if (caller->ignores_or_blocks(SIGTTOU)) return Ok();
-  caller->SignalProcessGroup(caller->process_group(), SIGTTOU);
-  return Errno(kRestartSys);
-}
-
-ErrnoOr<void> HostTerminal::CheckRead(TerminalCaller& caller) {
-  {
-    MutexLock lock(&mu_);
-    if (session_ == 0 || caller.session() != session_ || foreground_group_ == 0 ||
-        caller.process_group() == foreground_group_)
-      return Ok();
-  }
-  if (caller.ignores_or_blocks(SIGTTIN)) return Errno(EIO);
-  caller.SignalProcessGroup(caller.process_group(), SIGTTIN);
-  return Errno(kRestartSys);
-}
-
-ErrnoOr<uint64_t> HostTerminal::SetForegroundGroup(const IoctlContext& context, uint64_t argument) {
-  TerminalCaller* caller = context.terminal_caller;
-  {
-    MutexLock lock(&mu_);
-    if (caller == nullptr || session_ == 0 || caller->session() != session_) return Errno(ENOTTY);
-  }
-  REMORA_RETURN_IF_ERROR(CheckChange(context));
-  REMORA_ASSIGN_OR_RETURN(const int32_t group, context.memory.Read<int32_t>(GuestAddr(argument)));
-  if (group < 0) return Errno(EINVAL);
-  MutexLock lock(&mu_);
-  foreground_group_ = group;
-  return 0u;
-}
-
-ErrnoOr<uint64_t> HostTerminal::SetControlling(const IoctlContext& context) {
-  TerminalCaller* caller = context.terminal_caller;
-  if (caller == nullptr) return Errno(ENOTTY);
-  MutexLock lock(&mu_);
-  if (session_ == caller->session() && caller->is_session_leader()) return 0u;
-  if (!caller->is_session_leader() || session_ != 0) return Errno(EPERM);
-  session_ = caller->session();
-  foreground_group_ = caller->process_group();
-  return 0u;
-}
-
-ErrnoOr<uint64_t> HostTerminal::GiveUp(const IoctlContext& context) {
-  TerminalCaller* caller = context.terminal_caller;
-  if (caller == nullptr) return Errno(ENOTTY);
-  int32_t hung_up = 0;
-  {
-    MutexLock lock(&mu_);
-    if (session_ == 0 || caller->session() != session_) return Errno(ENOTTY);
-    if (!caller->is_session_leader()) return 0u;
-    hung_up = foreground_group_;
-    session_ = foreground_group_ = 0;
-  }
-  if (hung_up != 0) {
-    caller->SignalProcessGroup(hung_up, SIGHUP);
-    caller->SignalProcessGroup(hung_up, SIGCONT);
-  }
-  return 0u;
-}
-
-void HostTerminal::SetSession(int32_t session, int32_t foreground_group) {
-  MutexLock lock(&mu_);
-  session_ = session;
-  foreground_group_ = foreground_group;
-}
-
-int32_t HostTerminal::session() const {
-  MutexLock lock(&mu_);
-  return session_;
-}
-
-int32_t HostTerminal::foreground_group() const {
-  MutexLock lock(&mu_);
-  return foreground_group_;
-}
-
-void HostTerminal::SignalForeground(int signal, TerminalCaller& by) {
-  const int32_t group = foreground_group();
-  if (group != 0) by.SignalProcessGroup(group, signal);
 }
 
 }  // namespace remora::fs

@@ -14,36 +14,11 @@
 
 #include "base/clock.h"
 #include "fs/hostfs/host_stream.h"
+#include "fs/tty/terminal_for_testing.h"
 #include "mm/tlb.h"
 
 namespace remora::fs {
 namespace {
-
-// One readable and writable page at 0x1000: all the guest memory that an ioctl needs.
-class OnePage final : public mm::TlbSource {
- public:
-  Translation Translate(PageNumber page, mm::Access) override {
-    if (page != PageNumber(1)) return {.fault = mm::FaultKind::kUnmapped};
-    return {.host_page = memory, .frame = mm::FrameId(1), .writable = true};
-  }
-  uint64_t generation() const override { return 1; }
-  uint64_t ReplayInvalidations(uint64_t, mm::Tlb*) override { return 1; }
-  Translation PrepareCode(PageNumber) override { return {.fault = mm::FaultKind::kUnmapped}; }
-
-  alignas(4096) std::byte memory[4096] = {};
-};
-
-struct FakeCaller final : TerminalCaller {
-  int32_t session() const override { return session_id; }
-  int32_t process_group() const override { return group; }
-  bool is_session_leader() const override { return leader; }
-  bool ignores_or_blocks(int) const override { return ignores; }
-  void SignalProcessGroup(int32_t to, int signal) override { sent.emplace_back(to, signal); }
-
-  int32_t session_id = 2, group = 2;
-  bool leader = true, ignores = false;
-  std::vector<std::pair<int32_t, int>> sent;
-};
 
 class HostTerminalTest : public ::testing::Test {
  protected:
@@ -51,7 +26,7 @@ class HostTerminalTest : public ::testing::Test {
 
   HostTerminalTest() {
     EXPECT_EQ(openpty(&master_, &slave_, nullptr, nullptr, nullptr), 0);
-    terminal_ = MakeRef<HostTerminal>(MakeRef<HostFd>(slave_));
+    terminal_ = MakeRef<HostTerminal>(MakeRef<HostFd>(slave_), &sessions_);
     tlb_.Bind(&page_, 1);
   }
   ~HostTerminalTest() override { close(master_); }
@@ -66,6 +41,8 @@ class HostTerminalTest : public ::testing::Test {
   }
 
   int master_ = -1, slave_ = -1;
+  FakeSignals signals_;
+  TerminalSessions sessions_{&signals_};
   Ref<HostTerminal> terminal_;
   OnePage page_;
   mm::Tlb tlb_;
@@ -125,54 +102,15 @@ TEST_F(HostTerminalTest, ForegroundGroupIsTheGuests) {
   terminal_->SetSession(2, 2);
   ASSERT_EQ(Ioctl(TIOCGPGRP), 0);
   EXPECT_EQ(Memory<int32_t>(), 2);
-  ASSERT_EQ(Ioctl(TIOCGSID), 0);
-  EXPECT_EQ(Memory<int32_t>(), 2);
   Memory<int32_t>() = 17;
   ASSERT_EQ(Ioctl(TIOCSPGRP), 0);
   EXPECT_EQ(terminal_->foreground_group(), 17);
-  caller_.session_id = 3;
-  EXPECT_EQ(Ioctl(TIOCGPGRP), -ENOTTY);
 }
 
 TEST_F(HostTerminalTest, TheBackgroundIsStoppedWhenItChangesTheTerminal) {
   terminal_->SetSession(2, 9);
-  Memory<int32_t>() = 2;
-  EXPECT_EQ(Ioctl(TIOCSPGRP), -512);
-  ASSERT_EQ(caller_.sent.size(), 1u);
-  EXPECT_EQ(caller_.sent[0], std::make_pair(2, SIGTTOU));
-  caller_.ignores = true;
-  EXPECT_EQ(Ioctl(TIOCSPGRP), 0);
-  EXPECT_EQ(terminal_->foreground_group(), 2);
-}
-
-TEST_F(HostTerminalTest, HostSignalsReachTheForegroundGroup) {
-  terminal_->SignalForeground(SIGINT, caller_);
-  EXPECT_TRUE(caller_.sent.empty());
-  terminal_->SetSession(2, 9);
-  terminal_->SignalForeground(SIGINT, caller_);
-  ASSERT_EQ(caller_.sent.size(), 1u);
-  EXPECT_EQ(caller_.sent[0], std::make_pair(9, SIGINT));
-}
-
-TEST_F(HostTerminalTest, BackgroundReadersAreStopped) {
-  terminal_->SetSession(2, 2);
-  EXPECT_TRUE(terminal_->CheckRead(caller_).ok());
-  caller_.group = 5;
-  EXPECT_EQ(terminal_->CheckRead(caller_).error_number(), 512);
-  EXPECT_EQ(caller_.sent.back(), std::make_pair(5, SIGTTIN));
-  caller_.ignores = true;
-  EXPECT_EQ(terminal_->CheckRead(caller_).error_number(), EIO);
-}
-
-TEST_F(HostTerminalTest, ASessionLeaderTakesAndGivesUpTheTerminal) {
-  caller_.leader = false;
-  EXPECT_EQ(Ioctl(TIOCSCTTY, 0), -EPERM);
-  caller_.leader = true;
-  EXPECT_EQ(Ioctl(TIOCSCTTY, 0), 0);
-  EXPECT_EQ(terminal_->session(), 2);
-  EXPECT_EQ(Ioctl(TIOCNOTTY, 0), 0);
-  EXPECT_EQ(terminal_->session(), 0);
-  EXPECT_EQ(caller_.sent.front(), std::make_pair(2, SIGHUP));
+  EXPECT_EQ(Ioctl(TCSETS), -512);
+  EXPECT_EQ(caller_.sent, (Sent{{2, SIGTTOU}}));
 }
 
 TEST_F(HostTerminalTest, AReadGivesOneLineAndNeverBlocks) {

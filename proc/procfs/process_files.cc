@@ -202,14 +202,21 @@ ErrnoOr<std::string> StatText(Task& task, bool whole_process) {
   const SignalSummary actions = ActionsOf(group);
   mm::AddressSpace::ProgramInfo info;
   if (const ErrnoOr<Ref<mm::AddressSpace>> space = SpaceOf(task); space.ok()) info = (*space)->program_info();
+  // As new_encode_dev: the minor's upper bits stand behind the major.
+  int32_t terminal_device = 0, foreground = -1;
+  if (const Ref<fs::Terminal> terminal = task.kernel().terminals().Find(group.session())) {
+    const uint32_t minor = terminal->device_minor();
+    terminal_device = static_cast<int32_t>((minor & 0xff) | terminal->device_major() << 8 | (minor & ~0xffu) << 12);
+    foreground = terminal->foreground_group();
+  }
   const int64_t start = group.start_time_nanos();  // since the host's boot, as /proc/uptime
-  std::string out = absl::StrFormat("%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %u %u %u %u 20 0 %u 0 %u %u %u %u",
-                                    task.tid(), task.name(), StateOf(task, whole_process), group.parent_pid(),
-                                    group.process_group(), group.session(), usage.user_nanos / kNanosPerTick,
-                                    usage.system_nanos / kNanosPerTick, children.user_nanos / kNanosPerTick,
-                                    children.system_nanos / kNanosPerTick, std::max(group.num_tasks(), 1u),
-                                    static_cast<uint64_t>(std::max<int64_t>(start, 0)) / kNanosPerTick,
-                                    pages.mapped * kPageSize, pages.resident, group.limit(abi::kRLIMIT_RSS).soft);
+  std::string out = absl::StrFormat(
+      "%d (%s) %c %d %d %d %d %d 4194304 0 0 0 0 %u %u %u %u 20 0 %u 0 %u %u %u %u", task.tid(), task.name(),
+      StateOf(task, whole_process), group.parent_pid(), group.process_group(), group.session(), terminal_device,
+      foreground, usage.user_nanos / kNanosPerTick, usage.system_nanos / kNanosPerTick,
+      children.user_nanos / kNanosPerTick, children.system_nanos / kNanosPerTick, std::max(group.num_tasks(), 1u),
+      static_cast<uint64_t>(std::max<int64_t>(start, 0)) / kNanosPerTick, pages.mapped * kPageSize, pages.resident,
+      group.limit(abi::kRLIMIT_RSS).soft);
   absl::StrAppendFormat(&out, " %u %u %u 0 0 %u %u %u %u 0 0 0 17 0 0 0 0 0 0 %u %u %u %u %u %u %u 0\n",
                         info.start_code.value(), info.end_code.value(), info.start_stack.value(),
                         PendingSignals(task).bits() & 0x7fffffff, task.blocked_signals().bits() & 0x7fffffff,
