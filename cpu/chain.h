@@ -79,6 +79,7 @@ struct RunContext final : HandlerEnv {
     for (int i = 1; i < op->uncounted; ++i) accesses -= op[i].accesses;
   }
   uint64_t TimeStamp();
+  bool RandomBits(uint64_t* bits);  // false: there are none
   // After a write that may have gone the slow way: whether code that this engine may be about to run is gone or
   // elsewhere.
   bool CodeChanged() { return filled_for_write_ && CodeChangedSlow(); }

@@ -30,7 +30,7 @@ struct X87Register {
 };
 
 struct X87State {
-  std::array<X87Register, 8> registers;  // physical: ST(i) is registers[(top + i) & 7]
+  std::array<X87Register, 8> registers{};  // physical: ST(i) is registers[(top + i) & 7]
   uint16_t control = 0x37f;
   uint16_t status = 0;  // without TOP, which is below
   uint8_t top = 0;      // 0..7

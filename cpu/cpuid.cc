@@ -5,36 +5,106 @@
 #include <cstddef>
 #include <cstring>
 
+#include "cpu/xsave.h"
+
 namespace remora::cpu {
 namespace {
 
-constexpr uint32_t Bit(unsigned n) { return uint32_t{1} << n; }
+enum class Register : uint8_t { kEax, kEbx, kEcx, kEdx, kNone };
 
-// Leaf 1, EDX: FPU TSC CX8 CMOV CLFSH MMX FXSR SSE SSE2.
-constexpr uint32_t kBasicFeatures =
-    Bit(0) | Bit(4) | Bit(8) | Bit(15) | Bit(19) | Bit(23) | Bit(24) | Bit(25) | Bit(26);
-constexpr uint32_t kCx16 = Bit(13);
-// Leaf 0x80000001, EDX: what AMD repeats of the above, and SYSCALL NX LM.
-constexpr uint32_t kExtendedFeatures =
-    Bit(0) | Bit(4) | Bit(8) | Bit(15) | Bit(23) | Bit(24) | Bit(11) | Bit(20) | Bit(29);
-constexpr uint32_t kLahf = Bit(0);
-constexpr uint32_t kInvariantTsc = Bit(8);
+// A bit of CPUID and its name in /proc/cpuinfo, which is empty where Linux shows none. In Linux's order.
+struct Feature {
+  std::string_view name;
+  uint32_t leaf = 0;
+  Register in = Register::kNone;  // kNone: Linux's own finding, no bit
+  uint8_t bit = 0;
+  uint32_t subleaf = 0;
+};
+constexpr uint32_t kBasic = 1, kStructured = 7, kXsave = 0xd, kExtended = 0x80000001;
+constexpr Feature kFeatures[] = {
+    {"fpu", kBasic, Register::kEdx, 0},
+    {"tsc", kBasic, Register::kEdx, 4},
+    {"cx8", kBasic, Register::kEdx, 8},
+    {"cmov", kBasic, Register::kEdx, 15},
+    {"clflush", kBasic, Register::kEdx, 19},
+    {"mmx", kBasic, Register::kEdx, 23},
+    {"fxsr", kBasic, Register::kEdx, 24},
+    {"sse", kBasic, Register::kEdx, 25},
+    {"sse2", kBasic, Register::kEdx, 26},
+    // What AMD repeats of the above.
+    {"", kExtended, Register::kEdx, 0},
+    {"", kExtended, Register::kEdx, 4},
+    {"", kExtended, Register::kEdx, 8},
+    {"", kExtended, Register::kEdx, 15},
+    {"", kExtended, Register::kEdx, 23},
+    {"", kExtended, Register::kEdx, 24},
+    {"syscall", kExtended, Register::kEdx, 11},
+    {"nx", kExtended, Register::kEdx, 20},
+    {"rdtscp", kExtended, Register::kEdx, 27},
+    {"lm", kExtended, Register::kEdx, 29},
+    {.name = "constant_tsc"},
+    {.name = "nopl"},
+    {"nonstop_tsc", 0x80000007, Register::kEdx, 8},
+    {.name = "cpuid"},
+    {"pni", kBasic, Register::kEcx, 0},
+    {"pclmulqdq", kBasic, Register::kEcx, 1},
+    {"ssse3", kBasic, Register::kEcx, 9},
+    {"fma", kBasic, Register::kEcx, 12},
+    {"cx16", kBasic, Register::kEcx, 13},
+    {"sse4_1", kBasic, Register::kEcx, 19},
+    {"sse4_2", kBasic, Register::kEcx, 20},
+    {"movbe", kBasic, Register::kEcx, 22},
+    {"popcnt", kBasic, Register::kEcx, 23},
+    {"aes", kBasic, Register::kEcx, 25},
+    {"xsave", kBasic, Register::kEcx, 26},
+    {"", kBasic, Register::kEcx, 27},  // OSXSAVE
+    {"avx", kBasic, Register::kEcx, 28},
+    {"f16c", kBasic, Register::kEcx, 29},
+    {"rdrand", kBasic, Register::kEcx, 30},
+    {"lahf_lm", kExtended, Register::kEcx, 0},
+    {"abm", kExtended, Register::kEcx, 5},
+    {"3dnowprefetch", kExtended, Register::kEcx, 8},
+    {"fsgsbase", kStructured, Register::kEbx, 0},
+    {"bmi1", kStructured, Register::kEbx, 3},
+    {"avx2", kStructured, Register::kEbx, 5},
+    {"bmi2", kStructured, Register::kEbx, 8},
+    {"rdseed", kStructured, Register::kEbx, 18},
+    {"adx", kStructured, Register::kEbx, 19},
+    {"clflushopt", kStructured, Register::kEbx, 23},
+    {"clwb", kStructured, Register::kEbx, 24},
+    {"sha_ni", kStructured, Register::kEbx, 29},
+    {"xsaveopt", kXsave, Register::kEax, 0, 1},
+    {"xsavec", kXsave, Register::kEax, 1, 1},
+    {"xgetbv1", kXsave, Register::kEax, 2, 1},
+    {"vaes", kStructured, Register::kEcx, 9},
+    {"vpclmulqdq", kStructured, Register::kEcx, 10},
+    {"rdpid", kStructured, Register::kEcx, 22},
+};
+
 constexpr uint32_t kSignature = kCpuFamily << 8 | kCpuModel << 4 | kCpuStepping;
+constexpr uint32_t kLastLeaf = kXsave, kLastExtendedLeaf = 0x80000008;
 
 struct Leaf {
-  uint32_t number;
+  uint32_t number, subleaf;
   CpuidResult result;
 };
+// What is no feature bit.
 constexpr Leaf kLeaves[] = {
-    {0x00000001, {kSignature, 8 << 8 /* CLFLUSH: 64 bytes */, kCx16, kBasicFeatures}},
-    {0x80000001, {kSignature, 0, kLahf, kExtendedFeatures}},
+    {0x00000001, 0, {kSignature, 8 << 8 /* CLFLUSH: 64 bytes */, 0, 0}},
+    // The parts of XSAVE's image: which, its size as they are enabled and at most; then that of each.
+    {kXsave, 0, {static_cast<uint32_t>(kXcr0), kXsaveBytes, kXsaveBytes, 0}},
+    {kXsave, 1, {0, kXsaveBytes, 0, 0}},
+    {kXsave, 2, {kXsaveBytes - kXsaveAvxOffset, kXsaveAvxOffset, 0, 0}},
+    {0x80000001, 0, {kSignature, 0, 0, 0}},
     // L1: 64 KiB, 2 ways, lines of 64 bytes, data and instructions; TLBs as a K8 has them.
-    {0x80000005, {0xff08ff08, 0xff20ff20, 64u << 24 | 2 << 16 | 1 << 8 | 64, 64u << 24 | 2 << 16 | 1 << 8 | 64}},
+    {0x80000005, 0, {0xff08ff08, 0xff20ff20, 64u << 24 | 2 << 16 | 1 << 8 | 64, 64u << 24 | 2 << 16 | 1 << 8 | 64}},
     // L2: 512 KiB, 16 ways; L3: 8 MiB, 32 ways.
-    {0x80000006, {0, 0x42004200, 512u << 16 | 8 << 12 | 1 << 8 | 64, 16u << 18 | 0xa << 12 | 1 << 8 | 64}},
-    {0x80000007, {0, 0, 0, kInvariantTsc}},
-    {0x80000008, {48 << 8 | 48, 0, 0, 0}},
+    {0x80000006, 0, {0, 0x42004200, 512u << 16 | 8 << 12 | 1 << 8 | 64, 16u << 18 | 0xa << 12 | 1 << 8 | 64}},
+    {0x80000008, 0, {48 << 8 | 48, 0, 0, 0}},
 };
+
+// Leaves whose answers depend on ECX.
+bool HasSubleaves(uint32_t leaf) { return leaf == kStructured || leaf == kXsave; }
 
 uint32_t Word(std::string_view text, size_t at) {
   uint32_t word = 0;
@@ -44,16 +114,33 @@ uint32_t Word(std::string_view text, size_t at) {
 
 }  // namespace
 
-CpuidResult Cpuid(uint32_t leaf, uint32_t) {
-  if (leaf == 0) return {1, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
-  if (leaf == 0x80000000) return {0x80000008, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
+CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf) {
+  if (leaf == 0) return {kLastLeaf, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
+  if (leaf == 0x80000000) return {kLastExtendedLeaf, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
   if (leaf >= 0x80000002 && leaf <= 0x80000004) {
     const size_t at = (leaf - 0x80000002) * 16;
     return {Word(kCpuBrand, at), Word(kCpuBrand, at + 4), Word(kCpuBrand, at + 8), Word(kCpuBrand, at + 12)};
   }
+  if (!HasSubleaves(leaf)) subleaf = 0;
+  CpuidResult result;
   for (const Leaf& entry : kLeaves)
-    if (entry.number == leaf) return entry.result;
-  return {};
+    if (entry.number == leaf && entry.subleaf == subleaf) result = entry.result;
+  for (const Feature& feature : kFeatures) {
+    if (feature.leaf != leaf || feature.in == Register::kNone || feature.subleaf != subleaf) continue;
+    uint32_t* const registers[] = {&result.eax, &result.ebx, &result.ecx, &result.edx};
+    *registers[static_cast<size_t>(feature.in)] |= uint32_t{1} << feature.bit;
+  }
+  return result;
+}
+
+std::string CpuFlagNames() {
+  std::string names;
+  for (const Feature& feature : kFeatures) {
+    if (feature.name.empty()) continue;
+    if (!names.empty()) names += ' ';
+    names += feature.name;
+  }
+  return names;
 }
 
 }  // namespace remora::cpu

@@ -2,6 +2,7 @@
 #define REMORA_CPU_CPUID_H_
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace remora::cpu {
@@ -10,14 +11,12 @@ struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-// What CPUID answers: exactly what is implemented, which is the x86-64 baseline (SSE2, CX16, LAHF; nothing of SSE3 or
-// later), in the shape of an AMD K8, so that glibc reads cache sizes from the extended leaves and takes its baseline
-// paths. A leaf beyond the last answers as an AMD CPU does: zeros.
+// What CPUID answers: exactly what is implemented, in the shape of an AMD K8, so that glibc reads cache sizes from the
+// extended leaves. A leaf beyond the last answers as an AMD CPU does: zeros.
 CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf);
 
 // For /proc/cpuinfo: the names of the flags, in Linux's order, and the rest of the identification.
-inline constexpr std::string_view kCpuFlagNames =
-    "fpu tsc cx8 cmov clflush mmx fxsr sse sse2 syscall nx lm constant_tsc nopl nonstop_tsc cpuid cx16 lahf_lm";
+std::string CpuFlagNames();
 inline constexpr std::string_view kCpuVendor = "AuthenticAMD";
 inline constexpr std::string_view kCpuBrand = "Remora virtual x86-64 CPU @ 1.00GHz";
 inline constexpr uint32_t kCpuFamily = 15, kCpuModel = 6, kCpuStepping = 1;

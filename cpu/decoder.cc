@@ -145,9 +145,8 @@ void Block::Delete(Block* block) { ::operator delete(block, std::align_val_t{ali
 
 Decoder::Decoder(bool count_accesses) : count_accesses_(count_accesses) {
   CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
-  // Encodings that CPUs without these extensions run as something older: BSF, BSR, NOP.
-  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
-                                      ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_CLDEMOTE})
+  // Encodings that CPUs without these extensions run as something older: NOP.
+  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE})
     CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE)));
 }
 

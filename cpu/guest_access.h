@@ -57,15 +57,15 @@ template <typename T>
 using GuestVector = uint64_t __attribute__((vector_size(16)));
 #endif
 
-// Copies between the guest and the engine's own memory; 1, 2, 4 and 8 bytes as one access, longer ones by eights (16
-// bytes, where the host has vectors, as one).
+// Copies between the guest and the engine's own memory; 1, 2, 4 and 8 bytes as one access, longer ones by eights (or
+// sixteens, where the host has vectors).
 inline void CopyFromGuest(void* to, const std::byte* host, size_t length_bytes) {
   auto* out = static_cast<std::byte*>(to);
 #ifndef REMORA_GUEST_ACCESS_TSAN
-  if (length_bytes == 16) {
+  while (length_bytes >= 16) {
     const auto value = LoadGuest<GuestVector>(host);
     std::memcpy(out, &value, 16);
-    return;
+    out += 16, host += 16, length_bytes -= 16;
   }
 #endif
   while (length_bytes >= 8) {
@@ -88,11 +88,11 @@ inline void CopyFromGuest(void* to, const std::byte* host, size_t length_bytes) 
 inline void CopyToGuest(std::byte* host, const void* from, size_t length_bytes) {
   const auto* in = static_cast<const std::byte*>(from);
 #ifndef REMORA_GUEST_ACCESS_TSAN
-  if (length_bytes == 16) {
+  while (length_bytes >= 16) {
     GuestVector value;
     std::memcpy(&value, in, 16);
     StoreGuest<GuestVector>(host, value);
-    return;
+    in += 16, host += 16, length_bytes -= 16;
   }
 #endif
   while (length_bytes >= 8) {

@@ -1,4 +1,4 @@
-// BT BTS BTR BTC BSF BSR. (TZCNT and LZCNT are not advertised: their encodings are BSF and BSR, as on older CPUs.)
+// BT BTS BTR BTC BSF BSR.
 
 #include "cpu/chain.h"
 #include "cpu/locked.h"

@@ -1,5 +1,5 @@
-// NOP and hints, flag instructions, CPUID RDTSC XLAT, MOV from and to segment registers; the trampoline that calls
-// plain handlers.
+// NOP and hints, flag instructions, CPUID RDTSC RDRAND XLAT, MOV from and to segment registers and their bases; the
+// trampoline that calls plain handlers.
 
 #include "cpu/chain.h"
 #include "cpu/cpuid.h"
@@ -37,6 +37,44 @@ bool ReadTsc(HandlerEnv& env, const Op&) {
   const uint64_t now = static_cast<RunContext&>(env).TimeStamp();
   env.state().gpr[kRax] = static_cast<uint32_t>(now);
   env.state().gpr[kRdx] = now >> 32;
+  return true;
+}
+
+// The processor's number (as getcpu(2) tells it) and its node are zero.
+bool ReadTscp(HandlerEnv& env, const Op& op) {
+  env.state().gpr[kRcx] = 0;
+  return ReadTsc(env, op);
+}
+bool ReadPid(HandlerEnv& env, const Op& op) {
+  env.state().gpr[op.dst] = 0;
+  return true;
+}
+
+// RDRAND, RDSEED.
+bool ReadRandom(HandlerEnv& env, const Op& op) {
+  CpuState& state = env.state();
+  uint64_t bits = 0;
+  const bool any = static_cast<RunContext&>(env).RandomBits(&bits);
+  if (op.size == 2)
+    WriteRegister<uint16_t>(&state, op.dst, static_cast<uint16_t>(bits));
+  else
+    state.gpr[op.dst] = op.size == 4 ? static_cast<uint32_t>(bits) : bits;
+  state.rflags = (state.rflags & ~kStatusFlags) | (any ? kFlagCF : 0);
+  return true;
+}
+
+template <uint64_t CpuState::* kBase>
+bool ReadBase(HandlerEnv& env, const Op& op) {
+  const uint64_t base = env.state().*kBase;
+  env.state().gpr[op.dst] = op.size == 4 ? static_cast<uint32_t>(base) : base;
+  return true;
+}
+template <uint64_t CpuState::* kBase>
+bool WriteBase(HandlerEnv& env, const Op& op) {
+  uint64_t base = env.state().gpr[op.dst];
+  if (op.size == 4) base = static_cast<uint32_t>(base);
+  if (static_cast<uint64_t>(static_cast<int64_t>(base << 16) >> 16) != base) return env.Raise(ExitReason::kProtection);
+  env.state().*kBase = base;
   return true;
 }
 
@@ -204,6 +242,8 @@ bool LowerSystem(Lowering* lowering) {
       op.handler = &Nop;
       return true;
     case ZYDIS_MNEMONIC_CLFLUSH:
+    case ZYDIS_MNEMONIC_CLFLUSHOPT:
+    case ZYDIS_MNEMONIC_CLWB:
       return SetPlain(lowering, &FlushLine);
     case ZYDIS_MNEMONIC_MFENCE:
     case ZYDIS_MNEMONIC_LFENCE:
@@ -214,6 +254,21 @@ bool LowerSystem(Lowering* lowering) {
       return SetPlain(lowering, &ReadCpuid);
     case ZYDIS_MNEMONIC_RDTSC:
       return SetPlain(lowering, &ReadTsc);
+    case ZYDIS_MNEMONIC_RDTSCP:
+      return SetPlain(lowering, &ReadTscp);
+    case ZYDIS_MNEMONIC_RDPID:
+      return SetPlain(lowering, &ReadPid);
+    case ZYDIS_MNEMONIC_RDRAND:
+    case ZYDIS_MNEMONIC_RDSEED:
+      return SetFlagHandler(lowering, &ReadRandom, true);
+    case ZYDIS_MNEMONIC_RDFSBASE:
+      return SetPlain(lowering, &ReadBase<&CpuState::fs_base>);
+    case ZYDIS_MNEMONIC_RDGSBASE:
+      return SetPlain(lowering, &ReadBase<&CpuState::gs_base>);
+    case ZYDIS_MNEMONIC_WRFSBASE:
+      return SetPlain(lowering, &WriteBase<&CpuState::fs_base>);
+    case ZYDIS_MNEMONIC_WRGSBASE:
+      return SetPlain(lowering, &WriteBase<&CpuState::gs_base>);
     case ZYDIS_MNEMONIC_XLAT:
       op.address32 = info.address_width == 32;
       op.segment = (info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0   ? 1

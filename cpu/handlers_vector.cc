@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "cpu/sse4_lanes.h"
 #include "cpu/sse_lanes.h"
 #include "cpu/vector_chain.h"
 
@@ -13,36 +14,39 @@ using Quads = Vec<uint64_t, 16>;
 
 // --- whole registers ---
 
-template <Source kSource, bool kUnaligned>
+template <Form kForm, Source kSource, bool kUnaligned>
 REMORA_CHAINED void LoadWhole(REMORA_PARAMS) {
-  Quads value;
-  if (!ReadSource<Quads, kSource, kUnaligned>(state, op, tlb, &value)) [[unlikely]]
+  Wide<kForm> value;
+  if (!ReadSource<kForm, Wide<kForm>, kSource, kUnaligned>(state, op, tlb, op->src, &value)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  WriteVector(state, op->dst, value);
+  WriteWide<kForm>(state, op->dst, value);
   REMORA_TAIL Next(REMORA_ARGS);
 }
-template <AddressKind kKind, bool kUnaligned>
+template <Form kForm, AddressKind kKind, bool kUnaligned>
 REMORA_CHAINED void StoreWhole(REMORA_PARAMS) {
-  if (!WriteMemory<Quads, kKind, kUnaligned>(state, op, tlb, ReadVector<Quads>(state, op->dst))) [[unlikely]]
+  using Value = Wide<kForm>;
+  if (!WriteMemory<Value, kKind, kUnaligned>(state, op, tlb, ReadVector<Value>(state, op->dst))) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
 template <bool kUnaligned>
-Handler MoveWhole(const Op& op) {
-  if (op.has_memory && op.memory_first)
-    return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &StoreWhole<kKind, kUnaligned>; });
-  return BySource(op, []<Source kSource>() -> Handler { return &LoadWhole<kSource, kUnaligned>; });
+Handler MoveWhole(Form form, const Op& op) {
+  return ByForm(form, [&]<Form kForm>() -> Handler {
+    if (op.has_memory && op.memory_first)
+      return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &StoreWhole<kForm, kKind, kUnaligned>; });
+    return BySource(op, []<Source kSource>() -> Handler { return &LoadWhole<kForm, kSource, kUnaligned>; });
+  });
 }
 
 // --- 4 or 8 bytes; the rest becomes zero ---
 
-template <typename T, Source kSource>
+template <Form kForm, typename T, Source kSource>
 REMORA_CHAINED void LoadLow(REMORA_PARAMS) {
   T value;
-  if (!ReadSource<T, kSource>(state, op, tlb, &value)) [[unlikely]]
+  if (!ReadSource<kForm, T, kSource>(state, op, tlb, op->src, &value)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  WriteVector(state, op->dst, Quads{value, 0});
+  WriteVector<kForm>(state, op->dst, Quads{value, 0});
   REMORA_TAIL Next(REMORA_ARGS);
 }
 template <typename T, AddressKind kKind>
@@ -52,14 +56,14 @@ REMORA_CHAINED void StoreLow(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 // MOVSS, MOVSD between registers: the rest stays.
-template <typename T>
+template <Form kForm, typename T>
 REMORA_CHAINED void MergeLow(REMORA_PARAMS) {
-  WriteLowLane<T>(state, op->dst, ReadVector<T>(state, op->src));
+  WriteLowLane<kForm, T>(state, op, ReadVector<T>(state, SecondNumber<kForm>(*op)));
   REMORA_TAIL Next(REMORA_ARGS);
 }
-template <typename T>
+template <Form kForm, typename T>
 REMORA_CHAINED void GeneralToLow(REMORA_PARAMS) {
-  WriteVector(state, op->dst, Quads{ReadRegister<T>(state, op->src), 0});
+  WriteVector<kForm>(state, op->dst, Quads{ReadRegister<T>(state, op->src), 0});
   REMORA_TAIL Next(REMORA_ARGS);
 }
 template <typename T>
@@ -69,37 +73,43 @@ REMORA_CHAINED void LowToGeneral(REMORA_PARAMS) {
 }
 
 // Between an XMM register and memory, or two XMM registers where kBetween is not null.
-template <typename T>
+template <Form kForm, typename T>
 Handler MoveLow(const Op& op, Handler between) {
   if (!op.has_memory) return between;
   if (op.memory_first) return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &StoreLow<T, kKind>; });
-  return BySource(op, []<Source kSource>() -> Handler { return &LoadLow<T, kSource>; });
+  return BySource(op, []<Source kSource>() -> Handler { return &LoadLow<kForm, T, kSource>; });
+}
+template <typename T>
+Handler MoveScalar(Form form, const Op& op) {
+  return ByForm(form, [&]<Form kForm>() -> Handler { return MoveLow<kForm, T>(op, &MergeLow<kForm, T>); });
 }
 
 // MOVD, MOVQ: also to and from general registers.
 template <typename T>
-Handler MoveLowOrGeneral(const DecodedInstruction& instruction, const Op& op) {
+Handler MoveLowOrGeneral(const VectorInstruction& in, const Op& op) {
   const auto is_general = [&](int i) {
-    const ZydisDecodedOperand& operand = instruction.operands[i];
+    const ZydisDecodedOperand& operand = in.in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
     const ZydisRegisterClass in_class = ZydisRegisterGetClass(operand.reg.value);
     return in_class == ZYDIS_REGCLASS_GPR32 || in_class == ZYDIS_REGCLASS_GPR64;
   };
   if (is_general(0)) return &LowToGeneral<T>;
-  if (is_general(1)) return &GeneralToLow<T>;
-  return MoveLow<T>(op, &LoadLow<T, Source::kRegister>);
+  return ByForm(in.form, [&]<Form kForm>() -> Handler {
+    if (is_general(1)) return &GeneralToLow<kForm, T>;
+    return MoveLow<kForm, T>(op, &LoadLow<kForm, T, Source::kRegister>);
+  });
 }
 
 // --- halves ---
 
-template <int kHalf>
+template <Form kForm, int kHalf>
 REMORA_CHAINED void LoadHalf(REMORA_PARAMS) {
   uint64_t value;
-  if (!ReadSource<uint64_t, Source::kAny>(state, op, tlb, &value)) [[unlikely]]
+  if (!ReadSource<kForm, uint64_t, Source::kAny>(state, op, tlb, 0, &value)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  auto quads = ReadVector<Quads>(state, op->dst);
+  auto quads = ReadVector<Quads>(state, FirstNumber<kForm>(*op));
   quads[kHalf] = value;
-  WriteVector(state, op->dst, quads);
+  WriteVector<kForm>(state, op->dst, quads);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 template <int kHalf>
@@ -109,77 +119,107 @@ REMORA_CHAINED void StoreHalf(REMORA_PARAMS) {
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
   REMORA_TAIL Next(REMORA_ARGS);
 }
+template <int kHalf>
+Handler MoveHalf(Form form, const Op& op) {
+  if (op.memory_first) return &StoreHalf<kHalf>;
+  return ByForm(form, []<Form kForm>() -> Handler { return &LoadHalf<kForm, kHalf>; });
+}
 // MOVHLPS (kTo 0, kFrom 1), MOVLHPS.
-template <int kTo, int kFrom>
-REMORA_CHAINED void MoveHalf(REMORA_PARAMS) {
-  auto quads = ReadVector<Quads>(state, op->dst);
-  quads[kTo] = ReadVector<Quads>(state, op->src)[kFrom];
-  WriteVector(state, op->dst, quads);
+template <Form kForm, int kTo, int kFrom>
+REMORA_CHAINED void MoveBetweenHalves(REMORA_PARAMS) {
+  auto quads = ReadVector<Quads>(state, FirstNumber<kForm>(*op));
+  quads[kTo] = ReadVector<Quads>(state, SecondNumber<kForm>(*op))[kFrom];
+  WriteVector<kForm>(state, op->dst, quads);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
 // --- lanes ---
 
-template <typename Operation, Source kSource>
+template <Form kForm, typename Operation, Source kSource>
 REMORA_CHAINED void OnLanes(REMORA_PARAMS) {
-  ByteVec<16> source;
-  if (!ReadSource<ByteVec<16>, kSource>(state, op, tlb, &source)) [[unlikely]]
+  Wide<kForm> b;
+  if (!ReadSecond<kForm, Wide<kForm>, kSource>(state, op, tlb, &b)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  WriteVector(state, op->dst, Operation::template Apply<16>(ReadVector<ByteVec<16>>(state, op->dst), source));
+  auto a = ReadVector<Wide<kForm>>(state, FirstNumber<kForm>(*op));
+#pragma clang loop unroll(full)
+  for (int i = 0; i < kNumParts<kForm>; ++i) a.part[i] = Operation::template Apply<16>(a.part[i], b.part[i]);
+  WriteWide<kForm>(state, op->dst, a);
   REMORA_TAIL Next(REMORA_ARGS);
 }
-template <typename Operation>
+template <Form kForm, typename Operation>
 REMORA_CHAINED void ShiftByImmediate(REMORA_PARAMS) {
-  WriteVector(state, op->dst, Operation::template By<16>(ReadVector<ByteVec<16>>(state, op->dst), op->immediate8));
+  auto a = ReadVector<Wide<kForm>>(state, FirstNumber<kForm>(*op));
+#pragma clang loop unroll(full)
+  for (auto& part : a.part) part = Operation::template By<16>(part, op->immediate8);
+  WriteWide<kForm>(state, op->dst, a);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+template <Form kForm, typename Operation, Source kSource>
+REMORA_CHAINED void ShiftByCount(REMORA_PARAMS) {
+  ByteVec<16> count;
+  if (!ReadSecond<kForm, ByteVec<16>, kSource>(state, op, tlb, &count)) [[unlikely]]
+    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  auto a = ReadVector<Wide<kForm>>(state, FirstNumber<kForm>(*op));
+#pragma clang loop unroll(full)
+  for (auto& part : a.part) part = Operation::template Apply<16>(part, count);
+  WriteWide<kForm>(state, op->dst, a);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 template <bool kLeft>
-REMORA_CHAINED void ShiftBytes(REMORA_PARAMS) {
-  const auto value = ReadVector<unsigned __int128>(state, op->dst);
-  const unsigned bits = 8u * op->immediate8;
-  const unsigned __int128 shifted = kLeft ? value << (bits & 127) : value >> (bits & 127);
-  WriteVector(state, op->dst, bits > 127 ? 0 : shifted);
-  REMORA_TAIL Next(REMORA_ARGS);
-}
+struct ShiftBytes {
+  template <int N>
+  [[gnu::always_inline]] static ByteVec<N> By(ByteVec<N> a, uint64_t count) {
+    const auto value = std::bit_cast<unsigned __int128>(a);
+    const unsigned bits = 8u * static_cast<unsigned>(count);
+    const unsigned __int128 shifted = kLeft ? value << (bits & 127) : value >> (bits & 127);
+    return std::bit_cast<ByteVec<N>>(bits > 127 ? 0 : shifted);
+  }
+};
 
 template <typename Operation>
-Handler Lanes(const Op& op) {
-  if (!op.has_memory) return &OnLanes<Operation, Source::kRegister>;
-  return &OnLanes<Operation, Source::kAny>;
+Handler Lanes(Form form, const Op& op) {
+  return ByForm(form, [&]<Form kForm>() -> Handler {
+    return op.has_memory ? &OnLanes<kForm, Operation, Source::kAny> : &OnLanes<kForm, Operation, Source::kRegister>;
+  });
+}
+template <typename Operation>
+Handler CountedShift(Form form, const Op& op) {
+  return ByForm(form, [&]<Form kForm>() -> Handler {
+    return op.has_memory ? &ShiftByCount<kForm, Operation, Source::kAny>
+                         : &ShiftByCount<kForm, Operation, Source::kRegister>;
+  });
+}
+template <typename Operation>
+Handler ImmediateShift(Form form) {
+  return ByForm(form, []<Form kForm>() -> Handler { return &ShiftByImmediate<kForm, Operation>; });
 }
 
-Handler FindLanes(ZydisMnemonic mnemonic, const Op& op) {
+Handler FindLanes(const VectorInstruction& in, const Op& op) {
   using namespace lanes;  // NOLINT: the operations of the table
-  switch (mnemonic) {
+  switch (in.mnemonic) {
 #define REMORA_LANES(mnemonic, ...) \
   case ZYDIS_MNEMONIC_##mnemonic:   \
-    return Lanes<__VA_ARGS__>(op);
+    return Lanes<__VA_ARGS__>(in.form, op);
 #define REMORA_XMM_LANES REMORA_LANES
-#define REMORA_LANE_SHIFTS REMORA_LANES
+#define REMORA_LANE_SHIFTS(mnemonic, ...) \
+  case ZYDIS_MNEMONIC_##mnemonic:         \
+    return CountedShift<__VA_ARGS__>(in.form, op);
 #include "cpu/sse_lanes.inc"
-#undef REMORA_LANES
-#undef REMORA_XMM_LANES
-#undef REMORA_LANE_SHIFTS
     default:
       return nullptr;
   }
 }
-Handler FindShift(ZydisMnemonic mnemonic) {
+Handler FindShift(const VectorInstruction& in) {
   using namespace lanes;  // NOLINT: the operations of the table
-  switch (mnemonic) {
-#define REMORA_LANES(...)
-#define REMORA_XMM_LANES(...)
+  switch (in.mnemonic) {
 #define REMORA_LANE_SHIFTS(mnemonic, ...) \
   case ZYDIS_MNEMONIC_##mnemonic:         \
-    return &ShiftByImmediate<__VA_ARGS__>;
+    return ImmediateShift<__VA_ARGS__>(in.form);
 #include "cpu/sse_lanes.inc"
-#undef REMORA_LANES
-#undef REMORA_XMM_LANES
-#undef REMORA_LANE_SHIFTS
     case ZYDIS_MNEMONIC_PSLLDQ:
-      return &ShiftBytes<true>;
+      return ImmediateShift<ShiftBytes<true>>(in.form);
     case ZYDIS_MNEMONIC_PSRLDQ:
-      return &ShiftBytes<false>;
+      return ImmediateShift<ShiftBytes<false>>(in.form);
     default:
       return nullptr;
   }
@@ -188,18 +228,26 @@ Handler FindShift(ZydisMnemonic mnemonic) {
 // --- masks and shuffles, register forms ---
 
 template <typename T>
-REMORA_CHAINED void SignMask(REMORA_PARAMS) {
+[[gnu::always_inline]] inline unsigned SignsOf(ByteVec<16> value) {
   constexpr int kLanes = 16 / sizeof(T);
   using Bools = bool __attribute__((ext_vector_type(kLanes)));
-  const auto negative = __builtin_convertvector(ReadVector<Vec<T, 16>>(state, op->src) < 0, Bools);
+  const auto negative = __builtin_convertvector(std::bit_cast<Vec<T, 16>>(value) < 0, Bools);
+  if constexpr (kLanes == 16) return std::bit_cast<uint16_t>(negative);
   unsigned mask = 0;
-  if constexpr (kLanes == 16) {
-    mask = std::bit_cast<uint16_t>(negative);
-  } else {
-    for (int i = 0; i < kLanes; ++i) mask |= static_cast<unsigned>(negative[i]) << i;
-  }
+  for (int i = 0; i < kLanes; ++i) mask |= static_cast<unsigned>(negative[i]) << i;
+  return mask;
+}
+template <Form kForm, typename T>
+REMORA_CHAINED void SignMask(REMORA_PARAMS) {
+  const auto value = ReadVector<Wide<kForm>>(state, op->src);
+  unsigned mask = SignsOf<T>(value.part[0]);
+  if constexpr (kForm == Form::kVex256) mask |= SignsOf<T>(value.part[1]) << (16 / sizeof(T));
   state->gpr[op->dst] = mask;
   REMORA_TAIL Next(REMORA_ARGS);
+}
+template <typename T>
+Handler SignMaskOf(Form form) {
+  return ByForm(form, []<Form kForm>() -> Handler { return &SignMask<kForm, T>; });
 }
 
 // One lane by a number known only now: from memory, so that the vector needs no copy on the stack.
@@ -210,34 +258,49 @@ template <typename T>
   return value;
 }
 
-// PSHUFD (both halves from `src`), SHUFPS.
-template <bool kOneSource>
+// PSHUFD, VPERMILPS (one source), SHUFPS.
+template <Form kForm, bool kOneSource>
 REMORA_CHAINED void ShuffleFour(REMORA_PARAMS) {
   const unsigned control = op->immediate8;
-  const uint8_t low = kOneSource ? op->src : op->dst;
-  const Vec<uint32_t, 16> result = {
-      LaneOf<uint32_t>(state, low, control & 3), LaneOf<uint32_t>(state, low, (control >> 2) & 3),
-      LaneOf<uint32_t>(state, op->src, (control >> 4) & 3), LaneOf<uint32_t>(state, op->src, control >> 6)};
-  WriteVector(state, op->dst, result);
+  const uint8_t low = kOneSource ? op->src : FirstNumber<kForm>(*op);
+  const uint8_t high = kOneSource ? op->src : SecondNumber<kForm>(*op);
+  Wide<kForm> result;
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < kNumParts<kForm>; ++i)
+    result.part[i] = std::bit_cast<ByteVec<16>>(Vec<uint32_t, 16>{
+        LaneOf<uint32_t>(state, low, 4 * i + (control & 3)), LaneOf<uint32_t>(state, low, 4 * i + ((control >> 2) & 3)),
+        LaneOf<uint32_t>(state, high, 4 * i + ((control >> 4) & 3)),
+        LaneOf<uint32_t>(state, high, 4 * i + (control >> 6))});
+  WriteWide<kForm>(state, op->dst, result);
   REMORA_TAIL Next(REMORA_ARGS);
 }
+template <Form kForm>
 REMORA_CHAINED void ShuffleTwo(REMORA_PARAMS) {
   const unsigned control = op->immediate8;
-  const Quads result = {LaneOf<uint64_t>(state, op->dst, control & 1),
-                        LaneOf<uint64_t>(state, op->src, (control >> 1) & 1)};
-  WriteVector(state, op->dst, result);
+  Wide<kForm> result;
+#pragma clang loop unroll(full)
+  for (unsigned i = 0; i < kNumParts<kForm>; ++i)
+    result.part[i] = std::bit_cast<ByteVec<16>>(
+        Quads{LaneOf<uint64_t>(state, FirstNumber<kForm>(*op), 2 * i + ((control >> (2 * i)) & 1)),
+              LaneOf<uint64_t>(state, SecondNumber<kForm>(*op), 2 * i + ((control >> (2 * i + 1)) & 1))});
+  WriteWide<kForm>(state, op->dst, result);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 // PSHUFLW, PSHUFHW: one half's words.
-template <int kHalf>
+template <Form kForm, int kHalf>
 REMORA_CHAINED void ShuffleWords(REMORA_PARAMS) {
   const unsigned control = op->immediate8;
-  auto quads = ReadVector<Quads>(state, op->src);
-  const uint64_t from = quads[kHalf];
-  uint64_t to = 0;
-  for (unsigned i = 0; i < 4; ++i) to |= ((from >> (((control >> (2 * i)) & 3) * 16)) & 0xffff) << (16 * i);
-  quads[kHalf] = to;
-  WriteVector(state, op->dst, quads);
+  auto value = ReadVector<Wide<kForm>>(state, op->src);
+#pragma clang loop unroll(full)
+  for (auto& part : value.part) {
+    auto quads = std::bit_cast<Quads>(part);
+    const uint64_t from = quads[kHalf];
+    uint64_t to = 0;
+    for (unsigned i = 0; i < 4; ++i) to |= ((from >> (((control >> (2 * i)) & 3) * 16)) & 0xffff) << (16 * i);
+    quads[kHalf] = to;
+    part = std::bit_cast<ByteVec<16>>(quads);
+  }
+  WriteWide<kForm>(state, op->dst, value);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 REMORA_CHAINED void ExtractWord(REMORA_PARAMS) {
@@ -245,70 +308,87 @@ REMORA_CHAINED void ExtractWord(REMORA_PARAMS) {
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
+// VZEROUPPER, which ends every function that has used YMM registers.
+REMORA_CHAINED void ZeroUpper(REMORA_PARAMS) {
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; ++i) std::memset(state->vector[i].bytes.data() + 16, 0, 16);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// Handlers of registers only.
+Handler FindShuffle(const VectorInstruction& in, const Op& op) {
+  if (op.has_memory) return nullptr;
+  switch (in.mnemonic) {
+#define REMORA_CASE(name, ...) \
+  case ZYDIS_MNEMONIC_##name:  \
+    return ByForm(in.form, []<Form kForm>() -> Handler { return &__VA_ARGS__; });
+    REMORA_CASE(MOVHLPS, MoveBetweenHalves<kForm, 0, 1>)
+    REMORA_CASE(MOVLHPS, MoveBetweenHalves<kForm, 1, 0>)
+    REMORA_CASE(PSHUFD, ShuffleFour<kForm, true>)
+    REMORA_CASE(SHUFPS, ShuffleFour<kForm, false>)
+    REMORA_CASE(SHUFPD, ShuffleTwo<kForm>)
+    REMORA_CASE(PSHUFLW, ShuffleWords<kForm, 0>)
+    REMORA_CASE(PSHUFHW, ShuffleWords<kForm, 1>)
+#undef REMORA_CASE
+    case ZYDIS_MNEMONIC_PEXTRW:
+      return &ExtractWord;
+    case ZYDIS_MNEMONIC_MOVMSKPS:
+      return SignMaskOf<int32_t>(in.form);
+    case ZYDIS_MNEMONIC_MOVMSKPD:
+      return SignMaskOf<int64_t>(in.form);
+    case ZYDIS_MNEMONIC_PMOVMSKB:
+      return SignMaskOf<int8_t>(in.form);
+    default:
+      return nullptr;
+  }
+}
+
 }  // namespace
 
-Handler FindChainedVector(const DecodedInstruction& instruction, const Op& op) {
+Handler FindChainedVector(const VectorInstruction& in, const Op& op) {
   // MMX registers are the plain handlers' business.
-  for (int i = 0; i < instruction.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = instruction.operands[i];
+  for (int i = 0; i < in.in.info.operand_count_visible; ++i) {
+    const ZydisDecodedOperand& operand = in.in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX)
       return nullptr;
   }
-  const ZydisMnemonic mnemonic = instruction.info.mnemonic;
-  switch (mnemonic) {
+  switch (in.mnemonic) {
     case ZYDIS_MNEMONIC_MOVAPS:
     case ZYDIS_MNEMONIC_MOVAPD:
     case ZYDIS_MNEMONIC_MOVDQA:
     case ZYDIS_MNEMONIC_MOVNTPS:
     case ZYDIS_MNEMONIC_MOVNTPD:
     case ZYDIS_MNEMONIC_MOVNTDQ:
-      return MoveWhole<false>(op);
+    case ZYDIS_MNEMONIC_MOVNTDQA:
+      return MoveWhole<false>(in.form, op);
     case ZYDIS_MNEMONIC_MOVUPS:
     case ZYDIS_MNEMONIC_MOVUPD:
     case ZYDIS_MNEMONIC_MOVDQU:
-      return MoveWhole<true>(op);
+    case ZYDIS_MNEMONIC_LDDQU:
+      return MoveWhole<true>(in.form, op);
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+      return &ZeroUpper;
     case ZYDIS_MNEMONIC_MOVD:
-      return MoveLowOrGeneral<uint32_t>(instruction, op);
+      return MoveLowOrGeneral<uint32_t>(in, op);
     case ZYDIS_MNEMONIC_MOVQ:
-      return MoveLowOrGeneral<uint64_t>(instruction, op);
+      return MoveLowOrGeneral<uint64_t>(in, op);
     case ZYDIS_MNEMONIC_MOVSS:
-      return MoveLow<uint32_t>(op, &MergeLow<uint32_t>);
+      return MoveScalar<uint32_t>(in.form, op);
     case ZYDIS_MNEMONIC_MOVSD:
-      return MoveLow<uint64_t>(op, &MergeLow<uint64_t>);
+      return MoveScalar<uint64_t>(in.form, op);
     case ZYDIS_MNEMONIC_MOVLPS:
     case ZYDIS_MNEMONIC_MOVLPD:
-      return op.memory_first ? &StoreHalf<0> : &LoadHalf<0>;
+      return MoveHalf<0>(in.form, op);
     case ZYDIS_MNEMONIC_MOVHPS:
     case ZYDIS_MNEMONIC_MOVHPD:
-      return op.memory_first ? &StoreHalf<1> : &LoadHalf<1>;
-    case ZYDIS_MNEMONIC_MOVHLPS:
-      return &MoveHalf<0, 1>;
-    case ZYDIS_MNEMONIC_MOVLHPS:
-      return &MoveHalf<1, 0>;
-    case ZYDIS_MNEMONIC_MOVMSKPS:
-      return &SignMask<int32_t>;
-    case ZYDIS_MNEMONIC_MOVMSKPD:
-      return &SignMask<int64_t>;
-    case ZYDIS_MNEMONIC_PMOVMSKB:
-      return &SignMask<int8_t>;
-    case ZYDIS_MNEMONIC_PEXTRW:
-      return &ExtractWord;
-    case ZYDIS_MNEMONIC_PSHUFD:
-      return op.has_memory ? nullptr : &ShuffleFour<true>;
-    case ZYDIS_MNEMONIC_SHUFPS:
-      return op.has_memory ? nullptr : &ShuffleFour<false>;
-    case ZYDIS_MNEMONIC_SHUFPD:
-      return op.has_memory ? nullptr : &ShuffleTwo;
-    case ZYDIS_MNEMONIC_PSHUFLW:
-      return op.has_memory ? nullptr : &ShuffleWords<0>;
-    case ZYDIS_MNEMONIC_PSHUFHW:
-      return op.has_memory ? nullptr : &ShuffleWords<1>;
+      return MoveHalf<1>(in.form, op);
     default:
       break;
   }
-  const bool immediate =
-      instruction.info.operand_count_visible == 2 && instruction.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  return immediate ? FindShift(mnemonic) : FindLanes(mnemonic, op);
+  if (in.last_is_immediate)
+    if (const Handler shift = FindShift(in)) return shift;
+  if (const Handler shuffle = FindShuffle(in, op)) return shuffle;
+  return FindLanes(in, op);
 }
 
 }  // namespace remora::cpu

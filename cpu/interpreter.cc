@@ -123,6 +123,11 @@ bool RunContext::CodeChangedSlow() {
   return core->CodeChanged(*this);
 }
 uint64_t RunContext::TimeStamp() { return core->TimeStamp(*this); }
+bool RunContext::RandomBits(uint64_t* bits) {
+  Entropy* entropy = core->entropy();
+  if (entropy != nullptr) *bits = entropy->NextU64();
+  return entropy != nullptr;
+}
 Mutex& SplitLock(RunContext& context) { return context.core->split_lock(); }
 
 // --- the core ---

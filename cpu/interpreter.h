@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "base/entropy.h"
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
 
@@ -12,6 +13,8 @@ namespace remora::cpu {
 struct InterpreterOptions {
   // What RDTSC counts: its monotonic nanoseconds. Null: retired instructions.
   Clock* clock = nullptr;
+  // What RDRAND and RDSEED give. Null: they say that there is nothing to be had, as a CPU may.
+  Entropy* entropy = nullptr;
   // Fill in Counters::memory_accesses: one more op in each block.
   bool count_accesses = false;
 };

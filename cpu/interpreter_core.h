@@ -38,6 +38,8 @@ class InterpreterCore final : public Engine {
   const Op* FindScratch(RunContext& context, uint32_t max_instructions);
   bool CodeChanged(RunContext& context);
   uint64_t TimeStamp(const RunContext& context) const;
+  // Null where there is none.
+  Entropy* entropy() const { return options_.entropy; }
   Mutex& split_lock() { return blocks_->split_lock(); }
 
  private:

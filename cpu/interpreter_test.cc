@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
 
+#include "base/entropy.h"
 #include "cpu/cpuid.h"
 #include "cpu/testing/fake_memory.h"
 
@@ -129,7 +134,7 @@ TEST(InterpreterTest, IllegalAndPrivilegedInstructions) {
   EXPECT_EQ(machine.RunCode({0xcd, 0x80}, 10).reason, ExitReason::kProtection);
   EXPECT_EQ(machine.RunCode({0xcc}, 10).reason, ExitReason::kBreakpoint);
   EXPECT_EQ(machine.state.rip, kCode + 1);
-  EXPECT_EQ(machine.RunCode({0xc5, 0xf8, 0x77}, 10).reason, ExitReason::kIllegal);  // vzeroupper
+  EXPECT_EQ(machine.RunCode({0xc5, 0xf8, 0x90, 0xc1}, 10).reason, ExitReason::kIllegal);  // kmovw
 }
 
 TEST(InterpreterTest, DivideErrors) {
@@ -372,13 +377,51 @@ TEST(InterpreterTest, Cmpxchg16bNeedsAlignment) {
   EXPECT_NE(Status(machine.state) & kFlagZF, 0u);
 }
 
-TEST(InterpreterTest, CpuidShowsTheBaseline) {
+TEST(InterpreterTest, CpuidShowsWhatIsThere) {
   FakeMachine machine;
   machine.state.gpr[kRax] = 1;
   machine.RunCode({0x0f, 0xa2}, 1);
   EXPECT_NE(machine.state.gpr[kRdx] & (1 << 26), 0u);  // SSE2
-  EXPECT_EQ(machine.state.gpr[kRcx] & 1, 0u);          // no SSE3
-  EXPECT_EQ(Cpuid(0, 0).eax, 1u);
+  EXPECT_NE(machine.state.gpr[kRcx] & 1, 0u);          // SSE3
+  EXPECT_EQ(machine.state.gpr[kRcx] & (1 << 3), 0u);   // no MONITOR
+  EXPECT_EQ(Cpuid(Cpuid(0, 0).eax + 1, 0).ebx, 0u);
+}
+
+TEST(InterpreterTest, CpuidAndXgetbvAgreeOnTheXsaveArea) {
+  EXPECT_EQ(Cpuid(0xd, 0).eax, 7u);
+  EXPECT_EQ(Cpuid(0xd, 0).ebx, Cpuid(0xd, 2).eax + Cpuid(0xd, 2).ebx);
+  EXPECT_EQ(Cpuid(7, 1).ebx, 0u);
+  EXPECT_NE(CpuFlagNames().find(" avx2 "), std::string::npos);
+  FakeMachine machine;
+  machine.RunCode({0x0f, 0x01, 0xd0}, 1);
+  EXPECT_EQ(machine.state.gpr[kRax], 7u);
+  machine.state.gpr[kRcx] = 2;
+  EXPECT_EQ(machine.RunCode({0x0f, 0x01, 0xd0}, 1).reason, ExitReason::kProtection);
+}
+
+TEST(InterpreterTest, RdrandComesThroughTheEntropyDoor) {
+  class Sevens final : public Entropy {
+    void Fill(std::span<std::byte> bytes) override { std::ranges::fill(bytes, std::byte{0x77}); }
+  } sevens;
+  FakeMachine machine({.clock = nullptr, .entropy = &sevens});
+  machine.RunCode({0x48, 0x0f, 0xc7, 0xf0}, 1);  // rdrand rax
+  EXPECT_EQ(machine.state.gpr[kRax], 0x7777777777777777u);
+  EXPECT_EQ(Status(machine.state), kFlagCF);
+  FakeMachine without;
+  without.RunCode({0x48, 0x0f, 0xc7, 0xf8}, 1);  // rdseed rax
+  EXPECT_EQ(without.state.gpr[kRax], 0u);
+  EXPECT_EQ(Status(without.state), 0u);
+}
+
+TEST(InterpreterTest, SegmentBasesAreReadAndWritten) {
+  FakeMachine machine;
+  machine.state.gpr[kRax] = 0x1234567890;
+  machine.RunCode({0xf3, 0x48, 0x0f, 0xae, 0xd8, 0xf3, 0x0f, 0xae, 0xcb}, 2);  // wrgsbase rax; rdgsbase ebx
+  EXPECT_EQ(machine.state.gs_base, 0x1234567890u);
+  EXPECT_EQ(machine.state.gpr[kRbx], 0x34567890u);
+  machine.state.gpr[kRax] = 0x8000000000000000;
+  const Exit exit = machine.RunCode({0xf3, 0x48, 0x0f, 0xae, 0xd0}, 1);  // wrfsbase rax
+  EXPECT_EQ(exit.reason, ExitReason::kProtection);
 }
 
 TEST(InterpreterTest, PushOfRspAndPopIntoRsp) {

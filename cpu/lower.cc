@@ -91,6 +91,10 @@ bool SetOperands(const DecodedInstruction& in, uint32_t offset, Op* op) {
           op->dst = RegisterNumber(operand.reg.value);
         } else if (op->src == kNoRegister) {
           op->src = RegisterNumber(operand.reg.value);
+        } else if (i == 3) {
+          op->immediate8 = RegisterNumber(operand.reg.value);
+        } else if (!op->has_memory) {
+          op->base = RegisterNumber(operand.reg.value);
         }
         break;
       case ZYDIS_OPERAND_TYPE_MEMORY:
@@ -146,20 +150,25 @@ int ConditionOf(ZydisMnemonic mnemonic) {
 
 bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
   Op& op = *lowering->op;
+  if (in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+    return false;
   if (!SetOperands(in, offset, &op)) return false;
   lowering->shape = ShapeOf(in);
   if (LowerString(lowering) || LowerAlu(lowering)) return true;
   // MOV with a segment or control register is the system family's.
   if (LowerSystem(lowering) || LowerMove(lowering) || LowerUnary(lowering) || LowerShift(lowering) ||
-      LowerMultiply(lowering) || LowerBits(lowering) || LowerAtomic(lowering) || LowerStack(lowering) ||
-      LowerControl(lowering))
+      LowerMultiply(lowering) || LowerBits(lowering) || LowerManipulation(lowering) || LowerAtomic(lowering) ||
+      LowerStack(lowering) || LowerControl(lowering))
     return true;
   op.plain = nullptr;
   op.handler = nullptr;
   if (!LowerX87(in, &op)) {
     if (!LowerSse(in, &op)) return false;
-    op.handler = FindChainedVector(in, op);
-    if (op.handler == nullptr) op.handler = FindChainedFloat(in, op);
+    VectorInstruction vector{.in = in};
+    if (DescribeVector(in, &vector)) {
+      op.handler = FindChainedVector(vector, op);
+      if (op.handler == nullptr) op.handler = FindChainedFloat(vector, op);
+    }
   }
   if (op.handler == nullptr) op.handler = PlainTrampoline(op);
   if (op.writes_flags) lowering->flags = KnownFlags::kExplicit;

@@ -42,6 +42,7 @@ bool LowerUnary(Lowering* lowering);
 bool LowerShift(Lowering* lowering);
 bool LowerMultiply(Lowering* lowering);
 bool LowerBits(Lowering* lowering);
+bool LowerManipulation(Lowering* lowering);
 bool LowerAtomic(Lowering* lowering);
 bool LowerStack(Lowering* lowering);
 bool LowerControl(Lowering* lowering);
@@ -95,6 +96,11 @@ Handler ByWideSize(unsigned size, F f) {
     default:
       return nullptr;
   }
+}
+// Of 4 and 8 bytes alone.
+template <typename F>
+Handler ByNativeSize(unsigned size, F f) {
+  return size == 8 ? f.template operator()<uint64_t>() : size == 4 ? f.template operator()<uint32_t>() : nullptr;
 }
 template <typename F>
 Handler ByAddressKind(const Op& op, F f) {

@@ -50,6 +50,7 @@ struct Op {
   uint8_t uncounted = 0;     // instructions of the block from this one, itself included, to the end
   // Explicit register operands in Intel's order, the memory operand left out: `dst` is the first, `src` the second
   // (general, vector, MMX or ST number; 4..7 with kHighByteX are AH..BH). With only one it is `dst`, whatever it does.
+  // A third one is in `base` (ThirdRegister) where no memory operand needs that, a fourth in `immediate8`.
   uint8_t dst = kNoRegister;
   uint8_t src = kNoRegister;
   uint8_t base = kNoRegister;   // memory operand: general register, kBlockStartRegister or kNoRegister
@@ -73,6 +74,9 @@ struct Op {
 };
 
 static_assert(sizeof(Op) == 32);
+
+// The third register operand of an op without memory operand.
+inline uint8_t ThirdRegister(const Op& op) { return op.base; }
 
 }  // namespace remora::cpu
 

@@ -404,6 +404,58 @@ Unpacked Divide(Unpacked a, Unpacked b, const FloatFormat& format, FloatEnvironm
   return RoundExact(sign, exponent, high, low, format, env);
 }
 
+Unpacked MultiplyAdd(Unpacked a, Unpacked b, Unpacked c, bool negate_product, bool negate_addend,
+                     const FloatFormat& format, FloatEnvironment& env) {
+  FlushOperand(a, env);
+  FlushOperand(b, env);
+  FlushOperand(c, env);
+  if (a.IsNan() || b.IsNan() || c.IsNan()) {
+    const Unpacked quieted_c = c.IsNan() ? Quieted(c, env) : c;
+    return a.IsNan() || b.IsNan() ? PropagateNan(a, b, env) : quieted_c;
+  }
+  const bool sign = (a.sign != b.sign) != negate_product;
+  c.sign = c.sign != negate_addend;
+  const bool product_zero = a.cls == FloatClass::kZero || b.cls == FloatClass::kZero;
+  const bool product_infinite = a.cls == FloatClass::kInfinity || b.cls == FloatClass::kInfinity;
+  if (product_zero && product_infinite) return Invalid(env);
+  if (product_infinite && c.cls == FloatClass::kInfinity && c.sign != sign) return Invalid(env);
+  RaiseDenormal(a, env);
+  RaiseDenormal(b, env);
+  RaiseDenormal(c, env);
+  if (product_infinite) return Infinity(sign);
+  if (c.cls == FloatClass::kInfinity) return c;
+  if (product_zero) {
+    if (c.cls == FloatClass::kZero) return Zero(sign == c.sign ? sign : env.rounding == Rounding::kDown);
+    return RoundExact(c.sign, c.exponent, c.significand, 0, format, env);
+  }
+  uint128 product = uint128{a.significand} * b.significand;
+  int32_t exponent = a.exponent + b.exponent + 1;
+  if ((product >> 127) == 0) {
+    product <<= 1;
+    --exponent;
+  }
+  if (c.cls == FloatClass::kZero)
+    return RoundExact(sign, exponent, static_cast<uint64_t>(product >> 64), static_cast<uint64_t>(product), format,
+                      env);
+  // One bit of room for the carry. The significands have no more than 53 bits, so nothing is lost by it, nor by the
+  // one bit of alignment that a difference may come down from.
+  product >>= 1;
+  uint128 addend = uint128{c.significand} << 63;
+  const bool product_larger = exponent != c.exponent ? exponent > c.exponent : product >= addend;
+  const int distance = product_larger ? exponent - c.exponent : c.exponent - exponent;
+  if (product_larger)
+    addend = ShiftRightSticky(addend, distance);
+  else
+    product = ShiftRightSticky(product, distance);
+  uint128 sum = sign == c.sign ? product + addend : product_larger ? product - addend : addend - product;
+  if (sum == 0) return Zero(env.rounding == Rounding::kDown);
+  const uint64_t top = static_cast<uint64_t>(sum >> 64);
+  const int shift = top != 0 ? std::countl_zero(top) : 64 + std::countl_zero(static_cast<uint64_t>(sum));
+  sum <<= shift;
+  return RoundExact(product_larger ? sign : c.sign, (product_larger ? exponent : c.exponent) + 1 - shift,
+                    static_cast<uint64_t>(sum >> 64), static_cast<uint64_t>(sum), format, env);
+}
+
 Unpacked SquareRoot(Unpacked a, const FloatFormat& format, FloatEnvironment& env) {
   FlushOperand(a, env);
   if (a.cls == FloatClass::kUnsupported) return Invalid(env);

@@ -90,6 +90,9 @@ Unpacked Add(Unpacked a, Unpacked b, const FloatFormat& format, FloatEnvironment
 Unpacked Subtract(Unpacked a, Unpacked b, const FloatFormat& format, FloatEnvironment& env);
 Unpacked Multiply(Unpacked a, Unpacked b, const FloatFormat& format, FloatEnvironment& env);
 Unpacked Divide(Unpacked a, Unpacked b, const FloatFormat& format, FloatEnvironment& env);
+// +-(a * b) +- c, rounded once. NaNs and infinities by SSE's rules.
+Unpacked MultiplyAdd(Unpacked a, Unpacked b, Unpacked c, bool negate_product, bool negate_addend,
+                     const FloatFormat& format, FloatEnvironment& env);
 Unpacked SquareRoot(Unpacked a, const FloatFormat& format, FloatEnvironment& env);
 // Into another format: FLD m32, FST m64, CVTSD2SS. A NaN is quieted (and raises kInvalid if it was signaling).
 Unpacked Convert(Unpacked a, const FloatFormat& format, FloatEnvironment& env);

@@ -102,6 +102,24 @@ TEST(SoftFloatTest, FirstNanWinsForSseAndTheLargerOneForX87) {
   EXPECT_EQ(sse.flags, kInvalid);
 }
 
+TEST(SoftFloatTest, MultiplyAddRoundsOnce) {
+  FloatEnvironment env;
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 200000; ++i) {
+    // Exponents near each other, so that product and addend often meet, or nearly cancel.
+    const auto number = [&] {
+      const uint64_t bits = random();
+      return std::bit_cast<double>((bits & 0x800fffffffffffff) | (1023 - 60 + (bits >> 52) % 120) << 52);
+    };
+    const double a = number(), b = number(), c = i % 4 == 0 ? -(a * b) : number();
+    EXPECT_EQ(Pack64(MultiplyAdd(From(a), From(b), From(c), false, false, kBinary64, env)),
+              std::bit_cast<uint64_t>(std::fma(a, b, c)))
+        << a << " " << b << " " << c;
+    EXPECT_EQ(Pack64(MultiplyAdd(From(a), From(b), From(c), true, true, kBinary64, env)),
+              std::bit_cast<uint64_t>(std::fma(-a, b, -c)));
+  }
+}
+
 TEST(SoftFloatTest, IntegersOutOfRangeAreIndefinite) {
   FloatEnvironment env;
   EXPECT_EQ(ToInteger(From(-2147483648.0), 32, Rounding::kNearest, env), INT32_MIN);

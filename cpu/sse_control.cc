@@ -4,14 +4,18 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "cpu/fp_lowering.h"
 #include "cpu/fxsave.h"
 #include "cpu/sse_environment.h"
 #include "cpu/sse_lowering.h"
 #include "cpu/sse_operands.h"
+#include "cpu/xsave.h"
 
-// MXCSR, the FXSAVE image, EMMS, fences; and the door by which the decoder reaches all MMX and SSE handlers.
+// MXCSR, the FXSAVE and XSAVE images, EMMS, fences; and the door by which the decoder reaches all MMX and SSE handlers.
 
 namespace remora::cpu {
 namespace {
@@ -58,6 +62,83 @@ bool Fxrstor(HandlerEnv& env, const Op& op) {
   return true;
 }
 
+// --- XSAVE ---
+
+// What EDX:EAX asks for of what there is.
+uint64_t RequestedComponents(const CpuState& state) {
+  return (state.gpr[kRdx] << 32 | static_cast<uint32_t>(state.gpr[kRax])) & kXcr0;
+}
+
+// XSAVE writes all components that are asked for; XSAVEOPT and XSAVEC leave out what is as a reset leaves it, and the
+// latter says in XCOMP_BV what was asked for. Bytes between the parts are the program's own.
+enum class Xsaving : uint8_t { kAll, kOptimized, kCompacted };
+
+template <Xsaving kXsaving, bool kWide>
+bool Xsave(HandlerEnv& env, const Op& op) {
+  const CpuState& state = env.state();
+  const uint64_t requested = RequestedComponents(state), address = env.Address(op);
+  if (!env.CheckAligned(address, 64)) return false;
+  if (!env.ProbeWrite(address, (requested & kXstateAvx) != 0 ? kXsaveBytes : kXsaveAvxOffset)) return false;
+  XsaveImage image;
+  WriteXsaveImage(state, &image);
+  if (!kWide) {
+    std::memset(image.data() + 12, 0, 4);
+    std::memset(image.data() + 20, 0, 4);
+  }
+  uint64_t present;
+  std::memcpy(&present, image.data() + kXsaveComponentsOffset, sizeof(present));
+  if (kXsaving == Xsaving::kCompacted && state.mxcsr != CpuState().mxcsr) present |= kXstateSse;
+  const uint64_t written = kXsaving == Xsaving::kAll ? requested : requested & present;
+  uint64_t header[2] = {requested & present, requested | kXstateCompacted};
+  if constexpr (kXsaving != Xsaving::kCompacted) {
+    if (!env.Load(address + kXsaveComponentsOffset, &header[0])) return false;
+    header[0] = (header[0] & ~requested) | (requested & present);
+  }
+  const auto write = [&](size_t from, size_t end) {
+    return env.Write(address + from, image.data() + from, end - from);
+  };
+  if ((written & kXstateX87) != 0 && !(write(0, 24) && write(32, 160))) return false;
+  const uint64_t with_mxcsr =
+      kXsaving == Xsaving::kCompacted ? written & kXstateSse : requested & (kXstateSse | kXstateAvx);
+  if (with_mxcsr != 0 && !write(24, 32)) return false;
+  if ((written & kXstateSse) != 0 && !write(160, 416)) return false;
+  if ((written & kXstateAvx) != 0 && !write(kXsaveAvxOffset, kXsaveBytes)) return false;
+  return env.Write(address + kXsaveHeaderOffset, header, kXsaving == Xsaving::kCompacted ? 16 : 8);
+}
+
+template <bool kWide>
+bool Xrstor(HandlerEnv& env, const Op& op) {
+  CpuState& state = env.state();
+  const uint64_t requested = RequestedComponents(state), address = env.Address(op);
+  if (!env.CheckAligned(address, 64)) return false;
+  XsaveImage image = {};
+  if (!env.Read(address, image.data(), (requested & kXstateAvx) != 0 ? kXsaveBytes : kXsaveAvxOffset)) return false;
+  if (!ReadXsaveImage(image, requested, &state)) return env.Raise(ExitReason::kProtection);
+  if (!kWide && (requested & kXstateX87) != 0) {
+    state.x87.last_ip &= 0xffffffff;
+    state.x87.last_data &= 0xffffffff;
+  }
+  return true;
+}
+
+bool Xgetbv(HandlerEnv& env, const Op&) {
+  CpuState& state = env.state();
+  const auto number = static_cast<uint32_t>(state.gpr[kRcx]);
+  if (number > 1) return env.Raise(ExitReason::kProtection);
+  state.gpr[kRax] = number == 0 ? kXcr0 : XstateInUse(state);
+  state.gpr[kRdx] = 0;
+  return true;
+}
+
+bool Privileged(HandlerEnv& env, const Op&) { return env.Raise(ExitReason::kProtection); }
+
+template <bool kAll>
+bool ZeroVectors(HandlerEnv& env, const Op&) {
+  constexpr int kFrom = kAll ? 0 : 16;
+  for (int i = 0; i < 16; ++i) std::memset(env.state().vector[i].bytes.data() + kFrom, 0, 32 - kFrom);
+  return true;
+}
+
 bool Emms(HandlerEnv& env, const Op&) {
   if (!MmxReady(env)) return false;
   env.state().x87.top = 0;
@@ -72,8 +153,8 @@ bool Fence(HandlerEnv&, const Op&) {
 
 }  // namespace
 
-PlainHandler FindSseControl(const DecodedInstruction& instruction) {
-  switch (instruction.info.mnemonic) {
+PlainHandler FindSseControl(const VectorInstruction& in) {
+  switch (in.mnemonic) {
     case ZYDIS_MNEMONIC_LDMXCSR:
       return Ldmxcsr;
     case ZYDIS_MNEMONIC_STMXCSR:
@@ -86,6 +167,30 @@ PlainHandler FindSseControl(const DecodedInstruction& instruction) {
       return Fxrstor<false>;
     case ZYDIS_MNEMONIC_FXRSTOR64:
       return Fxrstor<true>;
+    case ZYDIS_MNEMONIC_XSAVE:
+      return Xsave<Xsaving::kAll, false>;
+    case ZYDIS_MNEMONIC_XSAVE64:
+      return Xsave<Xsaving::kAll, true>;
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+      return Xsave<Xsaving::kOptimized, false>;
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+      return Xsave<Xsaving::kOptimized, true>;
+    case ZYDIS_MNEMONIC_XSAVEC:
+      return Xsave<Xsaving::kCompacted, false>;
+    case ZYDIS_MNEMONIC_XSAVEC64:
+      return Xsave<Xsaving::kCompacted, true>;
+    case ZYDIS_MNEMONIC_XRSTOR:
+      return Xrstor<false>;
+    case ZYDIS_MNEMONIC_XRSTOR64:
+      return Xrstor<true>;
+    case ZYDIS_MNEMONIC_XGETBV:
+      return Xgetbv;
+    case ZYDIS_MNEMONIC_XSETBV:
+      return Privileged;
+    case ZYDIS_MNEMONIC_VZEROALL:
+      return ZeroVectors<true>;
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+      return ZeroVectors<false>;
     case ZYDIS_MNEMONIC_EMMS:
       return Emms;
     case ZYDIS_MNEMONIC_LFENCE:
@@ -97,9 +202,37 @@ PlainHandler FindSseControl(const DecodedInstruction& instruction) {
   }
 }
 
-bool LowerSse(const DecodedInstruction& instruction, Op* op) {
+namespace {
+
+// The SSE instruction that a VEX mnemonic is named for; the mnemonic itself where there is none.
+ZydisMnemonic SseMnemonic(ZydisMnemonic vex) {
+  static const std::vector<uint16_t> kTable = [] {
+    std::unordered_map<std::string_view, uint16_t> numbers;
+    for (int i = 1; i <= ZYDIS_MNEMONIC_MAX_VALUE; ++i)
+      numbers[ZydisMnemonicGetString(static_cast<ZydisMnemonic>(i))] = static_cast<uint16_t>(i);
+    std::vector<uint16_t> table(ZYDIS_MNEMONIC_MAX_VALUE + 1);
+    for (const auto& [name, number] : numbers) {
+      const auto sse = name.starts_with('v') ? numbers.find(name.substr(1)) : numbers.end();
+      table[number] = sse == numbers.end() ? number : sse->second;
+    }
+    return table;
+  }();
+  return static_cast<ZydisMnemonic>(kTable[vex]);
+}
+
+}  // namespace
+
+bool DescribeVector(const DecodedInstruction& instruction, VectorInstruction* out) {
   const ZydisDecodedInstruction& info = instruction.info;
-  if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || info.opcode_map != ZYDIS_OPCODE_MAP_0F) return false;
+  if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+    out->mnemonic = SseMnemonic(info.mnemonic);
+    out->form = info.avx.vector_length == 256 ? Form::kVex256 : Form::kVex128;
+  } else if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) {
+    out->mnemonic = info.mnemonic;
+    out->form = Form::kSse;
+  } else {
+    return false;
+  }
   bool mmx = false, xmm = false;
   for (int i = 0; i < info.operand_count_visible; ++i) {
     const ZydisDecodedOperand& operand = instruction.operands[i];
@@ -108,23 +241,34 @@ bool LowerSse(const DecodedInstruction& instruction, Op* op) {
     mmx = mmx || register_class == ZYDIS_REGCLASS_MMX;
     xmm = xmm || register_class == ZYDIS_REGCLASS_XMM;
   }
-  mmx = mmx && !xmm;
-  PlainHandler handler = FindSseMove(instruction, mmx, op);
-  if (handler == nullptr) handler = FindSseInteger(instruction, mmx);
-  if (handler == nullptr) handler = FindSseFloat(instruction);
-  if (handler == nullptr) handler = FindSseConvert(instruction);
-  if (handler == nullptr) handler = FindSseControl(instruction);
+  out->mmx = mmx && !xmm;
+  out->last_is_immediate = info.operand_count_visible > 0 &&
+                           instruction.operands[info.operand_count_visible - 1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  return true;
+}
+
+bool LowerSse(const DecodedInstruction& instruction, Op* op) {
+  if (instruction.info.opcode_map != ZYDIS_OPCODE_MAP_0F && instruction.info.opcode_map != ZYDIS_OPCODE_MAP_0F38 &&
+      instruction.info.opcode_map != ZYDIS_OPCODE_MAP_0F3A)
+    return false;
+  VectorInstruction in{.in = instruction};
+  if (!DescribeVector(instruction, &in)) return false;
+  PlainHandler handler = FindSseMove(in, op);
+  if (handler == nullptr) handler = FindSseInteger(in);
+  if (handler == nullptr) handler = FindSseFloat(in);
+  if (handler == nullptr) handler = FindSseConvert(in);
+  if (handler == nullptr) handler = FindSseString(in);
+  if (handler == nullptr) handler = FindCrypto(in);
+  if (handler == nullptr) handler = FindSseControl(in);
+  if (handler == nullptr && in.form != Form::kSse) handler = FindAvx(in, *op);
+  if (handler == nullptr && in.form != Form::kSse) handler = FindFma(in, op);
   if (handler == nullptr) return false;
   op->plain = handler;
-  switch (info.mnemonic) {
-    case ZYDIS_MNEMONIC_COMISS:
-    case ZYDIS_MNEMONIC_COMISD:
-    case ZYDIS_MNEMONIC_UCOMISS:
-    case ZYDIS_MNEMONIC_UCOMISD:
+  for (int i = 0; i < instruction.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = instruction.operands[i];
+    // COMISS, PTEST, PCMPESTRI and their kin give all of them a value.
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_FLAGS)
       op->reads_flags = op->writes_flags = 1;
-      break;
-    default:
-      break;
   }
   return true;
 }

@@ -1,13 +1,16 @@
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "cpu/sse_environment.h"
 #include "cpu/sse_format.h"
 #include "cpu/sse_lowering.h"
 #include "cpu/sse_operands.h"
 
-// SSE and SSE2 conversions between integers, float and double, MMX forms included. Fast paths as in sse_float.cc: the
+// SSE and AVX conversions between integers, float and double, MMX forms included. Fast paths as in sse_float.cc: the
 // host's arithmetic where nothing but inexact can be raised.
 
 namespace remora::cpu {
@@ -66,24 +69,27 @@ BitsOf<To> FloatToFloat(uint32_t mxcsr, BitsOf<From> bits, uint8_t* flags) {
 // --- scalars and general registers ---
 
 template <typename Integer, typename T>
-bool GeneralToScalar(HandlerEnv& env, const Op& op) {
-  CpuState& state = env.state();
-  Integer value;
-  if (!op.has_memory)
-    value = static_cast<Integer>(state.gpr[op.src]);
-  else if (!env.Load(env.Address(op), &value))
-    return false;
-  uint8_t flags = 0;
-  const BitsOf<T> result = IntegerToFloat<Integer, T>(state.mxcsr, value, &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetScalar<T>(state, op.dst, result);
-  return true;
-}
+struct GeneralToScalar {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    CpuState& state = env.state();
+    Integer value;
+    if (!op.has_memory)
+      value = static_cast<Integer>(state.gpr[SecondNumber<kForm>(op)]);
+    else if (!env.Load(env.Address(op), &value))
+      return false;
+    uint8_t flags = 0;
+    const BitsOf<T> result = IntegerToFloat<Integer, T>(state.mxcsr, value, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, T>(state, op, result);
+    return true;
+  }
+};
 
 template <typename T, typename Integer, bool kTruncate>
 bool ScalarToGeneral(HandlerEnv& env, const Op& op) {
   BitsOf<T> source;
-  if (!LoadScalar<T>(env, op, &source)) return false;
+  if (!LoadScalar<T>(env, op, op.src, &source)) return false;
   CpuState& state = env.state();
   uint8_t flags = 0;
   const Integer result = FloatToInteger<T, Integer, kTruncate>(state.mxcsr, source, &flags);
@@ -93,75 +99,89 @@ bool ScalarToGeneral(HandlerEnv& env, const Op& op) {
 }
 
 template <typename From, typename To>
-bool ScalarToScalar(HandlerEnv& env, const Op& op) {
-  BitsOf<From> source;
-  if (!LoadScalar<From>(env, op, &source)) return false;
-  uint8_t flags = 0;
-  const BitsOf<To> result = FloatToFloat<From, To>(env.state().mxcsr, source, &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetScalar<To>(env.state(), op.dst, result);
-  return true;
-}
+struct ScalarToScalar {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    BitsOf<From> source;
+    if (!LoadScalar<From>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    uint8_t flags = 0;
+    const BitsOf<To> result = FloatToFloat<From, To>(env.state().mxcsr, source, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, To>(env.state(), op, result);
+    return true;
+  }
+};
 
 // --- packed ---
 
-// Reads kLanes lanes of From from a register or memory. Only a whole 16 bytes have to be aligned.
-template <typename From, int kLanes>
+// Reads kLanes lanes of From from a register or memory. Of SSE's forms only a whole 16 bytes have to be aligned.
+template <Form kForm, typename From, size_t kLanes>
 bool LoadLanes(HandlerEnv& env, const Op& op, From (&lanes)[kLanes]) {
   if (!op.has_memory) {
     std::memcpy(lanes, env.state().vector[op.src].bytes.data(), sizeof(lanes));
     return true;
   }
   const uint64_t address = env.Address(op);
-  if (sizeof(lanes) == 16 && !env.CheckAligned(address, 16)) return false;
+  if (kForm == Form::kSse && sizeof(lanes) == 16 && !env.CheckAligned(address, 16)) return false;
   return env.Read(address, lanes, sizeof(lanes));
 }
 
-// Fills the register's rest with zeros: the narrowing conversions do.
-template <typename To, int kLanes>
+// Fills the register's rest with zeros, to 16 bytes at least: the narrowing conversions do.
+template <Form kForm, typename To, size_t kLanes>
 void SetLanes(CpuState& state, unsigned number, const To (&lanes)[kLanes]) {
-  std::byte* bytes = state.vector[number].bytes.data();
-  std::memcpy(bytes, lanes, sizeof(lanes));
-  std::memset(bytes + sizeof(lanes), 0, 16 - sizeof(lanes));
+  Wide<kForm> value = {};
+  std::memcpy(&value, lanes, sizeof(lanes));
+  SetWide<kForm>(state, number, value);
 }
 
 template <typename T, bool kTruncate>
-bool PackedToInteger(HandlerEnv& env, const Op& op) {
-  constexpr int kLanes = 16 / sizeof(T);
-  BitsOf<T> from[kLanes];
-  if (!LoadLanes(env, op, from)) return false;
-  int32_t to[kLanes];
-  uint8_t flags = 0;
-  for (int i = 0; i < kLanes; ++i) to[i] = FloatToInteger<T, int32_t, kTruncate>(env.state().mxcsr, from[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetLanes(env.state(), op.dst, to);
-  return true;
-}
+struct PackedToInteger {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    constexpr size_t kLanes = kWidth<kForm> / sizeof(T);
+    BitsOf<T> from[kLanes];
+    if (!LoadLanes<kForm>(env, op, from)) return false;
+    int32_t to[kLanes];
+    uint8_t flags = 0;
+    for (size_t i = 0; i < kLanes; ++i)
+      to[i] = FloatToInteger<T, int32_t, kTruncate>(env.state().mxcsr, from[i], &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetLanes<kForm>(env.state(), op.dst, to);
+    return true;
+  }
+};
 
 template <typename T>
-bool PackedFromInteger(HandlerEnv& env, const Op& op) {
-  constexpr int kLanes = 16 / sizeof(T);
-  int32_t from[kLanes];
-  if (!LoadLanes(env, op, from)) return false;
-  BitsOf<T> to[kLanes];
-  uint8_t flags = 0;
-  for (int i = 0; i < kLanes; ++i) to[i] = IntegerToFloat<int32_t, T>(env.state().mxcsr, from[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetLanes(env.state(), op.dst, to);
-  return true;
-}
+struct PackedFromInteger {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    constexpr size_t kLanes = kWidth<kForm> / sizeof(T);
+    int32_t from[kLanes];
+    if (!LoadLanes<kForm>(env, op, from)) return false;
+    BitsOf<T> to[kLanes];
+    uint8_t flags = 0;
+    for (size_t i = 0; i < kLanes; ++i) to[i] = IntegerToFloat<int32_t, T>(env.state().mxcsr, from[i], &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetLanes<kForm>(env.state(), op.dst, to);
+    return true;
+  }
+};
 
 template <typename From, typename To>
-bool PackedToPacked(HandlerEnv& env, const Op& op) {
-  BitsOf<From> from[2];
-  if (!LoadLanes(env, op, from)) return false;
-  BitsOf<To> to[2];
-  uint8_t flags = 0;
-  for (int i = 0; i < 2; ++i) to[i] = FloatToFloat<From, To>(env.state().mxcsr, from[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetLanes(env.state(), op.dst, to);
-  return true;
-}
+struct PackedToPacked {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    constexpr size_t kLanes = kWidth<kForm> / 8;  // of the wider type
+    BitsOf<From> from[kLanes];
+    if (!LoadLanes<kForm>(env, op, from)) return false;
+    BitsOf<To> to[kLanes];
+    uint8_t flags = 0;
+    for (size_t i = 0; i < kLanes; ++i) to[i] = FloatToFloat<From, To>(env.state().mxcsr, from[i], &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetLanes<kForm>(env.state(), op.dst, to);
+    return true;
+  }
+};
 
 // --- MMX ---
 
@@ -170,7 +190,7 @@ template <typename T, bool kTruncate>
 bool PackedToMmx(HandlerEnv& env, const Op& op) {
   if (!MmxReady(env)) return false;
   BitsOf<T> from[2];
-  if (!LoadLanes(env, op, from)) return false;
+  if (!LoadLanes<Form::kSse>(env, op, from)) return false;
   CpuState& state = env.state();
   Vec<int32_t, 8> to;
   uint8_t flags = 0;
@@ -198,44 +218,54 @@ bool MmxToPacked(HandlerEnv& env, const Op& op) {
   return true;
 }
 
+template <typename T>
+PlainHandler FromGeneral(const VectorInstruction& in) {
+  // The last operand is the integer.
+  const bool wide = in.in.operands[in.in.info.operand_count_visible - 1].size == 64;
+  return wide ? HandlerOf<GeneralToScalar<int64_t, T>>(in.form) : HandlerOf<GeneralToScalar<int32_t, T>>(in.form);
+}
+template <typename T, bool kTruncate>
+PlainHandler ToGeneral(const VectorInstruction& in) {
+  return in.in.operands[0].size == 64 ? ScalarToGeneral<T, int64_t, kTruncate> : ScalarToGeneral<T, int32_t, kTruncate>;
+}
+
 }  // namespace
 
-PlainHandler FindSseConvert(const DecodedInstruction& instruction) {
-  const bool wide_source = instruction.operands[1].size == 64;
-  const bool wide_result = instruction.operands[0].size == 64;
-  switch (instruction.info.mnemonic) {
+PlainHandler FindSseConvert(const VectorInstruction& in) {
+  const Form form = in.form;
+  switch (in.mnemonic) {
     case ZYDIS_MNEMONIC_CVTSI2SS:
-      return wide_source ? GeneralToScalar<int64_t, float> : GeneralToScalar<int32_t, float>;
+      return FromGeneral<float>(in);
     case ZYDIS_MNEMONIC_CVTSI2SD:
-      return wide_source ? GeneralToScalar<int64_t, double> : GeneralToScalar<int32_t, double>;
+      return FromGeneral<double>(in);
     case ZYDIS_MNEMONIC_CVTSS2SI:
-      return wide_result ? ScalarToGeneral<float, int64_t, false> : ScalarToGeneral<float, int32_t, false>;
+      return ToGeneral<float, false>(in);
     case ZYDIS_MNEMONIC_CVTTSS2SI:
-      return wide_result ? ScalarToGeneral<float, int64_t, true> : ScalarToGeneral<float, int32_t, true>;
+      return ToGeneral<float, true>(in);
     case ZYDIS_MNEMONIC_CVTSD2SI:
-      return wide_result ? ScalarToGeneral<double, int64_t, false> : ScalarToGeneral<double, int32_t, false>;
+      return ToGeneral<double, false>(in);
     case ZYDIS_MNEMONIC_CVTTSD2SI:
-      return wide_result ? ScalarToGeneral<double, int64_t, true> : ScalarToGeneral<double, int32_t, true>;
+      return ToGeneral<double, true>(in);
     case ZYDIS_MNEMONIC_CVTSS2SD:
-      return ScalarToScalar<float, double>;
+      return HandlerOf<ScalarToScalar<float, double>>(form);
     case ZYDIS_MNEMONIC_CVTSD2SS:
-      return ScalarToScalar<double, float>;
+      return HandlerOf<ScalarToScalar<double, float>>(form);
     case ZYDIS_MNEMONIC_CVTPS2PD:
-      return PackedToPacked<float, double>;
+      return HandlerOf<PackedToPacked<float, double>>(form);
     case ZYDIS_MNEMONIC_CVTPD2PS:
-      return PackedToPacked<double, float>;
+      return HandlerOf<PackedToPacked<double, float>>(form);
     case ZYDIS_MNEMONIC_CVTDQ2PS:
-      return PackedFromInteger<float>;
+      return HandlerOf<PackedFromInteger<float>>(form);
     case ZYDIS_MNEMONIC_CVTDQ2PD:
-      return PackedFromInteger<double>;
+      return HandlerOf<PackedFromInteger<double>>(form);
     case ZYDIS_MNEMONIC_CVTPS2DQ:
-      return PackedToInteger<float, false>;
+      return HandlerOf<PackedToInteger<float, false>>(form);
     case ZYDIS_MNEMONIC_CVTTPS2DQ:
-      return PackedToInteger<float, true>;
+      return HandlerOf<PackedToInteger<float, true>>(form);
     case ZYDIS_MNEMONIC_CVTPD2DQ:
-      return PackedToInteger<double, false>;
+      return HandlerOf<PackedToInteger<double, false>>(form);
     case ZYDIS_MNEMONIC_CVTTPD2DQ:
-      return PackedToInteger<double, true>;
+      return HandlerOf<PackedToInteger<double, true>>(form);
     case ZYDIS_MNEMONIC_CVTPS2PI:
       return PackedToMmx<float, false>;
     case ZYDIS_MNEMONIC_CVTTPS2PI:

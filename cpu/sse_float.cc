@@ -12,7 +12,7 @@
 #include "cpu/sse_lowering.h"
 #include "cpu/sse_operands.h"
 
-// SSE and SSE2 arithmetic and comparison.
+// SSE and AVX arithmetic and comparison.
 //
 // What is not ordinary (sse_arithmetic.h) goes through cpu/soft_float.h. So no host control register is ever touched.
 // Most of these instructions have chained handlers as well (handlers_float.cc), which leave to these what is rare.
@@ -45,30 +45,115 @@ BitsOf<T> Lane(uint32_t mxcsr, BitsOf<T> a, BitsOf<T> b, uint8_t* flags) {
 // --- handlers ---
 
 template <typename Operation, typename T>
-bool ScalarArithmetic(HandlerEnv& env, const Op& op) {
-  BitsOf<T> source;
-  if (!LoadScalar<T>(env, op, &source)) return false;
-  CpuState& state = env.state();
-  uint8_t flags = 0;
-  const BitsOf<T> result = Lane<Operation, T>(state.mxcsr, GetScalar<T>(state, op.dst), source, &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetScalar<T>(state, op.dst, result);
-  return true;
-}
+struct ScalarArithmetic {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    BitsOf<T> source;
+    if (!LoadScalar<T>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    CpuState& state = env.state();
+    uint8_t flags = 0;
+    const BitsOf<T> result =
+        Lane<Operation, T>(state.mxcsr, GetScalar<T>(state, FirstNumber<kForm>(op)), source, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, T>(state, op, result);
+    return true;
+  }
+};
 
 template <typename Operation, typename T>
-bool PackedArithmetic(HandlerEnv& env, const Op& op) {
-  ByteVec<16> source;
-  if (!LoadSource<16>(env, op, &source)) return false;
-  CpuState& state = env.state();
-  auto a = std::bit_cast<Vec<BitsOf<T>, 16>>(GetRegister<16>(state, op.dst));
-  const auto b = std::bit_cast<Vec<BitsOf<T>, 16>>(source);
-  uint8_t flags = 0;
-  for (unsigned i = 0; i < 16 / sizeof(T); ++i) a[i] = Lane<Operation, T>(state.mxcsr, a[i], b[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetRegister<16>(state, op.dst, std::bit_cast<ByteVec<16>>(a));
-  return true;
-}
+struct PackedArithmetic {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> b;
+    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+    CpuState& state = env.state();
+    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
+    uint8_t flags = 0;
+    for (size_t i = 0; i < a.size(); ++i) a[i] = Lane<Operation, T>(state.mxcsr, a[i], b[i], &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(state, op.dst, a);
+    return true;
+  }
+};
+
+// ADDSUBPS, ADDSUBPD: the odd lanes are added.
+template <typename T>
+struct AddSubtract {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> b;
+    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+    CpuState& state = env.state();
+    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
+    uint8_t flags = 0;
+    for (size_t i = 0; i < a.size(); i += 2) {
+      a[i] = Lane<SubtractOperation, T>(state.mxcsr, a[i], b[i], &flags);
+      a[i + 1] = Lane<AddOperation, T>(state.mxcsr, a[i + 1], b[i + 1], &flags);
+    }
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(state, op.dst, a);
+    return true;
+  }
+};
+
+// HADDPS and its kin: neighbours, in each 16 bytes those of the first source below those of the second.
+template <typename Operation, typename T>
+struct HorizontalArithmetic {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> b, result;
+    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+    CpuState& state = env.state();
+    const auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
+    constexpr size_t kLanes = 16 / sizeof(T);
+    uint8_t flags = 0;
+    for (size_t part = 0; part < a.size(); part += kLanes) {
+      for (size_t i = 0; i < kLanes; i += 2) {
+        result[part + i / 2] = Lane<Operation, T>(state.mxcsr, a[part + i], a[part + i + 1], &flags);
+        result[part + kLanes / 2 + i / 2] = Lane<Operation, T>(state.mxcsr, b[part + i], b[part + i + 1], &flags);
+      }
+    }
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(state, op.dst, result);
+    return true;
+  }
+};
+
+// DPPS, DPPD: products of chosen lanes, added pair by pair, into chosen lanes. Exceptions are looked for behind each of
+// the steps.
+template <typename T>
+struct DotProduct {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> b;
+    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+    CpuState& state = env.state();
+    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
+    constexpr size_t kLanes = 16 / sizeof(T);
+    const unsigned control = op.immediate8;
+    const uint32_t mxcsr = state.mxcsr;
+    uint8_t flags = 0;
+    for (size_t i = 0; i < a.size(); ++i)
+      a[i] = (control >> (4 + i % kLanes) & 1) != 0 ? Lane<MultiplyOperation, T>(mxcsr, a[i], b[i], &flags) : 0;
+    if (!CommitSse(env, flags)) return false;
+    // Each lane adds for itself: of two NaNs the first operand's stays, and which is first differs from lane to lane.
+    for (size_t distance = 1; distance < kLanes; distance *= 2) {
+      flags = 0;
+      const auto terms = a;
+      for (size_t i = 0; i < a.size(); ++i) {
+        const BitsOf<T> own = terms[i], other = terms[i ^ distance];
+        const bool last_step = 2 * distance == kLanes;
+        a[i] = last_step ? Lane<AddOperation, T>(mxcsr, own, other, &flags)
+                         : Lane<AddOperation, T>(mxcsr, other, own, &flags);
+      }
+      if (!CommitSse(env, flags)) return false;
+    }
+    for (size_t i = 0; i < a.size(); ++i)
+      if ((control >> (i % kLanes) & 1) == 0) a[i] = 0;
+    SetNumbers<kForm, T>(state, op.dst, a);
+    return true;
+  }
+};
 
 template <typename T>
 BitsOf<T> RootLane(uint32_t mxcsr, BitsOf<T> a, uint8_t* flags) {
@@ -89,27 +174,71 @@ BitsOf<T> RootLane(uint32_t mxcsr, BitsOf<T> a, uint8_t* flags) {
 }
 
 template <typename T>
-bool ScalarRoot(HandlerEnv& env, const Op& op) {
-  BitsOf<T> source;
-  if (!LoadScalar<T>(env, op, &source)) return false;
-  uint8_t flags = 0;
-  const BitsOf<T> result = RootLane<T>(env.state().mxcsr, source, &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetScalar<T>(env.state(), op.dst, result);
-  return true;
+struct ScalarRoot {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    BitsOf<T> source;
+    if (!LoadScalar<T>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    uint8_t flags = 0;
+    const BitsOf<T> result = RootLane<T>(env.state().mxcsr, source, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, T>(env.state(), op, result);
+    return true;
+  }
+};
+
+template <typename T>
+struct PackedRoot {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> numbers;
+    if (!LoadNumbers<kForm, T>(env, op, op.src, &numbers)) return false;
+    uint8_t flags = 0;
+    for (auto& number : numbers) number = RootLane<T>(env.state().mxcsr, number, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(env.state(), op.dst, numbers);
+    return true;
+  }
+};
+
+// ROUNDPS and its kin. Bit 2 of the immediate: as MXCSR rounds; bit 3: inexact results are not told. A denormal operand
+// never is.
+template <typename T>
+BitsOf<T> IntegralLane(uint32_t mxcsr, unsigned control, BitsOf<T> value, uint8_t* flags) {
+  FloatEnvironment env = SseEnvironment(mxcsr);
+  if ((control & 4) == 0) env.rounding = static_cast<Rounding>(control & 3);
+  const BitsOf<T> result = Traits<T>::Pack(RoundToIntegral(Traits<T>::Unpack(value), env));
+  *flags |= env.flags & ~(kDenormal | ((control & 8) != 0 ? kInexact : 0));
+  return result;
 }
 
 template <typename T>
-bool PackedRoot(HandlerEnv& env, const Op& op) {
-  ByteVec<16> source;
-  if (!LoadSource<16>(env, op, &source)) return false;
-  auto value = std::bit_cast<Vec<BitsOf<T>, 16>>(source);
-  uint8_t flags = 0;
-  for (unsigned i = 0; i < 16 / sizeof(T); ++i) value[i] = RootLane<T>(env.state().mxcsr, value[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetRegister<16>(env.state(), op.dst, std::bit_cast<ByteVec<16>>(value));
-  return true;
-}
+struct ScalarIntegral {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    BitsOf<T> source;
+    if (!LoadScalar<T>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    uint8_t flags = 0;
+    const BitsOf<T> result = IntegralLane<T>(env.state().mxcsr, op.immediate8, source, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, T>(env.state(), op, result);
+    return true;
+  }
+};
+
+template <typename T>
+struct PackedIntegral {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> numbers;
+    if (!LoadNumbers<kForm, T>(env, op, op.src, &numbers)) return false;
+    uint8_t flags = 0;
+    for (auto& number : numbers) number = IntegralLane<T>(env.state().mxcsr, op.immediate8, number, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(env.state(), op.dst, numbers);
+    return true;
+  }
+};
 
 // --- comparison ---
 
@@ -125,48 +254,60 @@ Ordering CompareLane(uint32_t mxcsr, BitsOf<T> a, BitsOf<T> b, bool quiet, uint8
   return ordering;
 }
 
-// CMPPS and its relatives: EQ, LT, LE, UNORD, NEQ, NLT, NLE, ORD. A set bit stands for an Ordering that makes it true.
+// CMPPS and its relatives. A set bit stands for an Ordering that makes the predicate true: of SSE's eight (EQ, LT, LE,
+// UNORD, NEQ, NLT, NLE, ORD), and of the eight that AVX adds (EQ_UQ, NGE, NGT, FALSE, NEQ_OQ, GE, GT, TRUE). The other
+// sixteen are the same, but quiet where these signal and the other way round.
 template <typename T>
 BitsOf<T> PredicateLane(uint32_t mxcsr, unsigned predicate, BitsOf<T> a, BitsOf<T> b, uint8_t* flags) {
-  static constexpr uint8_t kTrueFor[8] = {0b0010, 0b0001, 0b0011, 0b1000, 0b1101, 0b1110, 0b1100, 0b0111};
-  const bool quiet = (predicate & 3) == 0 || (predicate & 3) == 3;
+  static constexpr uint8_t kTrueFor[16] = {0b0010, 0b0001, 0b0011, 0b1000, 0b1101, 0b1110, 0b1100, 0b0111,
+                                           0b1010, 0b1001, 0b1011, 0b0000, 0b0101, 0b0110, 0b0100, 0b1111};
+  const bool quiet = ((predicate & 3) == 0 || (predicate & 3) == 3) != ((predicate & 16) != 0);
   const Ordering ordering = CompareLane<T>(mxcsr, a, b, quiet, flags);
-  return (kTrueFor[predicate] >> static_cast<int>(ordering) & 1) != 0 ? ~BitsOf<T>{0} : BitsOf<T>{0};
+  return (kTrueFor[predicate & 15] >> static_cast<int>(ordering) & 1) != 0 ? ~BitsOf<T>{0} : BitsOf<T>{0};
+}
+template <Form kForm>
+unsigned PredicateOf(const Op& op) {
+  return op.immediate8 & (kForm == Form::kSse ? 7 : 31);
 }
 
 template <typename T>
-bool ScalarPredicate(HandlerEnv& env, const Op& op) {
-  BitsOf<T> source;
-  if (!LoadScalar<T>(env, op, &source)) return false;
-  CpuState& state = env.state();
-  uint8_t flags = 0;
-  const BitsOf<T> result =
-      PredicateLane<T>(state.mxcsr, op.immediate8 & 7, GetScalar<T>(state, op.dst), source, &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetScalar<T>(state, op.dst, result);
-  return true;
-}
+struct ScalarPredicate {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    BitsOf<T> source;
+    if (!LoadScalar<T>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    CpuState& state = env.state();
+    uint8_t flags = 0;
+    const BitsOf<T> result = PredicateLane<T>(state.mxcsr, PredicateOf<kForm>(op),
+                                              GetScalar<T>(state, FirstNumber<kForm>(op)), source, &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetScalar<kForm, T>(state, op, result);
+    return true;
+  }
+};
 
 template <typename T>
-bool PackedPredicate(HandlerEnv& env, const Op& op) {
-  ByteVec<16> source;
-  if (!LoadSource<16>(env, op, &source)) return false;
-  CpuState& state = env.state();
-  auto a = std::bit_cast<Vec<BitsOf<T>, 16>>(GetRegister<16>(state, op.dst));
-  const auto b = std::bit_cast<Vec<BitsOf<T>, 16>>(source);
-  uint8_t flags = 0;
-  for (unsigned i = 0; i < 16 / sizeof(T); ++i)
-    a[i] = PredicateLane<T>(state.mxcsr, op.immediate8 & 7, a[i], b[i], &flags);
-  if (!CommitSse(env, flags)) return false;
-  SetRegister<16>(state, op.dst, std::bit_cast<ByteVec<16>>(a));
-  return true;
-}
+struct PackedPredicate {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, T> b;
+    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+    CpuState& state = env.state();
+    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
+    uint8_t flags = 0;
+    for (size_t i = 0; i < a.size(); ++i)
+      a[i] = PredicateLane<T>(state.mxcsr, PredicateOf<kForm>(op), a[i], b[i], &flags);
+    if (!CommitSse(env, flags)) return false;
+    SetNumbers<kForm, T>(state, op.dst, a);
+    return true;
+  }
+};
 
 // COMISS, UCOMISS and the like.
 template <typename T, bool kQuiet>
 bool CompareIntoFlags(HandlerEnv& env, const Op& op) {
   BitsOf<T> source;
-  if (!LoadScalar<T>(env, op, &source)) return false;
+  if (!LoadScalar<T>(env, op, op.src, &source)) return false;
   CpuState& state = env.state();
   uint8_t flags = 0;
   const Ordering ordering = CompareLane<T>(state.mxcsr, GetScalar<T>(state, op.dst), source, kQuiet, &flags);
@@ -188,59 +329,70 @@ float Approximate(float value, bool root) { return 1.0f / (root ? std::sqrt(valu
 #endif
 
 template <bool kRoot>
-bool ScalarApproximation(HandlerEnv& env, const Op& op) {
-  uint32_t source;
-  if (!LoadScalar<float>(env, op, &source)) return false;
-  SetScalar<float>(env.state(), op.dst, std::bit_cast<uint32_t>(Approximate(std::bit_cast<float>(source), kRoot)));
-  return true;
-}
+struct ScalarApproximation {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    uint32_t source;
+    if (!LoadScalar<float>(env, op, SecondNumber<kForm>(op), &source)) return false;
+    SetScalar<kForm, float>(env.state(), op, std::bit_cast<uint32_t>(Approximate(std::bit_cast<float>(source), kRoot)));
+    return true;
+  }
+};
 
 template <bool kRoot>
-bool PackedApproximation(HandlerEnv& env, const Op& op) {
-  ByteVec<16> source;
-  if (!LoadSource<16>(env, op, &source)) return false;
-  auto value = std::bit_cast<Vec<float, 16>>(source);
-  for (int i = 0; i < 4; ++i) value[i] = Approximate(value[i], kRoot);
-  SetRegister<16>(env.state(), op.dst, std::bit_cast<ByteVec<16>>(value));
-  return true;
-}
+struct PackedApproximation {
+  template <Form kForm>
+  static bool Run(HandlerEnv& env, const Op& op) {
+    Numbers<kForm, float> numbers;
+    if (!LoadNumbers<kForm, float>(env, op, op.src, &numbers)) return false;
+    for (uint32_t& number : numbers) number = std::bit_cast<uint32_t>(Approximate(std::bit_cast<float>(number), kRoot));
+    SetNumbers<kForm, float>(env.state(), op.dst, numbers);
+    return true;
+  }
+};
 
 }  // namespace
 
-PlainHandler FindSseFloat(const DecodedInstruction& instruction) {
-  switch (instruction.info.mnemonic) {
-#define REMORA_FOUR(name, operation)            \
-  case ZYDIS_MNEMONIC_##name##PS:               \
-    return PackedArithmetic<operation, float>;  \
-  case ZYDIS_MNEMONIC_##name##PD:               \
-    return PackedArithmetic<operation, double>; \
-  case ZYDIS_MNEMONIC_##name##SS:               \
-    return ScalarArithmetic<operation, float>;  \
-  case ZYDIS_MNEMONIC_##name##SD:               \
-    return ScalarArithmetic<operation, double>;
+PlainHandler FindSseFloat(const VectorInstruction& in) {
+  const Form form = in.form;
+  switch (in.mnemonic) {
+#define REMORA_CASE(name, ...) \
+  case ZYDIS_MNEMONIC_##name:  \
+    return HandlerOf<__VA_ARGS__>(form);
+#define REMORA_BY_TYPE(name, family) REMORA_CASE(name##PS, family<float>) REMORA_CASE(name##PD, family<double>)
+#define REMORA_FOUR(name, operation)                         \
+  REMORA_CASE(name##PS, PackedArithmetic<operation, float>)  \
+  REMORA_CASE(name##PD, PackedArithmetic<operation, double>) \
+  REMORA_CASE(name##SS, ScalarArithmetic<operation, float>)  \
+  REMORA_CASE(name##SD, ScalarArithmetic<operation, double>)
     REMORA_FOUR(ADD, AddOperation)
     REMORA_FOUR(SUB, SubtractOperation)
     REMORA_FOUR(MUL, MultiplyOperation)
     REMORA_FOUR(DIV, DivideOperation)
     REMORA_FOUR(MIN, SelectOperation<false>)
     REMORA_FOUR(MAX, SelectOperation<true>)
+    REMORA_BY_TYPE(ADDSUB, AddSubtract)
+    REMORA_BY_TYPE(DP, DotProduct)
+    REMORA_CASE(HADDPS, HorizontalArithmetic<AddOperation, float>)
+    REMORA_CASE(HADDPD, HorizontalArithmetic<AddOperation, double>)
+    REMORA_CASE(HSUBPS, HorizontalArithmetic<SubtractOperation, float>)
+    REMORA_CASE(HSUBPD, HorizontalArithmetic<SubtractOperation, double>)
+    REMORA_BY_TYPE(SQRT, PackedRoot)
+    REMORA_CASE(SQRTSS, ScalarRoot<float>)
+    REMORA_CASE(SQRTSD, ScalarRoot<double>)
+    REMORA_BY_TYPE(ROUND, PackedIntegral)
+    REMORA_CASE(ROUNDSS, ScalarIntegral<float>)
+    REMORA_CASE(ROUNDSD, ScalarIntegral<double>)
+    REMORA_BY_TYPE(CMP, PackedPredicate)
+    REMORA_CASE(CMPSS, ScalarPredicate<float>)
+    REMORA_CASE(CMPSD, ScalarPredicate<double>)
+    REMORA_CASE(RCPPS, PackedApproximation<false>)
+    REMORA_CASE(RCPSS, ScalarApproximation<false>)
+    REMORA_CASE(RSQRTPS, PackedApproximation<true>)
+    REMORA_CASE(RSQRTSS, ScalarApproximation<true>)
+#undef REMORA_CASE
+#undef REMORA_BY_TYPE
 #undef REMORA_FOUR
-    case ZYDIS_MNEMONIC_SQRTPS:
-      return PackedRoot<float>;
-    case ZYDIS_MNEMONIC_SQRTPD:
-      return PackedRoot<double>;
-    case ZYDIS_MNEMONIC_SQRTSS:
-      return ScalarRoot<float>;
-    case ZYDIS_MNEMONIC_SQRTSD:
-      return ScalarRoot<double>;
-    case ZYDIS_MNEMONIC_CMPPS:
-      return PackedPredicate<float>;
-    case ZYDIS_MNEMONIC_CMPPD:
-      return PackedPredicate<double>;
-    case ZYDIS_MNEMONIC_CMPSS:
-      return ScalarPredicate<float>;
-    case ZYDIS_MNEMONIC_CMPSD:
-      return ScalarPredicate<double>;
     case ZYDIS_MNEMONIC_COMISS:
       return CompareIntoFlags<float, false>;
     case ZYDIS_MNEMONIC_COMISD:
@@ -249,14 +401,6 @@ PlainHandler FindSseFloat(const DecodedInstruction& instruction) {
       return CompareIntoFlags<float, true>;
     case ZYDIS_MNEMONIC_UCOMISD:
       return CompareIntoFlags<double, true>;
-    case ZYDIS_MNEMONIC_RCPPS:
-      return PackedApproximation<false>;
-    case ZYDIS_MNEMONIC_RCPSS:
-      return ScalarApproximation<false>;
-    case ZYDIS_MNEMONIC_RSQRTPS:
-      return PackedApproximation<true>;
-    case ZYDIS_MNEMONIC_RSQRTSS:
-      return ScalarApproximation<true>;
     default:
       return nullptr;
   }

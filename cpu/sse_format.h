@@ -1,14 +1,17 @@
 #ifndef REMORA_CPU_SSE_FORMAT_H_
 #define REMORA_CPU_SSE_FORMAT_H_
 
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include "cpu/handler_env.h"
 #include "cpu/op.h"
 #include "cpu/soft_float.h"
+#include "cpu/sse_operands.h"
 
-// float and double as SSE handlers see them: bit patterns, and what can be told from an exponent field.
+// float and double as SSE and AVX handlers see them: bit patterns, and what can be told from an exponent field.
 
 namespace remora::cpu {
 
@@ -55,11 +58,11 @@ inline bool IsInside(BitsOf<T> bits) {
   return Field<T>(bits) - 2 < Traits<T>::kMaxField - 3;
 }
 
-// A register's lowest lane, or memory.
+// The lowest lane of register `number`, or memory.
 template <typename T>
-inline bool LoadScalar(HandlerEnv& env, const Op& op, BitsOf<T>* value) {
+inline bool LoadScalar(HandlerEnv& env, const Op& op, unsigned number, BitsOf<T>* value) {
   if (op.has_memory) return env.Load(env.Address(op), value);
-  std::memcpy(value, env.state().vector[op.src].bytes.data(), sizeof(T));
+  std::memcpy(value, env.state().vector[number].bytes.data(), sizeof(T));
   return true;
 }
 
@@ -69,9 +72,31 @@ inline BitsOf<T> GetScalar(const CpuState& state, unsigned number) {
   std::memcpy(&value, state.vector[number].bytes.data(), sizeof(T));
   return value;
 }
-template <typename T>
-inline void SetScalar(CpuState& state, unsigned number, BitsOf<T> value) {
-  std::memcpy(state.vector[number].bytes.data(), &value, sizeof(T));
+// The result of a scalar instruction: the first source's bytes around it.
+template <Form kForm, typename T>
+inline void SetScalar(CpuState& state, const Op& op, BitsOf<T> value) {
+  ByteVec<16> whole = GetRegister<16>(state, FirstNumber<kForm>(op));
+  std::memcpy(&whole, &value, sizeof(T));
+  SetLow16<kForm>(state, op.dst, whole);
+}
+
+// All lanes of an operand.
+template <Form kForm, typename T>
+using Numbers = std::array<BitsOf<T>, kWidth<kForm> / sizeof(T)>;
+template <Form kForm, typename T>
+inline Numbers<kForm, T> GetNumbers(const CpuState& state, unsigned number) {
+  return std::bit_cast<Numbers<kForm, T>>(GetWide<kForm>(state, number));
+}
+template <Form kForm, typename T>
+inline void SetNumbers(CpuState& state, unsigned number, const Numbers<kForm, T>& numbers) {
+  SetWide<kForm>(state, number, std::bit_cast<Wide<kForm>>(numbers));
+}
+template <Form kForm, typename T>
+inline bool LoadNumbers(HandlerEnv& env, const Op& op, unsigned number, Numbers<kForm, T>* numbers) {
+  Wide<kForm> value;
+  if (!LoadWide<kForm>(env, op, number, &value)) return false;
+  *numbers = std::bit_cast<Numbers<kForm, T>>(value);
+  return true;
 }
 
 }  // namespace remora::cpu

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "base/abi/signal.h"
-#include "cpu/fxsave.h"
+#include "cpu/xsave.h"
 #include "proc/siginfo.h"
 
 namespace remora::proc {
@@ -93,6 +93,67 @@ void ResetFpState(cpu::CpuState* cpu) {
   cpu->opmask = {};
 }
 
+// The XSAVE image and the word that ends it.
+struct FpState {
+  cpu::XsaveImage image;
+  uint32_t magic2;
+  uint32_t padding;  // not in Linux's frame
+};
+static_assert(offsetof(FpState, magic2) == cpu::kXsaveBytes);
+constexpr uint32_t kFpStateBytes = cpu::kXsaveBytes + sizeof(uint32_t);
+
+abi::FxsaveArea::Software DescribeFpState() {
+  abi::FxsaveArea::Software software = {};
+  software.magic1 = abi::kFP_XSTATE_MAGIC1;
+  software.extended_size = kFpStateBytes;
+  software.xfeatures = cpu::kXcr0;
+  software.xstate_size = cpu::kXsaveBytes;
+  return software;
+}
+
+FpState EncodeFpState(const cpu::CpuState& cpu) {
+  FpState out = {};
+  cpu::WriteXsaveImage(cpu, &out.image);
+  const abi::FxsaveArea::Software software = DescribeFpState();
+  std::memcpy(out.image.data() + offsetof(abi::FxsaveArea, sw), &software, sizeof(software));
+  // Linux always says that x87 and SSE are there: a debugger or handler may change them.
+  out.image[cpu::kXsaveComponentsOffset] |= static_cast<std::byte>(cpu::kXstateX87 | cpu::kXstateSse);
+  out.magic2 = abi::kFP_XSTATE_MAGIC2;
+  return out;
+}
+
+// Where what the software bytes say is not what Linux writes there, only FXSAVE's 512 bytes count.
+ErrnoOr<void> DecodeFpState(mm::UserMemory memory, GuestAddr fpstate, cpu::CpuState* cpu) {
+  cpu::XsaveImage image = {};
+  const std::span<std::byte> bytes(image);
+  REMORA_RETURN_IF_ERROR(memory.CopyIn(bytes.first(sizeof(abi::FxsaveArea)), fpstate));
+  abi::FxsaveArea::Software software;
+  std::memcpy(&software, image.data() + offsetof(abi::FxsaveArea, sw), sizeof(software));
+  uint64_t components = software.xfeatures & cpu::kXcr0;
+  bool extended = software.magic1 == abi::kFP_XSTATE_MAGIC1 && software.xstate_size >= cpu::kXsaveAvxOffset &&
+                  software.xstate_size <= cpu::kXsaveBytes && software.xstate_size <= software.extended_size;
+  if (extended) {
+    const ErrnoOr<uint32_t> magic2 = memory.Read<uint32_t>(fpstate + software.xstate_size);
+    extended = magic2.ok() && *magic2 == abi::kFP_XSTATE_MAGIC2;
+  }
+  if (extended) {
+    const size_t rest = software.xstate_size - sizeof(abi::FxsaveArea);
+    REMORA_RETURN_IF_ERROR(
+        memory.CopyIn(bytes.subspan(sizeof(abi::FxsaveArea), rest), fpstate + sizeof(abi::FxsaveArea)));
+    if (software.xstate_size < cpu::kXsaveBytes) components &= ~cpu::kXstateAvx;
+  } else {
+    components = cpu::kXstateX87 | cpu::kXstateSse;
+    image[cpu::kXsaveComponentsOffset] = static_cast<std::byte>(components);
+  }
+  if (!cpu::ReadXsaveImage(image, components, cpu)) return Errno(EFAULT);
+  // What the frame does not name begins anew.
+  const cpu::XsaveImage nothing = {};
+  const uint32_t mxcsr = cpu->mxcsr;
+  if (!cpu::ReadXsaveImage(nothing, cpu::kXcr0 & ~components, cpu)) return Errno(EFAULT);
+  cpu->mxcsr = mxcsr;
+  return Ok();
+}
+
 }  // namespace
 
 ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInfo& info, const SignalAction& action,
@@ -107,7 +168,7 @@ ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInf
   if (enters_alternate) sp = alternate.base.value() + alternate.size_bytes;
   on_alternate |= enters_alternate;
 
-  const uint64_t fpstate = (sp - sizeof(abi::FxsaveArea)) & ~uint64_t{63};
+  const uint64_t fpstate = (sp - sizeof(FpState)) & ~uint64_t{63};
   const uint64_t frame = ((fpstate - sizeof(abi::RtSigframe)) & ~uint64_t{15}) - 8;
   // A frame that would leave the alternate stack at its lower end is refused, as one that wraps.
   if (on_alternate && !OnAlternateStack(alternate, frame)) return Errno(EFAULT);
@@ -115,13 +176,11 @@ ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInf
   // Linux too gives no handler without a restorer on x86-64.
   if ((action.flags & abi::kSA_RESTORER) == 0) return Errno(EFAULT);
 
-  std::array<std::byte, sizeof(abi::FxsaveArea)> image = {};
-  cpu::WriteFxsaveImage(cpu, image);
-  REMORA_RETURN_IF_ERROR(memory.CopyOut(GuestAddr(fpstate), image));
+  REMORA_RETURN_IF_ERROR(memory.Write(GuestAddr(fpstate), EncodeFpState(cpu)));
 
   abi::RtSigframe out = {};
   out.return_address = action.restorer.value();
-  out.context.uc_flags = abi::kUC_SIGCONTEXT_SS | abi::kUC_STRICT_RESTORE_SS;
+  out.context.uc_flags = abi::kUC_FP_XSTATE | abi::kUC_SIGCONTEXT_SS | abi::kUC_STRICT_RESTORE_SS;
   out.context.uc_stack = Encode(alternate, interrupted_rsp);
   out.context.uc_mcontext = EncodeContext(task, fpstate);
   out.context.uc_mcontext.oldmask = restored_mask.bits();
@@ -147,12 +206,7 @@ ErrnoOr<SignalSet> PopSignalFrame(Task& task, mm::UserMemory memory) {
   REMORA_ASSIGN_OR_RETURN(const abi::RtSigframe in, memory.Read<abi::RtSigframe>(frame));
   const abi::Sigcontext& context = in.context.uc_mcontext;
   if (context.fpstate != 0) {
-    std::array<std::byte, sizeof(abi::FxsaveArea)> image;
-    REMORA_RETURN_IF_ERROR(memory.CopyIn(image, GuestAddr(context.fpstate)));
-    uint32_t mxcsr;
-    std::memcpy(&mxcsr, image.data() + cpu::kFxsaveMxcsrOffset, sizeof(mxcsr));
-    if ((mxcsr & ~cpu::kMxcsrMask) != 0) return Errno(EFAULT);
-    cpu::ReadFxsaveImage(image, &cpu);
+    REMORA_RETURN_IF_ERROR(DecodeFpState(memory, GuestAddr(context.fpstate), &cpu));
   } else {
     ResetFpState(&cpu);
   }

@@ -8,12 +8,12 @@
 
 namespace remora::proc {
 
-// Pushes struct rt_sigframe (and the FXSAVE image above it) onto the task's stack or its alternate stack and points the
+// Pushes struct rt_sigframe (and the XSAVE image above it) onto the task's stack or its alternate stack and points the
 // registers at the handler. `restored_mask` is what rt_sigreturn will put back. EFAULT: no room, nothing has changed.
 //
 //   interrupted rsp (or the top of the alternate stack)
 //     - 128                  red zone, only on the same stack
-//     FXSAVE image           512 bytes, aligned to 64; as Linux on a CPU without XSAVE: sw_reserved is zero
+//     XSAVE image            832 bytes, aligned to 64, its software bytes say what it holds; behind it FP_XSTATE_MAGIC2
 //     struct rt_sigframe     440 bytes; rsp + 8 is a multiple of 16, as after a CALL
 ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInfo& info, const SignalAction& action,
                               SignalSet restored_mask);

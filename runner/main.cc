@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/entropy.h"
 #include "cpu/interpreter.h"
 #include "proc/kernel.h"
 #include "proc/thread_group.h"
@@ -62,8 +63,11 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
       options.num_workers != 0 ? options.num_workers : std::max(1u, std::thread::hardware_concurrency());
   if (options.max_memory_mib != 0) kernel_options.max_memory_bytes = options.max_memory_mib << 20;
   kernel_options.dispatcher = dispatcher->get();
-  kernel_options.make_engine = [count_accesses = options.stats != StatsFormat::kNone](cpu::BlockCache* blocks) {
-    return cpu::MakeInterpreter(blocks, {.clock = nullptr, .count_accesses = count_accesses});
+  HostEntropy entropy;
+  kernel_options.entropy = &entropy;
+  const bool count_accesses = options.stats != StatsFormat::kNone;
+  kernel_options.make_engine = [&entropy, count_accesses](cpu::BlockCache* blocks) {
+    return cpu::MakeInterpreter(blocks, {.clock = nullptr, .entropy = &entropy, .count_accesses = count_accesses});
   };
   kernel_options.on_first_process_stopped = HostSignals::StopSelf;
   kernel_options.on_fatal_fault = [](proc::Task& task, const proc::SignalInfo& info) {

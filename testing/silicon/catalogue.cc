@@ -1,16 +1,55 @@
 #include "testing/silicon/catalogue.h"
 
+#include <cpuid.h>
+
 #include <array>
 #include <cstring>
 #include <set>
 #include <tuple>
 #include <utility>
 
+#include "cpu/cpuid.h"
+
 namespace remora::silicon {
 namespace {
 
-// What the interpreter's cpuid says is there, by Zydis' names.
-bool IsAdvertised(ZydisISASet set) {
+// Where CPUID tells of an instruction set. The host's own answer has the same place.
+struct FeatureBit {
+  ZydisISASet set;
+  uint32_t leaf;
+  uint32_t cpu::CpuidResult::* in;
+  unsigned bit;
+  uint32_t subleaf = 0;
+};
+constexpr auto kEax = &cpu::CpuidResult::eax, kEbx = &cpu::CpuidResult::ebx, kEcx = &cpu::CpuidResult::ecx;
+constexpr FeatureBit kFeatureBits[] = {
+    {ZYDIS_ISA_SET_SSE3, 1, kEcx, 0},          {ZYDIS_ISA_SET_SSE3X87, 1, kEcx, 0},
+    {ZYDIS_ISA_SET_PCLMULQDQ, 1, kEcx, 1},     {ZYDIS_ISA_SET_SSSE3, 1, kEcx, 9},
+    {ZYDIS_ISA_SET_SSSE3MMX, 1, kEcx, 9},      {ZYDIS_ISA_SET_CMPXCHG16B, 1, kEcx, 13},
+    {ZYDIS_ISA_SET_SSE4, 1, kEcx, 19},         {ZYDIS_ISA_SET_SSE42, 1, kEcx, 20},
+    {ZYDIS_ISA_SET_MOVBE, 1, kEcx, 22},        {ZYDIS_ISA_SET_POPCNT, 1, kEcx, 23},
+    {ZYDIS_ISA_SET_AES, 1, kEcx, 25},          {ZYDIS_ISA_SET_RDRAND, 1, kEcx, 30},
+    {ZYDIS_ISA_SET_LAHF, 0x80000001, kEcx, 0}, {ZYDIS_ISA_SET_LZCNT, 0x80000001, kEcx, 5},
+    {ZYDIS_ISA_SET_RDWRFSGS, 7, kEbx, 0},      {ZYDIS_ISA_SET_BMI1, 7, kEbx, 3},
+    {ZYDIS_ISA_SET_BMI2, 7, kEbx, 8},          {ZYDIS_ISA_SET_RDSEED, 7, kEbx, 18},
+    {ZYDIS_ISA_SET_ADOX_ADCX, 7, kEbx, 19},    {ZYDIS_ISA_SET_CLFLUSHOPT, 7, kEbx, 23},
+    {ZYDIS_ISA_SET_CLWB, 7, kEbx, 24},         {ZYDIS_ISA_SET_SHA, 7, kEbx, 29},
+    {ZYDIS_ISA_SET_RDPID, 7, kEcx, 22},        {ZYDIS_ISA_SET_XSAVE, 1, kEcx, 27},
+    {ZYDIS_ISA_SET_XSAVEOPT, 0xd, kEax, 0, 1}, {ZYDIS_ISA_SET_XSAVEC, 0xd, kEax, 1, 1},
+    {ZYDIS_ISA_SET_AVX, 1, kEcx, 28},          {ZYDIS_ISA_SET_AVXAES, 1, kEcx, 28},
+    {ZYDIS_ISA_SET_AVX2, 7, kEbx, 5},          {ZYDIS_ISA_SET_AVX2GATHER, 7, kEbx, 5},
+    {ZYDIS_ISA_SET_FMA, 1, kEcx, 12},          {ZYDIS_ISA_SET_F16C, 1, kEcx, 29},
+    {ZYDIS_ISA_SET_VAES, 7, kEcx, 9},          {ZYDIS_ISA_SET_VPCLMULQDQ, 7, kEcx, 10},
+};
+
+cpu::CpuidResult HostCpuid(uint32_t leaf, uint32_t subleaf) {
+  cpu::CpuidResult result;
+  if (__get_cpuid_count(leaf, subleaf, &result.eax, &result.ebx, &result.ecx, &result.edx) == 0) return {};
+  return result;
+}
+
+// What every CPU has that this can run on.
+bool IsBaseline(ZydisISASet set) {
   switch (set) {
     case ZYDIS_ISA_SET_I86:
     case ZYDIS_ISA_SET_I186:
@@ -22,12 +61,10 @@ bool IsAdvertised(ZydisISASet set) {
     case ZYDIS_ISA_SET_PENTIUMREAL:
     case ZYDIS_ISA_SET_PPRO:
     case ZYDIS_ISA_SET_LONGMODE:
-    case ZYDIS_ISA_SET_LAHF:
     case ZYDIS_ISA_SET_CMOV:
     case ZYDIS_ISA_SET_FCMOV:
     case ZYDIS_ISA_SET_FAT_NOP:
     case ZYDIS_ISA_SET_PAUSE:
-    case ZYDIS_ISA_SET_CMPXCHG16B:
     case ZYDIS_ISA_SET_X87:
     case ZYDIS_ISA_SET_PENTIUMMMX:
     case ZYDIS_ISA_SET_SSE:
@@ -45,6 +82,19 @@ bool IsAdvertised(ZydisISASet set) {
   }
 }
 
+// Null: on both sides.
+const char* WhyNotThere(ZydisISASet set) {
+  if (IsBaseline(set)) return nullptr;
+  for (const FeatureBit& feature : kFeatureBits) {
+    if (feature.set != set) continue;
+    if ((cpu::Cpuid(feature.leaf, feature.subleaf).*feature.in >> feature.bit & 1) == 0) break;
+    return (HostCpuid(feature.leaf, feature.subleaf).*feature.in >> feature.bit & 1) != 0
+               ? nullptr
+               : "the host's CPU does not have it";
+  }
+  return "cpuid does not advertise it";
+}
+
 bool HasOperandEncodedIn(const ZydisDecodedInstruction& info, const ZydisDecodedOperand* operands,
                          ZydisOperandEncoding encoding) {
   for (int i = 0; i < info.operand_count; ++i)
@@ -52,10 +102,16 @@ bool HasOperandEncodedIn(const ZydisDecodedInstruction& info, const ZydisDecoded
   return false;
 }
 
+// How to encode: without VEX, or with it, by vector length and whether VEX.vvvv names a register.
+enum class Vex : uint8_t { kNone, kWithoutSource128, kWithoutSource256, kWithSource128, kWithSource256 };
+bool IsWide(Vex vex) { return vex == Vex::kWithoutSource256 || vex == Vex::kWithSource256; }
+
 // What tells two forms apart.
 using Signature = std::tuple<int, int, bool, int, int, int, std::array<int, 5>>;
 
 }  // namespace
+
+unsigned VexPrefix(uint8_t prefix) { return prefix == 0x66 ? 1 : prefix == 0xf3 ? 2 : prefix == 0xf2 ? 3 : 0; }
 
 const char* WhyLeftOut(const ZydisDecodedInstruction& instruction) {
   switch (instruction.mnemonic) {
@@ -85,16 +141,26 @@ const char* WhyLeftOut(const ZydisDecodedInstruction& instruction) {
       return "shows the host kernel's descriptors";
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_RDTSC:
+    case ZYDIS_MNEMONIC_RDTSCP:
+    case ZYDIS_MNEMONIC_RDPID:
+    case ZYDIS_MNEMONIC_RDRAND:
+    case ZYDIS_MNEMONIC_RDSEED:
       return "differs by design";
+    case ZYDIS_MNEMONIC_RDFSBASE:
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+      return "the bases belong to the host's threads";
     case ZYDIS_MNEMONIC_INVALID:
       return "not an instruction";
     default:
       break;
   }
   if (instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return "loads segment registers";
-  if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || !IsAdvertised(instruction.meta.isa_set))
+  if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+      instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
     return "cpuid does not advertise it";
-  return nullptr;
+  return WhyNotThere(instruction.meta.isa_set);
 }
 
 Catalogue MakeCatalogue() {
@@ -106,13 +172,22 @@ Catalogue MakeCatalogue() {
   std::map<ZydisMnemonic, std::string> reasons;
 
   // Decodes one candidate; false if it has no ModRM byte, so that the others of its opcode need not be tried.
-  auto consider = [&](uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
+  auto consider = [&](Vex vex, uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
     std::array<uint8_t, 32> bytes{};
     size_t length = 0;
-    if (prefix != 0) bytes[length++] = prefix;
-    if (wide) bytes[length++] = 0x48;
-    if (map != 0) bytes[length++] = 0x0f;
-    if (map >= 2) bytes[length++] = map == 2 ? 0x38 : 0x3a;
+    if (vex != Vex::kNone) {
+      bytes[length++] = 0xc4;
+      bytes[length++] = 0xe0 | map;
+      // A second source where one is wanted; another try is without (1111).
+      const unsigned source = vex == Vex::kWithoutSource128 || vex == Vex::kWithoutSource256 ? 15 : 14;
+      bytes[length++] =
+          static_cast<uint8_t>((wide ? 0x80u : 0u) | source << 3 | (IsWide(vex) ? 4u : 0u) | VexPrefix(prefix));
+    } else {
+      if (prefix != 0) bytes[length++] = prefix;
+      if (wide) bytes[length++] = 0x48;
+      if (map != 0) bytes[length++] = 0x0f;
+      if (map >= 2) bytes[length++] = map == 2 ? 0x38 : 0x3a;
+    }
     bytes[length++] = opcode;
     bytes[length++] = static_cast<uint8_t>(mod << 6 | reg << 3 | rm);
     ZydisDecodedInstruction info;
@@ -121,7 +196,8 @@ Catalogue MakeCatalogue() {
     if (!ZYAN_SUCCESS(status)) return true;
     const bool has_modrm = (info.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     if (const char* reason = WhyLeftOut(info)) {
-      if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) reasons.emplace(info.mnemonic, reason);
+      if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || vex != Vex::kNone)
+        reasons.emplace(info.mnemonic, reason);
       return has_modrm;
     }
     for (int i = 0; i < info.operand_count_visible; ++i) {
@@ -133,7 +209,10 @@ Catalogue MakeCatalogue() {
     }
     const bool repeats =
         (info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
-    InstructionForm form{.prefix = prefix,
+    InstructionForm form{.vex = vex != Vex::kNone,
+                         .vex_has_source = vex == Vex::kWithSource128 || vex == Vex::kWithSource256,
+                         .vex_256 = IsWide(vex),
+                         .prefix = prefix,
                          .wide = wide,
                          .map = map,
                          .opcode = opcode,
@@ -149,7 +228,13 @@ Catalogue MakeCatalogue() {
     std::array<int, 5> sizes{};
     for (int i = 0; i < info.operand_count && i < 4; ++i) sizes[i] = operands[i].size;
     sizes[4] = repeats ? prefix : 0;
-    const Signature signature{map, opcode, form.memory, form.reg, form.rm, info.mnemonic, sizes};
+    const Signature signature{map + (vex == Vex::kNone ? 0 : IsWide(vex) ? 512 : 256),
+                              opcode,
+                              form.memory,
+                              form.reg,
+                              form.rm,
+                              info.mnemonic,
+                              sizes};
     if (!seen.insert(signature).second) return has_modrm;
     catalogue.forms[info.mnemonic].push_back(form);
     ++catalogue.num_forms;
@@ -179,17 +264,22 @@ Catalogue MakeCatalogue() {
         return (opcode & 0xf0) == 0x40;
     }
   };
-  for (uint8_t map = 0; map < 4; ++map) {
-    for (int opcode = 0; opcode < 256; ++opcode) {
-      if (map == 0 && is_prefix_or_escape(opcode)) continue;
-      // Without a prefix first: the others are kept only where they make a difference.
-      for (const uint8_t prefix : {0x00, 0x66, 0xf3, 0xf2}) {
-        for (const bool wide : {false, true}) {
-          bool has_modrm = true;
-          for (int reg = 0; reg < 8 && has_modrm; ++reg) {
-            has_modrm = consider(prefix, wide, map, static_cast<uint8_t>(opcode), 0, reg, 3);
-            for (int rm = 0; rm < 8 && has_modrm; ++rm)
-              has_modrm = consider(prefix, wide, map, static_cast<uint8_t>(opcode), 3, reg, rm);
+  for (const Vex vex :
+       {Vex::kNone, Vex::kWithoutSource128, Vex::kWithoutSource256, Vex::kWithSource128, Vex::kWithSource256}) {
+    for (uint8_t map = vex == Vex::kNone ? 0 : 1; map < 4; ++map) {
+      for (int opcode = 0; opcode < 256; ++opcode) {
+        if (map == 0 && is_prefix_or_escape(opcode)) continue;
+        // Without a prefix first: the others are kept only where they make a difference.
+        for (const uint8_t prefix : {0x00, 0x66, 0xf3, 0xf2}) {
+          for (const bool wide : {false, true}) {
+            bool has_modrm = true;
+            for (int reg = 0; reg < 8 && has_modrm; ++reg) {
+              // VSIB needs a SIB byte.
+              for (const int rm : {3, 4})
+                if (has_modrm) has_modrm = consider(vex, prefix, wide, map, static_cast<uint8_t>(opcode), 0, reg, rm);
+              for (int rm = 0; rm < 8 && has_modrm; ++rm)
+                has_modrm = consider(vex, prefix, wide, map, static_cast<uint8_t>(opcode), 3, reg, rm);
+            }
           }
         }
       }

@@ -12,9 +12,12 @@ namespace remora::silicon {
 
 // One way to encode one instruction, without what is free to choose: registers, addressing, immediates.
 struct InstructionForm {
-  uint8_t prefix = 0;  // 0, 0x66, 0xf2 or 0xf3: mandatory, operand size or REP
-  bool wide = false;   // REX.W
-  uint8_t map = 0;     // 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
+  bool vex = false;
+  bool vex_has_source = false;  // VEX.vvvv names a register
+  bool vex_256 = false;         // VEX.L
+  uint8_t prefix = 0;           // 0, 0x66, 0xf2 or 0xf3: mandatory, operand size or REP
+  bool wide = false;            // REX.W, VEX.W
+  uint8_t map = 0;              // 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
   uint8_t opcode = 0;
   bool has_modrm = false;
   bool memory = false;  // ModRM.mod is not 3
@@ -24,8 +27,8 @@ struct InstructionForm {
   bool lockable = false;
 };
 
-// All forms of 64-bit mode's legacy encodings that the interpreter's cpuid advertises, found by asking Zydis' decoder
-// for every prefix, opcode and ModRM byte; and what is left out, with the reason.
+// All forms of 64-bit mode's legacy and VEX encodings that the interpreter's cpuid advertises and the host's CPU has,
+// found by asking Zydis' decoder for every prefix, opcode and ModRM byte; and what is left out, with the reason.
 struct Catalogue {
   std::map<ZydisMnemonic, std::vector<InstructionForm>> forms;
   std::map<std::string, std::vector<ZydisMnemonic>> left_out;  // by reason
@@ -33,6 +36,9 @@ struct Catalogue {
 };
 
 Catalogue MakeCatalogue();
+
+// A mandatory prefix as VEX.pp has it.
+unsigned VexPrefix(uint8_t prefix);
 
 // Null: tested. Else the reason why not.
 const char* WhyLeftOut(const ZydisDecodedInstruction& instruction);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cpu/xsave.h"
 #include "testing/silicon/makers_choice.h"
 
 namespace remora::silicon {
@@ -66,6 +67,12 @@ Ignored IgnoredBytes(const Decoded& decoded, uint64_t address) {
       return {address, 12, 28};
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
       return {address, 6, 24, 28, 32};
     default:
       return {};
@@ -93,6 +100,17 @@ uint64_t UndefinedFlags(const Decoded& decoded, const cpu::CpuState& before) {
     case ZYDIS_MNEMONIC_DIV:
     case ZYDIS_MNEMONIC_IDIV:
       return cpu::kStatusFlags;
+    case ZYDIS_MNEMONIC_LZCNT:
+    case ZYDIS_MNEMONIC_TZCNT:
+      return kFlagOF | kFlagSF | kFlagAF | kFlagPF;
+    case ZYDIS_MNEMONIC_ANDN:
+    case ZYDIS_MNEMONIC_BLSI:
+    case ZYDIS_MNEMONIC_BLSMSK:
+    case ZYDIS_MNEMONIC_BLSR:
+    case ZYDIS_MNEMONIC_BZHI:
+      return kFlagAF | kFlagPF;
+    case ZYDIS_MNEMONIC_BEXTR:
+      return kFlagSF | kFlagAF | kFlagPF;
     case ZYDIS_MNEMONIC_MUL:
     case ZYDIS_MNEMONIC_IMUL:
       return kFlagSF | kFlagZF | kFlagAF | kFlagPF;
@@ -146,16 +164,21 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
     if (a != b) Append(&text, "  %s: before %#lx, native %#lx, interpreter %#lx\n", name, was, a, b);
   };
   const cpu::CpuState &x = native.state, &y = interpreted.state;
-  for (int i = 0; i < 16; ++i) compare(kGprNames[i], before.gpr[i], x.gpr[i], y.gpr[i]);
+  // XGETBV: the host has components that the interpreter has not.
+  const uint64_t compared_rax = decoded.info.mnemonic == ZYDIS_MNEMONIC_XGETBV ? cpu::kXcr0 : ~uint64_t{0};
+  for (int i = 0; i < 16; ++i) {
+    const uint64_t compared = i == cpu::kRax ? compared_rax : ~uint64_t{0};
+    compare(kGprNames[i], before.gpr[i], x.gpr[i] & compared, y.gpr[i] & compared);
+  }
   compare("rip", before.rip, x.rip, y.rip);
   const bool completed = native.reason == ExitReason::kBreakpoint;
   const uint64_t flags = makers.flags ? 0 : kComparedFlags & ~(completed ? UndefinedFlags(decoded, before) : 0);
   compare("rflags", before.rflags & flags, x.rflags & flags, y.rflags & flags);
   compare("mxcsr", before.mxcsr, x.mxcsr, y.mxcsr);
   for (int i = 0; i < 16; ++i) {
-    if (std::memcmp(&x.vector[i], &y.vector[i], 16) == 0) continue;
-    Append(&text, "  xmm%d: before %s, native %s, interpreter %s\n", i, Hex(&before.vector[i], 16).c_str(),
-           Hex(&x.vector[i], 16).c_str(), Hex(&y.vector[i], 16).c_str());
+    if (std::memcmp(&x.vector[i], &y.vector[i], 32) == 0) continue;
+    Append(&text, "  ymm%d: before %s, native %s, interpreter %s\n", i, Hex(&before.vector[i], 32).c_str(),
+           Hex(&x.vector[i], 32).c_str(), Hex(&y.vector[i], 32).c_str());
   }
   compare("fcw", before.x87.control, x.x87.control, y.x87.control);
   compare("fsw", before.x87.status, x.x87.status, y.x87.status);
@@ -207,11 +230,13 @@ std::string Describe(const TestCase& test_case, const Decoded& decoded) {
       const int id = ZydisRegisterGetId(operand.reg.value);
       if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_XMM)
         Append(&text, "  xmm%d = %s\n", id, Hex(&state.vector[id], 16).c_str());
+      if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_YMM)
+        Append(&text, "  ymm%d = %s\n", id, Hex(&state.vector[id], 32).c_str());
       if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_X87) {
         const cpu::X87Register& reg = state.x87.registers[(state.x87.top + id) & 7];
         Append(&text, "  st%d = %04x:%016lx\n", id, reg.sign_exponent, reg.significand);
       }
-    } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size <= 128) {
+    } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size <= 256) {
       uint64_t address = 0;
       ZydisRegisterContext registers{};
       for (int reg = 0; reg < 16; ++reg) {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cpu/fxsave.h"
+#include "cpu/xsave.h"
 #include "testing/silicon/values.h"
 
 namespace remora::silicon {
@@ -39,7 +40,10 @@ uint64_t AddressOf(const ZydisDecodedInstruction& info, const ZydisDecodedOperan
   } else if (operand.mem.base != ZYDIS_REGISTER_NONE) {
     address += state.gpr[GprNumber(operand.mem.base)];
   }
-  if (operand.mem.index == ZYDIS_REGISTER_AL) {
+  if (ZydisRegisterGetClass(operand.mem.index) != ZYDIS_REGCLASS_GPR64 &&
+      ZydisRegisterGetClass(operand.mem.index) != ZYDIS_REGCLASS_GPR32 && operand.mem.index != ZYDIS_REGISTER_AL) {
+    // None, or a vector register: see PlaceGather.
+  } else if (operand.mem.index == ZYDIS_REGISTER_AL) {
     address += state.gpr[kRax] & 0xff;
   } else if (operand.mem.index != ZYDIS_REGISTER_NONE) {
     address += state.gpr[GprNumber(operand.mem.index)] * (operand.mem.scale == 0 ? 1 : operand.mem.scale);
@@ -47,6 +51,25 @@ uint64_t AddressOf(const ZydisDecodedInstruction& info, const ZydisDecodedOperan
   if (info.address_width == 32) address &= 0xffffffff;
   return operand.mem.segment == ZYDIS_REGISTER_GS ? address + state.gs_base : address;
 }
+
+bool IsXsave(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The memory operand's index is a vector register.
+bool IsGather(const Decoded& decoded) { return decoded.info.meta.isa_set == ZYDIS_ISA_SET_AVX2GATHER; }
 
 bool TouchesMemory(const ZydisDecodedOperand& operand) {
   return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN;
@@ -76,8 +99,23 @@ uint64_t RandomTarget(Random& random, uint64_t size) {
       break;
   }
   const uint64_t address = kScratchStart + 640 + random.Below(kScratchBytes - 1280 - size);
-  if (size >= 16) return random.OneIn(10) ? address : address & ~uint64_t{15};
+  if (size >= 16) return random.OneIn(10) ? address : address & ~uint64_t{size >= 512 ? 63u : size >= 32 ? 31u : 15u};
   return random.OneIn(3) ? address : address & ~(size - 1);
+}
+
+// Small indices, and masks that are mixed.
+void PlaceGather(Random& random, const Decoded& decoded, cpu::CpuState* state) {
+  const ZydisDecodedOperand& memory = decoded.operands[1];
+  const std::string_view name = ZydisMnemonicGetString(decoded.info.mnemonic);
+  // vgatherdps, vpgatherqd: the last letter but two (or one) is the index's.
+  const bool wide = name[name.starts_with("vp") ? 8 : 7] == 'q';
+  std::byte* index = state->vector[ZydisRegisterGetId(memory.mem.index)].bytes.data();
+  std::byte* masks = state->vector[ZydisRegisterGetId(decoded.operands[2].reg.value)].bytes.data();
+  for (int i = 0; i < 32; i += wide ? 8 : 4) {
+    const int64_t value = random.Between(-60, 60);
+    std::memcpy(index + i, &value, wide ? 8 : 4);
+  }
+  for (int i = 0; i < 32; ++i) masks[i] = static_cast<std::byte>(random.Next());
 }
 
 uint64_t RandomCodeTarget(Random& random, const TestCase& test_case) {
@@ -112,9 +150,22 @@ LaneKind KindFor(Random& random, const ZydisDecodedInstruction& info, uint64_t s
     if (name.starts_with("fi")) return LaneKind::kInteger;
     return size_bits == 32 ? LaneKind::kFloat : size_bits == 64 ? LaneKind::kDouble : LaneKind::kExtended;
   }
-  if (info.meta.isa_ext != ZYDIS_ISA_EXT_SSE && info.meta.isa_ext != ZYDIS_ISA_EXT_SSE2) return LaneKind::kInteger;
+  switch (info.meta.isa_ext) {
+    case ZYDIS_ISA_EXT_SSE:
+    case ZYDIS_ISA_EXT_SSE2:
+    case ZYDIS_ISA_EXT_SSE3:
+    case ZYDIS_ISA_EXT_SSE4:
+    case ZYDIS_ISA_EXT_AVX:
+    case ZYDIS_ISA_EXT_AVX2:
+    case ZYDIS_ISA_EXT_FMA:
+    case ZYDIS_ISA_EXT_F16C:
+      break;
+    default:
+      return LaneKind::kInteger;
+  }
   if (random.OneIn(6)) return static_cast<LaneKind>(random.Below(3));
-  const std::string_view name = ZydisMnemonicGetString(info.mnemonic);
+  std::string_view name = ZydisMnemonicGetString(info.mnemonic);
+  if (name.starts_with('v')) name.remove_prefix(1);
   // cvtXX2YY converts from XX.
   const size_t two = name.starts_with("cvt") ? name.find('2') : std::string_view::npos;
   const std::string_view kind = two != std::string_view::npos ? name.substr(two - 2, 2) : name.substr(name.size() - 2);
@@ -170,7 +221,7 @@ bool Generator::TryMake(Random& random, const InstructionForm& form, TestCase* t
   RandomizeX87(random, &state.x87);
   state.mxcsr = RandomMxcsr(random);
   const LaneKind kind = KindFor(random, decoded->info, 80);
-  for (int i = 0; i < 16; ++i) FillLanes(random, kind, reinterpret_cast<uint8_t*>(state.vector[i].bytes.data()), 16);
+  for (int i = 0; i < 16; ++i) FillLanes(random, kind, reinterpret_cast<uint8_t*>(state.vector[i].bytes.data()), 32);
   if (random.OneIn(4)) state.vector[random.Below(16)] = state.vector[random.Below(16)];
   for (size_t i = 0; i < kScratchBytes; i += 8) {
     const uint64_t filler = random.Next();
@@ -183,8 +234,8 @@ bool Generator::TryMake(Random& random, const InstructionForm& form, TestCase* t
   if (!Decode(*test_case, decoded)) return false;  // displacements have changed
   for (int i = 0; i < decoded->info.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded->operands[i];
-    if (!TouchesMemory(operand) || operand.size > 128) continue;
-    uint8_t bytes[16];
+    if (!TouchesMemory(operand) || operand.size > 256 || IsGather(*decoded)) continue;
+    uint8_t bytes[32];
     FillLanes(random, KindFor(random, decoded->info, operand.size), bytes, sizeof(bytes));
     Poke(test_case, AddressOf(decoded->info, operand, state), bytes, operand.size / 8);
   }
@@ -202,12 +253,26 @@ void Generator::Encode(Random& random, const InstructionForm& form, TestCase* te
   }
   if (random.OneIn(24)) put(0x67);
   if (form.lockable && form.memory && random.OneIn(5)) put(0xf0);
-  if (form.prefix != 0) put(form.prefix);
-  unsigned rex = form.wide ? 8 : 0;
-  if (random.OneIn(2)) rex |= static_cast<unsigned>(random.Below(8));
-  if (rex != 0 || random.OneIn(8)) put(0x40 | rex);
-  if (form.map != 0) put(0x0f);
-  if (form.map >= 2) put(form.map == 2 ? 0x38 : 0x3a);
+  if (form.vex) {
+    const unsigned source = form.vex_has_source ? static_cast<unsigned>(random.Below(16)) : 15;
+    const unsigned inverted_rxb = random.OneIn(2) ? 7 : static_cast<unsigned>(random.Below(8));
+    const unsigned last = source << 3 | (form.vex_256 ? 4u : 0u) | VexPrefix(form.prefix);
+    if (form.map == 1 && !form.wide && (inverted_rxb & 3) == 3 && random.OneIn(2)) {
+      put(0xc5);
+      put((inverted_rxb & 4) << 5 | last);
+    } else {
+      put(0xc4);
+      put(inverted_rxb << 5 | form.map);
+      put((form.wide ? 0x80u : 0u) | last);
+    }
+  } else {
+    if (form.prefix != 0) put(form.prefix);
+    unsigned rex = form.wide ? 8 : 0;
+    if (random.OneIn(2)) rex |= static_cast<unsigned>(random.Below(8));
+    if (rex != 0 || random.OneIn(8)) put(0x40 | rex);
+    if (form.map != 0) put(0x0f);
+    if (form.map >= 2) put(form.map == 2 ? 0x38 : 0x3a);
+  }
   put(form.opcode);
   if (form.has_modrm) {
     const unsigned reg = form.reg >= 0 ? static_cast<unsigned>(form.reg) : static_cast<unsigned>(random.Below(8));
@@ -286,7 +351,9 @@ bool Generator::PlaceMemory(Random& random, const Decoded& decoded, TestCase* te
     }
     if (operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
     const uint64_t scale = operand.mem.scale == 0 ? 1 : operand.mem.scale;
-    const int index = operand.mem.index == ZYDIS_REGISTER_NONE ? kNone : GprNumber(operand.mem.index);
+    if (IsGather(decoded)) PlaceGather(random, decoded, &state);
+    const int index =
+        operand.mem.index == ZYDIS_REGISTER_NONE || IsGather(decoded) ? kNone : GprNumber(operand.mem.index);
     const bool from_rip = operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP;
     const int base = operand.mem.base == ZYDIS_REGISTER_NONE || from_rip ? kNone : GprNumber(operand.mem.base);
     const auto displacement = static_cast<uint64_t>(operand.mem.disp.value);
@@ -403,6 +470,31 @@ void Generator::PrepareSpecial(Random& random, const Decoded& decoded, TestCase*
       Peek(*test_case, address + half, &state.gpr[kRdx], half);
       break;
     }
+    case ZYDIS_MNEMONIC_PCMPESTRI:
+    case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_VPCMPESTRI:
+    case ZYDIS_MNEMONIC_VPCMPESTRM:
+      if (random.OneIn(8)) break;
+      set(kRax, static_cast<uint64_t>(random.Between(-17, 17)));
+      set(kRdx, static_cast<uint64_t>(random.Between(-17, 17)));
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_PCMPISTRI:
+    case ZYDIS_MNEMONIC_PCMPISTRM:
+    case ZYDIS_MNEMONIC_VPCMPISTRI:
+    case ZYDIS_MNEMONIC_VPCMPISTRM:
+      // Few letters, so that there is something to find.
+      if (random.OneIn(4)) break;
+      for (int i = 0; i < 16; ++i)
+        for (int byte = 0; byte < 16; ++byte)
+          state.vector[i].bytes[byte] = static_cast<std::byte>(random.OneIn(12) ? 0 : 'a' + random.Below(3));
+      break;
+    case ZYDIS_MNEMONIC_BEXTR:
+    case ZYDIS_MNEMONIC_BZHI: {
+      const int control = GprNumber(decoded.operands[2].reg.value);
+      if (random.OneIn(4) || control == kNone) break;
+      set(control, random.Below(70) | random.Below(70) << 8);
+      break;
+    }
     case ZYDIS_MNEMONIC_LDMXCSR: {
       const uint32_t value = random.OneIn(16) ? static_cast<uint32_t>(random.Next()) & 0xfffdffff : RandomMxcsr(random);
       Poke(test_case, address, &value, 4);
@@ -418,6 +510,42 @@ void Generator::PrepareSpecial(Random& random, const Decoded& decoded, TestCase*
       for (uint8_t& pair : digits) pair = static_cast<uint8_t>(random.Below(10) << 4 | random.Below(10));
       digits[9] = static_cast<uint8_t>(random.Next() & 0x80);
       Poke(test_case, address, digits, sizeof(digits));
+      break;
+    }
+    case ZYDIS_MNEMONIC_XGETBV:
+      set(kRcx, random.Below(3));
+      break;
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+      // Of other components the host knows more.
+      if (uses(kRax) || uses(kRdx)) break;
+      state.gpr[kRdx] = random.Next() << 32;
+      state.gpr[kRax] = random.Below(8) | random.Next() << 32;
+      break;
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64: {
+      if (!uses(kRax) && !uses(kRdx)) {
+        state.gpr[kRdx] = random.Next() << 32;
+        state.gpr[kRax] = random.Below(8) | random.Next() << 32;
+      }
+      cpu::CpuState other = state;
+      RandomizeX87(random, &other.x87);
+      other.mxcsr = random.OneIn(16) ? static_cast<uint32_t>(random.Next()) & 0xfffdffff : RandomMxcsr(random);
+      FillLanes(random, LaneKind::kInteger, reinterpret_cast<uint8_t*>(other.vector[3].bytes.data()), 32);
+      cpu::XsaveImage image;
+      cpu::WriteXsaveImage(other, &image);
+      image[cpu::kXsaveComponentsOffset] &= static_cast<std::byte>(random.Below(8));
+      if (random.OneIn(3)) {
+        image[cpu::kXsaveCompactionOffset] =
+            image[cpu::kXsaveComponentsOffset] | static_cast<std::byte>(random.Below(8));
+        image[cpu::kXsaveCompactionOffset + 7] = std::byte{0x80};
+      }
+      if (random.OneIn(20)) image[cpu::kXsaveHeaderOffset + 8 + random.Below(56)] = std::byte{1};
+      Poke(test_case, address, image.data(), image.size());
       break;
     }
     case ZYDIS_MNEMONIC_FXRSTOR:
@@ -445,6 +573,10 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
     return start >= kScratchStart - 0x800 && start + size <= kMappedEnd + 0x800;
   };
   if (!harmless(state.gpr[kRsp], 8)) return false;
+  // Of XSAVE's components only those that both sides have.
+  if (IsXsave(info.mnemonic) &&
+      (static_cast<uint32_t>(state.gpr[kRax]) > 7 || static_cast<uint32_t>(state.gpr[kRdx]) != 0))
+    return false;
   for (int i = 0; i < info.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.segment == ZYDIS_REGISTER_FS) return false;
@@ -455,6 +587,7 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
       const auto offset = static_cast<int64_t>(state.gpr[GprNumber(decoded.operands[1].reg.value)] << shift) >> shift;
       address += static_cast<uint64_t>((offset >> 3) & ~int64_t{operand.size / 8 - 1});
     }
+    if (IsGather(decoded) && !(harmless(address - 512, 1024) && info.address_width == 64)) return false;
     if (!harmless(address, std::max<uint64_t>(operand.size / 8, 1))) return false;
   }
   // Where control goes: code full of INT3, or nowhere.

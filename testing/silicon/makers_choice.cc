@@ -90,6 +90,11 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
       // A denormal that comes out as it went in: for AMD an unmasked underflow, for Intel none.
       choice.everything = (interpreted.state.x87.status & ~native.state.x87.status & kUnderflow) != 0;
       break;
+    case ZYDIS_MNEMONIC_XRSTOR:
+    case ZYDIS_MNEMONIC_XRSTOR64:
+      // An image that is refused for a reserved bit of MXCSR: Intel has loaded parts by then.
+      choice.everything = native.reason == ExitReason::kProtection && interpreted.reason == ExitReason::kProtection;
+      break;
     default:
       break;
   }

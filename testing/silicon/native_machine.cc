@@ -8,20 +8,23 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "cpu/fxsave.h"
+#include "cpu/xsave.h"
 
 namespace remora::silicon {
 namespace {
 
 constexpr int kSignals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
 constexpr size_t kStackBytes = 1 << 16;
-// Offset in the frame's XSAVE image of the bits that say which parts are there.
-constexpr size_t kXstateBvOffset = 512;
+// The frame's software bytes: a magic number where more than FXSAVE's image follows, and how much.
+constexpr size_t kMagicOffset = 464, kXfeaturesOffset = 472;
+constexpr uint32_t kMagic = 0x46505853;
 
 constexpr int kGprOf[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -34,7 +37,7 @@ struct Channel {
   const TestCase* test_case = nullptr;
   Outcome* outcome = nullptr;
   gregset_t host_registers;
-  std::array<std::byte, cpu::kFxsaveBytes> host_vectors;
+  cpu::XsaveImage host_vectors;
 } g_channel;
 
 cpu::ExitReason ReasonOf(int trap, const siginfo_t& info) {
@@ -64,22 +67,37 @@ cpu::ExitReason ReasonOf(int trap, const siginfo_t& info) {
   }
 }
 
+bool HasSoftware(const std::byte* vectors) {
+  uint32_t magic;
+  std::memcpy(&magic, vectors + kMagicOffset, sizeof(magic));
+  return magic == kMagic;
+}
+bool HasAvx(const std::byte* vectors) {
+  return HasSoftware(vectors) && (vectors[kXfeaturesOffset] & std::byte{cpu::kXstateAvx}) != std::byte{0};
+}
+size_t FrameBytes(const std::byte* vectors) {
+  return HasAvx(vectors) ? cpu::kXsaveBytes : HasSoftware(vectors) ? cpu::kXsaveAvxOffset : cpu::kFxsaveBytes;
+}
+void MarkPresent(std::byte* vectors) {
+  if (HasSoftware(vectors)) vectors[cpu::kXsaveComponentsOffset] |= std::byte{cpu::kXcr0} & vectors[kXfeaturesOffset];
+}
+
 void EnterTestCase(ucontext_t* context) {
   auto* vectors = reinterpret_cast<std::byte*>(context->uc_mcontext.fpregs);
   std::memcpy(g_channel.host_registers, context->uc_mcontext.gregs, sizeof(gregset_t));
-  std::memcpy(g_channel.host_vectors.data(), vectors, cpu::kFxsaveBytes);
+  std::memcpy(g_channel.host_vectors.data(), vectors, FrameBytes(vectors));
   const cpu::CpuState& state = g_channel.test_case->state;
   greg_t* registers = context->uc_mcontext.gregs;
   for (int i = 0; i < 16; ++i) registers[kGprOf[i]] = static_cast<greg_t>(state.gpr[i]);
   registers[REG_RIP] = static_cast<greg_t>(state.rip);
   registers[REG_EFL] = static_cast<greg_t>(state.rflags);
-  std::array<std::byte, cpu::kFxsaveBytes> image;
-  cpu::WriteFxsaveImage(state, image);
+  cpu::XsaveImage image;
+  cpu::WriteXsaveImage(state, &image);
   std::memcpy(vectors, image.data(), cpu::kFxsaveUsedBytes);
-  uint64_t present;
-  std::memcpy(&present, vectors + kXstateBvOffset, sizeof(present));
-  present |= 3;
-  std::memcpy(vectors + kXstateBvOffset, &present, sizeof(present));
+  if (HasAvx(vectors))
+    std::memcpy(vectors + cpu::kXsaveAvxOffset, image.data() + cpu::kXsaveAvxOffset,
+                cpu::kXsaveBytes - cpu::kXsaveAvxOffset);
+  MarkPresent(vectors);
 }
 
 void LeaveTestCase(const siginfo_t& info, ucontext_t* context) {
@@ -98,26 +116,28 @@ void LeaveTestCase(const siginfo_t& info, ucontext_t* context) {
   }
   cpu::CpuState& state = outcome->state;
   state = g_channel.test_case->state;
-  uint64_t present;
-  std::memcpy(&present, vectors + kXstateBvOffset, sizeof(present));
-  std::array<std::byte, cpu::kFxsaveBytes> image;
-  std::memcpy(image.data(), vectors, cpu::kFxsaveBytes);
-  if ((present & 1) == 0) {
-    const uint16_t control = 0x37f;
-    std::memset(image.data(), 0, 24);
-    std::memcpy(image.data(), &control, 2);
-    std::memset(image.data() + 32, 0, 128);
+  cpu::XsaveImage image = {};
+  std::memcpy(image.data(), vectors, FrameBytes(vectors));
+  // The frame leaves out what is as a reset leaves it; other components than these three are the host's business.
+  if (HasSoftware(vectors)) {
+    image[cpu::kXsaveComponentsOffset] &= std::byte{cpu::kXcr0};
+    std::fill(image.begin() + cpu::kXsaveComponentsOffset + 1, image.begin() + cpu::kXsaveAvxOffset, std::byte{0});
+  } else {
+    image[cpu::kXsaveComponentsOffset] = std::byte{cpu::kXstateX87 | cpu::kXstateSse};
   }
-  if ((present & 2) == 0) std::memset(image.data() + 160, 0, 256);
-  cpu::ReadFxsaveImage(image, &state);
+  cpu::ReadXsaveImage(image, cpu::kXcr0, &state);
   for (int i = 0; i < 16; ++i) state.gpr[i] = static_cast<uint64_t>(registers[kGprOf[i]]);
   state.rip = static_cast<uint64_t>(registers[REG_RIP]);
   state.rflags = static_cast<uint64_t>(registers[REG_EFL]);
 
   std::memcpy(context->uc_mcontext.gregs, g_channel.host_registers, sizeof(gregset_t));
   std::memcpy(vectors, g_channel.host_vectors.data(), cpu::kFxsaveUsedBytes);
-  present |= 3;
-  std::memcpy(vectors + kXstateBvOffset, &present, sizeof(present));
+  if (HasAvx(vectors))
+    std::memcpy(vectors + cpu::kXsaveAvxOffset, g_channel.host_vectors.data() + cpu::kXsaveAvxOffset,
+                cpu::kXsaveBytes - cpu::kXsaveAvxOffset);
+  // What the image did not have when it was taken is zero in there, or as a reset leaves it.
+  if (HasSoftware(vectors))
+    std::memcpy(vectors + cpu::kXsaveComponentsOffset, g_channel.host_vectors.data() + cpu::kXsaveComponentsOffset, 1);
 }
 
 void OnSignal(int signal, siginfo_t* info, void* raw_context) {
