@@ -89,8 +89,16 @@ class Ours {
     for (uint64_t i = 0; i < num_open; ++i) open_.push_back(Open(i));
   }
   ~Ours() { open_.clear(); }
-  void OpenAndClose(uint64_t number) { benchmark::DoNotOptimize(Open(number)->size); }
-  void OpenSlow() { OpenAndClose(kSlowNumber); }
+  // As a worker does between two calls: what was closed is given back.
+  void OpenAndClose(uint64_t number) {
+    benchmark::DoNotOptimize(Open(number)->size);
+    section_.Quiesce();
+    reclaimer_.Collect();
+  }
+  void OpenSlow() {
+    sync::Reclaimer::ReadSection section(&reclaimer_);
+    benchmark::DoNotOptimize(Open(kSlowNumber)->size);
+  }
   SlowBackend& gates() { return backend_.gates(); }
   static constexpr SlowHook kHook = SlowHook::kStat;
   uint64_t num_open() const { return open_.size(); }
@@ -101,7 +109,7 @@ class Ours {
     void OnLastRelease() override {
       ours->table_.Remove(number, this);
       ours->backend_.CleanUp(number);
-      delete this;
+      ours->reclaimer_.RetireDelete(this);
     }
     Ours* const ours;
     const uint64_t number;
@@ -111,7 +119,9 @@ class Ours {
     return table_.GetOrCreate(number, [&] { return MakeRef<Inode>(this, number); });
   }
   Backend backend_;
-  fs::InodeTable<uint64_t, Inode> table_;
+  sync::Reclaimer reclaimer_;
+  sync::Reclaimer::ReadSection section_{&reclaimer_};
+  fs::InodeTable<uint64_t, Inode> table_{&reclaimer_};
   std::vector<Ref<Inode>> open_;
 };
 
@@ -122,7 +132,10 @@ class ThroughVfs {
     t_.vfs().MountRoot(t_.NewTmpfs(), 0);
     context_ = t_.context();
     CHECK(t_.MakeDirectory("/slow") == 0);
-    CHECK(t_.vfs().Mount(context_, "/slow", backend_.NewFileSystem(t_.vfs().NewDeviceId(), &clock_), "slow", 0).ok());
+    CHECK(t_.vfs()
+              .Mount(context_, "/slow", backend_.NewFileSystem(t_.vfs().NewDeviceId(), &clock_, &t_.reclaimer()),
+                     "slow", 0)
+              .ok());
     for (uint64_t i = 0; i < num_open; ++i) open_.push_back(Open(std::to_string(i)));
   }
   void OpenAndClose(uint64_t number) {

@@ -4,47 +4,60 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/hash/hash.h"
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
+#include "fs/lookup_hash.h"
+#include "sync/reclaimer.h"
 
 namespace remora::fs {
 
 // Which live object stands for a number: for file systems whose inodes come from elsewhere (a host file, a lower layer)
-// and must be one object as long as anybody uses them. The table owns nothing.
+// and must be one object as long as anybody uses them. The table owns no object.
 //
 // Life cycle: GetOrCreate hands out a counted object. When its last reference goes, the object's OnLastRelease calls
-// Remove, then deletes itself: a lookup that meets it in between fails in TryAddRef and puts a new object in its place,
-// which Remove then leaves alone.
+// Remove and retires itself through the reclaimer: a lookup that meets it in between fails in TryAddRef and puts a new
+// object in its place, which Remove then leaves alone.
 //
 // A shard is chosen by upper bits of a hash of the whole key, so numbers in strides, as file systems give them out,
-// spread like any others. In a shard objects lie in a table with open addressing, from the slot that lower bits choose
-// onwards; what is removed leaves no hole, since those behind it move up.
+// spread like any others. Each shard is a LookupHash of entries {key, object}, which is read without a lock; the lock
+// orders those that change it.
 //
 // Invariants:
-//  1. From the slot that an entry's hash chooses up to the entry every slot is used.
-//  2. A key stands in one slot at most.
-//  3. At most 5/8 of a shard's slots are used, and at least 1/16 of them if there are more than kMinSlots.
-// Linux twin: the inode hash. Difference: a lock for each shard, and nothing (no file-system hook, no constructor) runs
-// under it; it grows and shrinks with its content. Cost: one hash, one uncontended lock and about one slot, whatever
-// the number of objects; twice that where an object is made.
-// Thread safety: all methods from any thread.
+//  1. A key stands in one entry at most; an entry never changes.
+//  2. An object whose count is above zero and that GetOrCreate returned has an entry: both places that could make a
+//     second one look under the shard's lock first.
+// Linux twin: the inode hash. Differences: found without a lock; a lock for each shard, and nothing (no file-system
+// hook, no constructor) runs under it; it grows and shrinks with its content. Cost: Find one hash, about one slot, its
+// entry and the object's count, whatever the number of objects. Making one takes the lock once, dropping it too.
+// Thread safety: all methods from any thread; Find and GetOrCreate inside a read section of the reclaimer.
 template <typename Key, typename T>
 class InodeTable {
  public:
-  explicit InodeTable(uint32_t num_shards = 64) : mask_(RoundUp(num_shards) - 1), shards_(new Shard[mask_ + 1]) {}
+  // At most 64 shards.
+  explicit InodeTable(sync::Reclaimer* reclaimer, uint32_t num_shards = kMaxShards)
+      : reclaimer_(reclaimer), mask_(RoundUp(num_shards) - 1), shards_(std::allocator<Shard>().allocate(mask_ + 1)) {
+    CHECK(mask_ < kMaxShards);
+    for (uint32_t i = 0; i <= mask_; ++i) std::construct_at(&shards_[i], reclaimer);
+  }
+  ~InodeTable() {
+    for (uint32_t i = 0; i <= mask_; ++i) {
+      shards_[i].entries.ForEach([](Entry* entry) { delete entry; });
+      std::destroy_at(&shards_[i]);
+    }
+    std::allocator<Shard>().deallocate(shards_, mask_ + 1);
+  }
+  InodeTable(const InodeTable&) = delete;
+  InodeTable& operator=(const InodeTable&) = delete;
 
   // The live object for `key`, or null.
   Ref<T> Find(const Key& key) const {
     const uint64_t hash = absl::HashOf(key);
-    Shard& shard = ShardOf(hash);
-    MutexLock lock(&shard.mu);
-    Slot* slot = shard.Find(hash, key);
-    if (slot == nullptr || !slot->object->TryAddRef()) return nullptr;
-    return Ref<T>::Adopt(slot->object);
+    return LiveObjectOf(FindEntry(ShardOf(hash), hash, key));
   }
 
   // The live object for `key`; where there is none, what `make` returns (a Ref<T>; null is passed on, not kept).
@@ -54,37 +67,33 @@ class InodeTable {
     if (Ref<T> found = Find(key)) return found;
     Ref<T> fresh = make();
     if (!fresh) return nullptr;
-    Ref<T> winner;  // `fresh`, if it lost, goes behind the lock
     const uint64_t hash = absl::HashOf(key);
+    auto entry = std::make_unique<Entry>(Entry{hash, key, fresh.get()});
     Shard& shard = ShardOf(hash);
+    Ref<T> winner;  // `fresh`, if it lost, goes behind the lock
     MutexLock lock(&shard.mu);
-    Slot* slot = shard.Find(hash, key);
-    if (slot != nullptr && slot->object->TryAddRef()) {
-      winner = Ref<T>::Adopt(slot->object);
-    } else {
-      if (slot != nullptr)
-        slot->object = fresh.get();
-      else
-        shard.Insert(hash, key, fresh.get());
-      winner = fresh;
-    }
-    return winner;
+    Entry* there = FindEntry(shard, hash, key);
+    winner = LiveObjectOf(there);
+    if (winner) return winner;
+    if (there != nullptr) EraseEntry(shard, there);
+    shard.entries.Insert(entry.release());
+    return fresh;
   }
 
-  // From T::OnLastRelease, before it is deleted.
+  // From T::OnLastRelease, before it is retired.
   void Remove(const Key& key, const T* object) {
     const uint64_t hash = absl::HashOf(key);
     Shard& shard = ShardOf(hash);
     MutexLock lock(&shard.mu);
-    Slot* slot = shard.Find(hash, key);
-    if (slot != nullptr && slot->object == object) shard.Erase(slot);
+    Entry* there = FindEntry(shard, hash, key);
+    if (there != nullptr && there->object == object) EraseEntry(shard, there);
   }
 
   uint64_t size() const {
     uint64_t n = 0;
     for (uint32_t i = 0; i <= mask_; ++i) {
       MutexLock lock(&shards_[i].mu);
-      n += shards_[i].size;
+      n += shards_[i].entries.size();
     }
     return n;
   }
@@ -93,102 +102,58 @@ class InodeTable {
     uint64_t longest = 0;
     for (uint32_t i = 0; i <= mask_; ++i) {
       MutexLock lock(&shards_[i].mu);
-      longest = std::max(longest, shards_[i].LongestChain());
+      longest = std::max(longest, shards_[i].entries.longest_probe());
     }
     return longest;
   }
 
+  // While nobody else changes it. In a read section.
   void CheckInvariants() const {
     for (uint32_t i = 0; i <= mask_; ++i) {
-      MutexLock lock(&shards_[i].mu);
-      shards_[i].CheckInvariants();
-      for (uint64_t j = 0; j < shards_[i].num_slots; ++j)
-        if (const Slot& slot = shards_[i].slots[j]; slot.object != nullptr)
-          CHECK(&ShardOf(absl::HashOf(slot.key)) == &shards_[i]);
+      Shard& shard = shards_[i];
+      MutexLock lock(&shard.mu);
+      shard.entries.CheckInvariants();
+      shard.entries.ForEach([&](Entry* entry) {
+        CHECK(entry->hash == absl::HashOf(entry->key) && &ShardOf(entry->hash) == &shard);
+        CHECK(FindEntry(shard, entry->hash, entry->key) == entry);  // 1
+      });
     }
   }
 
  private:
-  static constexpr uint64_t kMinSlots = 8;
-
-  struct Slot {
-    Key key{};
-    T* object = nullptr;
+  static constexpr uint32_t kMaxShards = 64;
+  struct Entry {
+    const uint64_t hash;
+    const Key key;
+    T* const object;
+  };
+  // What readers look at lies on another line than the lock that those who change it write to.
+  struct Shard {
+    explicit Shard(sync::Reclaimer* reclaimer) : entries(reclaimer, 8) {}
+    alignas(64) LookupHash<Entry> entries;  // changed under mu
+    alignas(64) mutable Mutex mu{LockRank::kInodeShard};
   };
 
-  struct alignas(64) Shard {
-    Mutex mu{LockRank::kInodeShard};
-    uint64_t num_slots ABSL_GUARDED_BY(mu) = 0;  // a power of two, or 0
-    uint64_t size ABSL_GUARDED_BY(mu) = 0;
-    std::unique_ptr<Slot[]> slots ABSL_GUARDED_BY(mu);
-
-    Slot* Find(uint64_t hash, const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      if (size == 0) return nullptr;
-      for (uint64_t i = hash & (num_slots - 1);; i = (i + 1) & (num_slots - 1)) {
-        if (slots[i].object == nullptr) return nullptr;
-        if (slots[i].key == key) return &slots[i];
-      }
-    }
-    void Insert(uint64_t hash, const Key& key, T* object) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      if ((size + 1) * 8 > num_slots * 5) Resize(num_slots == 0 ? kMinSlots : num_slots * 2);
-      uint64_t i = hash & (num_slots - 1);
-      while (slots[i].object != nullptr) i = (i + 1) & (num_slots - 1);
-      slots[i] = {key, object};
-      ++size;
-    }
-    void Erase(Slot* slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      uint64_t hole = static_cast<uint64_t>(slot - slots.get());
-      // Those behind move up, unless that would put them before the slot where their probe begins.
-      for (uint64_t i = (hole + 1) & (num_slots - 1); slots[i].object != nullptr; i = (i + 1) & (num_slots - 1)) {
-        if (Distance(i) < ((i - hole) & (num_slots - 1))) continue;
-        slots[hole] = slots[i];
-        hole = i;
-      }
-      slots[hole] = {};
-      --size;
-      if (num_slots > kMinSlots && size * 16 < num_slots) Resize(num_slots / 2);
-    }
-    // How far behind the slot of its hash an entry lies.
-    uint64_t Distance(uint64_t i) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      return (i - absl::HashOf(slots[i].key)) & (num_slots - 1);
-    }
-    uint64_t LongestChain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      uint64_t longest = 0;
-      for (uint64_t i = 0; i < num_slots; ++i)
-        if (slots[i].object != nullptr) longest = std::max(longest, Distance(i) + 1);
-      return longest;
-    }
-    void CheckInvariants() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      uint64_t num_used = 0;
-      for (uint64_t i = 0; i < num_slots; ++i) {
-        if (slots[i].object == nullptr) continue;
-        ++num_used;
-        CHECK(Find(absl::HashOf(slots[i].key), slots[i].key) == &slots[i]);  // 1, 2
-      }
-      CHECK(num_used == size);
-      CHECK(num_used * 8 <= num_slots * 5);                         // 3
-      CHECK(num_slots <= kMinSlots || num_used * 16 >= num_slots);  // 3
-    }
-    void Resize(uint64_t num_new_slots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      const std::unique_ptr<Slot[]> old = std::exchange(slots, std::unique_ptr<Slot[]>(new Slot[num_new_slots]));
-      const uint64_t num_old_slots = std::exchange(num_slots, num_new_slots);
-      for (uint64_t j = 0; j < num_old_slots; ++j) {
-        if (old[j].object == nullptr) continue;
-        uint64_t i = absl::HashOf(old[j].key) & (num_slots - 1);
-        while (slots[i].object != nullptr) i = (i + 1) & (num_slots - 1);
-        slots[i] = old[j];
-      }
-    }
-  };
-
+  static Ref<T> LiveObjectOf(const Entry* entry) {
+    return entry != nullptr && entry->object->TryAddRef() ? Ref<T>::Adopt(entry->object) : nullptr;
+  }
+  static Entry* FindEntry(const Shard& shard, uint64_t hash, const Key& key) {
+    return shard.entries.Find(hash, [&](const Entry& entry) { return entry.key == key; });
+  }
+  void EraseEntry(Shard& shard, Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu) {
+    shard.entries.Erase(entry);
+    reclaimer_->RetireDelete(entry);
+  }
   static uint32_t RoundUp(uint32_t n) {
     uint32_t power = 1;
     while (power < n) power *= 2;
     return power;
   }
-  Shard& ShardOf(uint64_t hash) const { return shards_[(hash >> 40) & mask_]; }
+  Shard& ShardOf(uint64_t hash) const { return shards_[(hash >> 58) & mask_]; }
+
+  sync::Reclaimer* const reclaimer_;
   const uint32_t mask_;
-  const std::unique_ptr<Shard[]> shards_;
+  Shard* const shards_;
 };
 
 }  // namespace remora::fs

@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_LOOKUP_HASH_H_
 #define REMORA_FS_LOOKUP_HASH_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +25,8 @@ namespace remora::fs {
 //     every entry that was in the set all along.
 //  2. At most 5/8 of the slots are used or tombstones, so that a probe ends, and soon.
 //  3. size() counts the entries, num_filled_ those and the tombstones.
-// Linux twin: dentry_hashtable. Difference: it grows with its content. Cost: Find three dependent loads and no write;
-// Insert the same amortised, with a rebuild each time that the content doubled.
+// Linux twin: dentry_hashtable. Difference: it grows and shrinks with its content. Cost: Find three dependent loads and
+// no write; Insert the same amortised, with a rebuild each time that the content doubled or most of it is tombstones.
 // Thread safety: Find from any thread inside a read section of the reclaimer; Insert, Erase and ForEach under a lock of
 // the owner's.
 template <typename Entry>
@@ -103,6 +104,17 @@ class LookupHash {
   }
 
   uint64_t size() const { return size_; }
+  // The most slots that a Find of what is there looks at. Under the owner's lock.
+  uint64_t longest_probe() const {
+    const Table* table = table_.load(std::memory_order_relaxed);
+    uint32_t longest = 0;
+    for (uint32_t i = 0; i <= table->mask; ++i) {
+      const uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
+      if (slot != kEmpty && slot != kTombstone)
+        longest = std::max(longest, ((i - Mix(Unpack(slot)->hash)) & table->mask) + 1);
+    }
+    return longest;
+  }
 
   // Under the owner's lock.
   void CheckInvariants() const {
@@ -125,6 +137,7 @@ class LookupHash {
 
  private:
   static constexpr uint64_t kEmpty = 0, kTombstone = 1;
+  static constexpr uint32_t kMinSlots = 16;
   static constexpr uint64_t kTagMask = uint64_t{0xffff} << 48;
 
   struct alignas(8) Table {
@@ -153,11 +166,12 @@ class LookupHash {
   }
   static void FreeTable(void* table) { ::operator delete(table, std::align_val_t(64)); }
 
-  // A table without tombstones, twice as large if it is needed; readers of the old one end undisturbed.
+  // A table without tombstones, twice as large or smaller if that fits; readers of the old one end undisturbed.
   Table* Rebuild() {
     Table* old = table_.load(std::memory_order_relaxed);
     uint32_t num_slots = old->mask + 1;
     if (size_ * 2 >= num_slots) num_slots *= 2;
+    while (num_slots > kMinSlots && size_ * 8 < num_slots) num_slots /= 2;
     Table* table = NewTable(num_slots);
     for (uint32_t i = 0; i <= old->mask; ++i) {
       const uint64_t slot = old->slot(i).load(std::memory_order_relaxed);

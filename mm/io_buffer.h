@@ -55,6 +55,9 @@ class IoBuffer {
   // memory allows; as Write. For bytes that take long to make: stops, but not below a page of them, when interrupted().
   template <typename F>
   ErrnoOr<uint64_t> Produce(uint64_t length_bytes, F produce) {
+    // As short as most calls are, nothing interrupts it: piece by piece, without gathering.
+    if (length_bytes <= kGuaranteedBytes)
+      return Transfer(length_bytes, [&](std::span<std::byte> piece, uint64_t) { produce(piece); });
     constexpr uint64_t kBetweenLooks = 64 << 10;
     iovec pieces[16];
     uint64_t done = 0;

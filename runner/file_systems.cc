@@ -56,8 +56,11 @@ absl::Status FileSystems::Build(proc::Kernel* kernel, const Options& options, Re
                                   .sessions = &kernel_->terminals(),
                                   .ptys = ptys_.get()});
 
-  auto lower = fs::HostFileSystem::Create(
-      {.directory = options.root, .read_only = true, .device_id = vfs.NewDeviceId(), .stream = streams_});
+  auto lower = fs::HostFileSystem::Create({.directory = options.root,
+                                           .read_only = true,
+                                           .device_id = vfs.NewDeviceId(),
+                                           .reclaimer = &kernel_->reclaimer(),
+                                           .stream = streams_});
   if (!lower.ok()) return lower.status();
   auto overlay =
       fs::Overlayfs::Create(*std::move(lower), &kernel->memory(), &kernel->clock(), &devices_, vfs.NewDeviceId());
@@ -85,6 +88,7 @@ absl::Status FileSystems::MountBind(const Bind& bind) {
                                             .read_only = !bind.writable,
                                             .cacheable_lookups = false,
                                             .device_id = kernel_->vfs().NewDeviceId(),
+                                            .reclaimer = &kernel_->reclaimer(),
                                             .stream = streams_});
   if (!source.ok()) return source.status();
   return MountAt(bind.target, *std::move(source), bind.source);

@@ -33,7 +33,8 @@ uint32_t ArmAndAsk(SyscallContext& c, PollState& state) {
 
 // nullopt: the call has to wait. Else how many are ready, 0 at the deadline.
 std::optional<uint32_t> Look(SyscallContext& c, PollState& state) {
-  uint32_t num_ready = state.rows.Ask();
+  // Rows were asked as they were added.
+  uint32_t num_ready = state.armed ? state.rows.Ask() : state.rows.num_ready();
   if (num_ready != 0 || c.Expired(state.deadline_nanos)) return num_ready;
   if (!state.armed) {
     num_ready = ArmAndAsk(c, state);
@@ -171,7 +172,7 @@ void StoreTimeLeft(SyscallContext& c, GuestAddr to, int64_t deadline_nanos, Time
 
 template <typename Time>
 SyscallOutcome RunSelect(SyscallContext& c, SelectState& state, Time convert) {
-  state.rows.Ask();
+  if (state.armed) state.rows.Ask();
   // What is ready in a way that no set asks for answers nothing: all files have to be waited for nevertheless.
   if (NumAnswers(state) == 0 && !state.armed && !c.Expired(state.deadline_nanos)) ArmAndAsk(c, state);
   const bool answer = NumAnswers(state) != 0 || c.Expired(state.deadline_nanos);

@@ -14,14 +14,15 @@
 namespace remora::syscalls {
 
 // The descriptors that one poll or select asks about: the readiness core that both share (and, by sync/readiness.h,
-// epoll as well). Each descriptor is looked up once, when it is added, and keeps its file from then on; each question
-// is one pass over the rows, in which each row is asked once. Two rows may name the same descriptor: each is answered
-// for its own wishes, without looking for the other.
+// epoll as well). Each descriptor is looked up and asked once when it is added, while its file is at hand, and keeps
+// the file from then on; each later question is one pass over the rows, in which each row is asked once. Two rows may
+// name the same descriptor: each is answered for its own wishes, without looking for the other.
 //
 // Invariants:
 //  1. Rows stand in the order in which they were added; a row's file never changes.
-//  2. A row without a file answers as it did when it was added: kInvalid for a bad descriptor, 0 for a negative one.
-//  3. A row is armed at most once; ArmAndAsk asks each file after it was armed, so no event between is lost.
+//  2. num_ready() counts the rows with an answer, revents being that to the latest question.
+//  3. A row without a file answers as it did when it was added: kInvalid for a bad descriptor, 0 for a negative one.
+//  4. A row is armed at most once; ArmAndAsk asks each file after it was armed, so no event between is lost.
 // Cost: Ask O(rows), one virtual call each; ArmAndAsk one lock more for each. One allocation above kInlineRows.
 // Linux twin: struct poll_wqueues. Difference: files are kept for the whole wait, not looked up again after each wake.
 // Thread safety: of its owner; waiters may be notified from any thread.
@@ -35,7 +36,8 @@ class PollSet {
   };
 
   void Reserve(size_t num_rows) { rows_.reserve(num_rows); }
-  // False for a descriptor that is not open (its row answers kInvalid); a negative one is ignored.
+  // Adds a row and asks it. False for a descriptor that is not open (its row answers kInvalid); a negative one is
+  // ignored.
   bool Add(const fs::FdTable& fds, int32_t fd, uint32_t events) {
     Row& row = rows_.emplace_back();
     row.events = events;
@@ -43,30 +45,34 @@ class PollSet {
     auto file = fds.Lookup(fd);
     if (!file.ok()) {
       row.revents = sync::kInvalid;
+      ++num_ready_;
       return false;
     }
     row.file = *std::move(file);
+    num_ready_ += AskRow(row);
     return true;
   }
 
   // Asks all. How many rows have an answer.
   uint32_t Ask() {
-    uint32_t num_ready = 0;
-    for (Row& row : rows_) num_ready += AskRow(row);
-    return num_ready;
+    num_ready_ = 0;
+    for (Row& row : rows_) num_ready_ += AskRow(row);
+    return num_ready_;
   }
+  // How many rows have an answer, by the latest question.
+  uint32_t num_ready() const { return num_ready_; }
 
   // Arms `next_waiter()` (-> sync::Waiter&) for each file that can be waited for, and asks again. The waiters go before
   // this does.
   template <typename NextWaiter>
   uint32_t ArmAndAsk(NextWaiter next_waiter) {
-    uint32_t num_ready = 0;
+    num_ready_ = 0;
     for (Row& row : rows_) {
       if (row.file)
         if (sync::WaitQueue* queue = row.file->wait_queue()) queue->Arm(&next_waiter(), sync::WakingEvents(row.events));
-      num_ready += AskRow(row);
+      num_ready_ += AskRow(row);
     }
-    return num_ready;
+    return num_ready_;
   }
 
   size_t size() const { return rows_.size(); }
@@ -81,6 +87,7 @@ class PollSet {
   }
 
   absl::InlinedVector<Row, kInlineRows> rows_;
+  uint32_t num_ready_ = 0;
 };
 
 }  // namespace remora::syscalls

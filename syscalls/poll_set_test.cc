@@ -60,6 +60,7 @@ TEST_F(PollSetTest, DuplicatesAreAnsweredEachForItself) {
   const int32_t fd = EventFd(1);
   PollSet set;
   for (const uint32_t events : {POLLIN, POLLOUT, POLLIN | POLLOUT, 0}) EXPECT_TRUE(set.Add(*fds_, fd, events));
+  EXPECT_EQ(set.num_ready(), 3u);
   EXPECT_EQ(set.Ask(), 3u);
   EXPECT_EQ(set[0].revents, uint32_t{POLLIN});
   EXPECT_EQ(set[1].revents, uint32_t{POLLOUT});
@@ -71,6 +72,7 @@ TEST_F(PollSetTest, BadDescriptorsAnswerAndNegativeOnesDoNot) {
   PollSet set;
   EXPECT_FALSE(set.Add(*fds_, 77, POLLIN));
   EXPECT_TRUE(set.Add(*fds_, -1, POLLIN));
+  EXPECT_EQ(set.num_ready(), 1u);
   EXPECT_EQ(set.Ask(), 1u);
   EXPECT_EQ(set[0].revents, uint32_t{POLLNVAL});
   EXPECT_EQ(set.ArmAndAsk([]() -> sync::Waiter& {

@@ -7,6 +7,7 @@
 
 #include "fs/inode_table.h"
 #include "gtest/gtest.h"
+#include "sync/reclaimer.h"
 
 namespace remora::benchmarks {
 namespace {
@@ -14,23 +15,31 @@ namespace {
 template <template <typename> typename Table>
 class Object final : public RefCounted {
  public:
-  Object(Table<Object>* table, uint64_t number) : table_(table), number_(number) {}
+  Object(Table<Object>* table, uint64_t number, sync::Reclaimer* reclaimer = nullptr)
+      : table_(table), number_(number), reclaimer_(reclaimer) {}
 
  private:
   ~Object() override = default;
   void OnLastRelease() override {
     table_->Remove(number_, this);
-    delete this;
+    if (reclaimer_ == nullptr) {
+      delete this;
+    } else {
+      reclaimer_->Retire(this, [](void* self) { delete static_cast<Object*>(self); });
+    }
   }
   Table<Object>* const table_;
   const uint64_t number_;
+  sync::Reclaimer* const reclaimer_;  // null: nobody reads without a lock
 };
 
 template <typename T>
 using Shards = fs::InodeTable<uint64_t, T>;
 
 TEST(InodeShardsRivalTest, AnswersAsTheShardsDo) {
-  Shards<Object<Shards>> ours;
+  sync::Reclaimer reclaimer;
+  sync::Reclaimer::ReadSection section(&reclaimer);
+  Shards<Object<Shards>> ours(&reclaimer);
   InodeShardsRival<Object<InodeShardsRival>> theirs;
   std::map<uint64_t, Ref<Object<Shards>>> held;
   std::map<uint64_t, Ref<Object<InodeShardsRival>>> held_of_theirs;
@@ -42,7 +51,7 @@ TEST(InodeShardsRivalTest, AnswersAsTheShardsDo) {
       case 0:
         held[n] = ours.GetOrCreate(n, [&] {
           made = true;
-          return MakeRef<Object<Shards>>(&ours, n);
+          return MakeRef<Object<Shards>>(&ours, n, &reclaimer);
         });
         held_of_theirs[n] = theirs.GetOrCreate(n, [&] {
           made_theirs = true;

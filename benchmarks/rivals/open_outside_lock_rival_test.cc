@@ -10,6 +10,7 @@
 #include "base/ref_counted.h"
 #include "fs/inode_table.h"
 #include "gtest/gtest.h"
+#include "sync/reclaimer.h"
 
 namespace remora::benchmarks {
 namespace {
@@ -27,7 +28,8 @@ class Inode;
 struct Ours {
   explicit Ours(Backend* b) : backend(b) {}
   Backend* const backend;
-  fs::InodeTable<uint64_t, Inode> table;
+  sync::Reclaimer reclaimer;
+  fs::InodeTable<uint64_t, Inode> table{&reclaimer};
 };
 class Inode final : public RefCounted {
  public:
@@ -37,7 +39,7 @@ class Inode final : public RefCounted {
   void OnLastRelease() override {
     ours_->table.Remove(number_, this);
     ours_->backend->CleanUp(number_);
-    delete this;
+    ours_->reclaimer.Retire(this, [](void* self) { delete static_cast<Inode*>(self); });
   }
   const uint64_t number_;
 
@@ -51,6 +53,7 @@ class Inode final : public RefCounted {
 TEST(OpenOutsideLockRivalTest, AsksTheBackendAsTheTableDoes) {
   Backend ours_backend, rival_backend;
   Ours ours(&ours_backend);
+  sync::Reclaimer::ReadSection section(&ours.reclaimer);
   OpenOutsideLockRival<Backend> rival(&rival_backend);
   std::multimap<uint64_t, Ref<Inode>> open;
   std::mt19937_64 random(4);

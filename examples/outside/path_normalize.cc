@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
   remora::HostClock clock;
   remora::sync::Reclaimer reclaimer;
   const auto vfs = std::make_unique<fs::Vfs>(&clock, &reclaimer);
-  auto tree = fs::HostFileSystem::Create({.directory = root, .device_id = vfs->NewDeviceId(), .stream = {}});
+  auto tree = fs::HostFileSystem::Create(
+      {.directory = root, .device_id = vfs->NewDeviceId(), .reclaimer = &reclaimer, .stream = {}});
   if (!tree.ok()) {
     std::fprintf(stderr, "path_normalize: %s\n", std::string(tree.status().message()).c_str());
     return 2;

@@ -36,11 +36,16 @@ absl::StatusOr<Ref<HostFileSystem>> HostFileSystem::Create(Options options) {
 }
 
 HostFileSystem::HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds)
-    : options_(std::move(options)), root_fd_(std::move(root_fd)), root_key_(root_key), fds_(max_cached_fds) {
+    : options_(std::move(options)),
+      root_fd_(std::move(root_fd)),
+      root_key_(root_key),
+      fds_(max_cached_fds),
+      inodes_(options_.reclaimer) {
   if (!options_.allow_openat2) opener_.DisableOpenat2();
 }
 
 Ref<Inode> HostFileSystem::root() {
+  const sync::Reclaimer::ReadSection section(options_.reclaimer);
   return inodes_.GetOrCreate(
       root_key_, [&] { return MakeRef<HostInode>(Ref<HostFileSystem>(this), root_key_, nullptr, std::string()); });
 }
@@ -82,8 +87,8 @@ void HostFileSystem::Retire(HostInode* inode) {
     }
     bool dirty = false;
     if (Ref<mm::FilePages> pages = next->PagesIfAny(&dirty); pages && dirty) (void)pages->Sync().ok();
-    next->slot_->Clear();
-    delete next;  // may come back here for its parent, which then only queues it
+    next->LetGo();  // may come back here for its parent, which then only queues it
+    options_.reclaimer->Retire(next, [](void* retired) { delete static_cast<HostInode*>(retired); });
   }
 }
 

@@ -16,6 +16,7 @@
 #include "fs/inode.h"
 #include "fs/inode_table.h"
 #include "mm/memory_context.h"
+#include "sync/reclaimer.h"
 
 namespace remora::fs {
 
@@ -48,7 +49,8 @@ class HostFileSystem final : public FileSystem {
     uint64_t device_id = 0;
     uint32_t max_cached_fds = 0;  // 0: a quarter of RLIMIT_NOFILE, at most 4096
     bool allow_openat2 = true;
-    HostStreamContext stream;  // for FIFOs and devices, and (its memory) for mappings
+    sync::Reclaimer* reclaimer = nullptr;  // not null; outlives the file system
+    HostStreamContext stream;              // for FIFOs and devices, and (its memory) for mappings
   };
   // The status says what is wrong with the directory.
   static absl::StatusOr<Ref<HostFileSystem>> Create(Options options);

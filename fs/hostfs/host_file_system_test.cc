@@ -47,6 +47,7 @@ class HostFileSystemTest : public ::testing::TestWithParam<bool> {
     options.cacheable_lookups = read_only;
     options.allow_openat2 = GetParam();
     options.max_cached_fds = max_cached_fds;
+    options.reclaimer = &memory_.reclaimer;
     options.stream = {&reactor_, anonymous_.get(), &memory_.context};
     auto fs = HostFileSystem::Create(options);
     EXPECT_TRUE(fs.ok());

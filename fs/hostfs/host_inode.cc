@@ -39,6 +39,19 @@ void HostInode::SetLocation(Ref<HostInode> parent, std::string_view name) {
   name_ = name;
 }
 
+void HostInode::LetGo() {
+  slot_->Clear();
+  Ref<HostInode> parent;  // all of it goes behind the lock
+  Ref<HostFd> created_fd;
+  Ref<mm::FilePages> pages;
+  Ref<HostWindows> windows;
+  MutexLock lock(&mu_);
+  parent = std::move(parent_);
+  created_fd = std::move(created_fd_);
+  pages = std::move(pages_);
+  windows = std::move(windows_);
+}
+
 ErrnoOr<void> HostInode::CheckIdentity(int fd) const {
   struct statx status;
   if (statx(fd, "", AT_EMPTY_PATH, kHostStatMask, &status) < 0) return Errno(errno);

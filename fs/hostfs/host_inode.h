@@ -67,6 +67,8 @@ class HostInode final : public Inode {
   HostInode(Ref<HostFileSystem> fs, const Key& key, Ref<HostInode> parent, std::string name);
   ~HostInode() override = default;
   void OnLastRelease() override { fs_->Retire(this); }
+  // When nobody uses it any more: drops what it holds. Its memory stays a while, for lookups that just meet it.
+  void LetGo();
 
   struct Location {
     Ref<HostInode> parent;  // null: the root

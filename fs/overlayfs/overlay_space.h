@@ -11,6 +11,7 @@
 #include "fs/inode_table.h"
 #include "fs/tmpfs/memory_directory.h"
 #include "fs/tmpfs/memory_inode.h"
+#include "sync/reclaimer.h"
 
 namespace remora::fs {
 
@@ -27,7 +28,9 @@ class OverlaySpace final : public MemorySpace {
                const DeviceRegistry* devices, uint32_t lower_device_major, uint32_t lower_device_minor)
       : MemorySpace(file_system, device_id, kFirstOwnNumber, memory, clock, devices),
         lower_device_major_(lower_device_major),
-        lower_device_minor_(lower_device_minor) {}
+        lower_device_minor_(lower_device_minor),
+        reclaimer_(memory->reclaimer),
+        table_(reclaimer_) {}
 
   // The overlay inode of `lower`, found in `parent` (null: the root).
   Ref<Inode> InodeOf(const Ref<Inode>& lower, const Ref<MemoryDirectory>& parent);
@@ -35,7 +38,11 @@ class OverlaySpace final : public MemorySpace {
   ErrnoOr<Attributes> AttributesOf(Inode& lower) const;
 
   FileSystem::InodeCounts CountInodes() const { return {table_.size(), table_.longest_chain()}; }
-  void Forget(const Inode* lower, const MemoryInode* inode) { table_.Remove(lower, inode); }
+  // The overlay inode of `lower` is going; its memory is to be retired by this reclaimer.
+  sync::Reclaimer* Forget(const Inode* lower, const MemoryInode* inode) {
+    table_.Remove(lower, inode);
+    return reclaimer_;
+  }
   void Pin(const Inode* lower, MemoryInode* inode);
   void Unpin(const Inode* lower);
   // When the file system goes: lets go of everything, whatever it knew.
@@ -47,6 +54,7 @@ class OverlaySpace final : public MemorySpace {
   static constexpr uint64_t kFirstOwnNumber = uint64_t{1} << 40;
 
   const uint32_t lower_device_major_, lower_device_minor_;
+  sync::Reclaimer* const reclaimer_;
   InodeTable<const Inode*, MemoryInode> table_;
   Mutex pinned_mu_{LockRank::kLeaf};
   absl::flat_hash_map<const Inode*, Ref<MemoryInode>> pinned_ ABSL_GUARDED_BY(pinned_mu_);

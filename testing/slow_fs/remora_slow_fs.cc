@@ -7,6 +7,7 @@
 int main(int argc, char** argv) {
   remora::testing::SlowBackend backend;
   return remora::runner::Main(argc, argv, [&](remora::proc::Kernel& kernel, remora::runner::FileSystems& file_systems) {
-    return file_systems.MountAt("/slow", backend.NewFileSystem(kernel.vfs().NewDeviceId(), &kernel.clock()), "slow");
+    return file_systems.MountAt(
+        "/slow", backend.NewFileSystem(kernel.vfs().NewDeviceId(), &kernel.clock(), &kernel.reclaimer()), "slow");
   });
 }

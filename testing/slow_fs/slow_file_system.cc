@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "fs/file.h"
 #include "fs/pseudo/pseudo_directory.h"
 #include "fs/pseudo/pseudo_inode.h"
@@ -34,7 +35,7 @@ class SlowInode final : public fs::PseudoInode {
   }
   void OnLastRelease() override {
     backend_->inodes().Remove(number(), this);
-    delete this;
+    backend_->reclaimer()->Retire(this, [](void* self) { delete static_cast<SlowInode*>(self); });
   }
   SlowBackend* const backend_;
   const bool slow_;
@@ -103,7 +104,10 @@ ErrnoOr<Ref<File>> SlowInode::Open(const Path& path, uint32_t flags) {
   return Ref<File>(MakeRef<SlowFile>(Ref<SlowInode>(this), path, flags));
 }
 
-Ref<fs::FileSystem> SlowBackend::NewFileSystem(uint64_t device_id, Clock* clock) {
+Ref<fs::FileSystem> SlowBackend::NewFileSystem(uint64_t device_id, Clock* clock, sync::Reclaimer* reclaimer) {
+  CHECK(reclaimer_ == nullptr);
+  reclaimer_ = reclaimer;
+  inodes_.emplace(reclaimer);
   constexpr uint64_t kMagic = 0x510f5;
   auto file_system = MakeRef<fs::PseudoFileSystem>("slowfs", kMagic, device_id, clock);
   auto root = MakeRef<SlowDirectory>(this, file_system.get());

@@ -4,6 +4,7 @@
 #include <array>
 #include <condition_variable>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,7 @@
 #include "base/ref_counted.h"
 #include "fs/inode.h"
 #include "fs/inode_table.h"
+#include "sync/reclaimer.h"
 
 namespace remora::testing {
 
@@ -48,8 +50,8 @@ class SlowBackend {
   SlowBackend(const SlowBackend&) = delete;
   SlowBackend& operator=(const SlowBackend&) = delete;
 
-  // What to mount.
-  Ref<fs::FileSystem> NewFileSystem(uint64_t device_id, Clock* clock);
+  // What to mount. Once.
+  Ref<fs::FileSystem> NewFileSystem(uint64_t device_id, Clock* clock, sync::Reclaimer* reclaimer);
 
   // From now on whoever comes to the gate waits.
   void Shut(SlowHook hook);
@@ -69,7 +71,8 @@ class SlowBackend {
   std::string Describe();
   ErrnoOr<void> Command(std::string_view text);
 
-  fs::InodeTable<uint64_t, SlowInode>& inodes() { return inodes_; }
+  sync::Reclaimer* reclaimer() const { return reclaimer_; }
+  fs::InodeTable<uint64_t, SlowInode>& inodes() { return *inodes_; }
 
  private:
   struct Gate {
@@ -79,7 +82,8 @@ class SlowBackend {
   };
   static size_t Index(SlowHook hook) { return static_cast<size_t>(hook); }
 
-  fs::InodeTable<uint64_t, SlowInode> inodes_;
+  sync::Reclaimer* reclaimer_ = nullptr;
+  std::optional<fs::InodeTable<uint64_t, SlowInode>> inodes_;
   Mutex mu_{LockRank::kLeaf};
   std::condition_variable_any changed_;
   std::array<Gate, kSlowHookNames.size()> gates_ ABSL_GUARDED_BY(mu_);

@@ -23,8 +23,10 @@ class SlowFileSystemTest : public ::testing::Test {
   SlowFileSystemTest() {
     t_.vfs().MountRoot(t_.NewTmpfs(), 0);
     EXPECT_EQ(t_.MakeDirectory("/slow"), 0);
-    EXPECT_TRUE(
-        t_.vfs().Mount(t_.context(), "/slow", backend_.NewFileSystem(t_.vfs().NewDeviceId(), &clock_), "slow", 0).ok());
+    EXPECT_TRUE(t_.vfs()
+                    .Mount(t_.context(), "/slow",
+                           backend_.NewFileSystem(t_.vfs().NewDeviceId(), &clock_, &t_.reclaimer()), "slow", 0)
+                    .ok());
   }
   Ref<File> Open(const std::string& path) {
     auto file = t_.vfs().Open(t_.context(), path, {.flags = O_RDWR, .permissions = 0, .resolve = 0});
