@@ -66,6 +66,8 @@ ErrnoOr<Ref<mm::Mappable>> File::Mappable() { return Errno(ENODEV); }
 ErrnoOr<void> File::Truncate(uint64_t) { return Errno(EINVAL); }
 ErrnoOr<void> File::Allocate(int, uint64_t, uint64_t) { return Errno(EOPNOTSUPP); }
 ErrnoOr<void> File::Sync() { return Errno(EINVAL); }
+ErrnoOr<uint32_t> File::Seals() { return Errno(EINVAL); }
+ErrnoOr<void> File::AddSeals(uint32_t) { return Errno(EINVAL); }
 ErrnoOr<uint64_t> File::PipeCapacity() { return Errno(EBADF); }
 ErrnoOr<uint64_t> File::SetPipeCapacity(uint64_t) { return Errno(EBADF); }
 

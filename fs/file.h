@@ -92,6 +92,10 @@ class File : public RefCounted, public sync::Pollable {
   // (any event) until this is false.
   virtual bool open_pending() { return false; }
 
+  // F_GET_SEALS, F_ADD_SEALS (F_SEAL_*): objects of memfd_create only, EINVAL by default.
+  virtual ErrnoOr<uint32_t> Seals();
+  virtual ErrnoOr<void> AddSeals(uint32_t seals);
+
   // F_GETPIPE_SZ, F_SETPIPE_SZ: pipes only, EBADF by default. The capacity after the change; EBUSY, EINVAL.
   virtual ErrnoOr<uint64_t> PipeCapacity();
   virtual ErrnoOr<uint64_t> SetPipeCapacity(uint64_t size_bytes);

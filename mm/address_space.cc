@@ -166,6 +166,11 @@ uint64_t AddressSpace::num_resident_pages() const {
   return table_.num_resident();
 }
 
+uint64_t AddressSpace::num_faults() const {
+  MutexLock lock(&mu_);
+  return num_faults_;
+}
+
 bool AddressSpace::IsResident(PageNumber page) const {
   MutexLock lock(&mu_);
   return table_.Find(page).present();

@@ -161,6 +161,10 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   void ForEachMapping(absl::FunctionRef<void(const MappingInfo&)> visit) const;
   uint64_t num_mapped_pages() const;    // VmSize
   uint64_t num_resident_pages() const;  // VmRSS, exact
+  uint64_t num_faults() const;          // pages made present, or copied, because they were touched
+  // membarrier(2): a change without a page. The worker of the calling task waits until all others have seen it, as for
+  // any change. The generation that they have to see.
+  uint64_t RequestBarrier();
   // Set by exec, read by /proc/PID/{cmdline,environ,stat,auxv}.
   struct ProgramInfo {
     GuestAddr start_code, end_code, start_data, end_data, start_brk, start_stack;
@@ -243,6 +247,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   std::array<Invalidation, kRingSize> ring_ ABSL_GUARDED_BY(mu_);  // generation g stands at g % kRingSize
   PageNumber deferred_page_ ABSL_GUARDED_BY(mu_);  // whose writer last stepped back, and how often in a row
   uint32_t num_deferrals_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t num_faults_ ABSL_GUARDED_BY(mu_) = 0;
   GuestAddr break_start_ ABSL_GUARDED_BY(mu_);
   GuestAddr break_end_ ABSL_GUARDED_BY(mu_);
   uint64_t stack_limit_bytes_ ABSL_GUARDED_BY(mu_) = uint64_t{8} << 20;

@@ -95,17 +95,20 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     return Present(entry.frame(), writable);
   }
   if (!vma.object) {
+    ++num_faults_;
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);
   }
   const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
+  ++num_faults_;
   table_.Install(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
   return Present(*frame, false);
 }
 
 TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, PageTableEntry entry,
                                                            RetiredFrames* retired) {
+  ++num_faults_;
   const bool replaced = table_.Find(page).present();
   context_->frames->PrepareWrite(entry.frame());
   table_.Install(page, entry, retired);

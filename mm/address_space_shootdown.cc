@@ -22,6 +22,12 @@ void AddressSpace::RecordLocked(PageRange range, bool writes_only) {
   generation_.store(next, std::memory_order_seq_cst);
 }
 
+uint64_t AddressSpace::RequestBarrier() {
+  MutexLock lock(&mu_);
+  RecordLocked(PageRange{PageNumber(0), PageNumber(0)}, /*writes_only=*/true);
+  return generation_.load(std::memory_order_relaxed);
+}
+
 uint64_t AddressSpace::ReplayInvalidations(uint64_t since, Tlb* tlb) {
   MutexLock lock(&mu_);
   const uint64_t now = generation_.load(std::memory_order_relaxed);

@@ -1,5 +1,6 @@
 #include "proc/clone.h"
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "mm/user_memory.h"
 #include "proc/kernel.h"
 #include "proc/pid_table.h"
+#include "proc/pidfd.h"
 #include "proc/process_tree.h"
 #include "proc/scheduler.h"
 #include "proc/signal_sets.h"
@@ -33,7 +35,8 @@ ErrnoOr<void> Validate(const Task& parent, const CloneRequest& request) {
   if (has(abi::kCLONE_THREAD) && has(abi::kCLONE_NEWUSER | abi::kCLONE_NEWPID)) return Errno(EINVAL);
   // There are no namespaces: the answers are those of a kernel without them, or to one without the right to make them.
   if (has(kNamespaces)) return Errno(has(abi::kCLONE_NEWUSER) ? EINVAL : EPERM);
-  if (has(abi::kCLONE_INTO_CGROUP) || has(abi::kCLONE_PIDFD)) return Errno(EINVAL);
+  if (has(abi::kCLONE_INTO_CGROUP)) return Errno(EINVAL);
+  if (has(abi::kCLONE_PIDFD) && has(abi::kCLONE_THREAD | abi::kCLONE_DETACHED)) return Errno(EINVAL);
   if (has(abi::kCLONE_SIGHAND) && has(abi::kCLONE_CLEAR_SIGHAND)) return Errno(EINVAL);
   if (request.exit_signal < 0 || request.exit_signal > kNumSignals) return Errno(EINVAL);
   const uint32_t live = parent.kernel().scheduler().num_live();
@@ -55,6 +58,11 @@ void CopyThread(Task& parent, Task& child, const CloneRequest& request) {
   if (!shares_memory) child.alternate_stack = parent.alternate_stack;
   TaskBuilder::SetBlocked(child, parent.saved_blocked_signals.value_or(parent.blocked_signals()));
   child.set_credentials(parent.credentials());
+  child.nice.store(parent.nice.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  child.io_priority.store(parent.io_priority.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  child.affinity.store(parent.affinity.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  // The area is in memory: a copy of it is the child's, a shared one is not.
+  if ((request.flags & abi::kCLONE_VM) == 0) child.rseq = parent.rseq;
   child.set_name(parent.name());
 }
 
@@ -76,11 +84,14 @@ ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request) {
   REMORA_RETURN_IF_ERROR(Validate(parent, request));
   Kernel& kernel = parent.kernel();
   const bool is_thread = (request.flags & abi::kCLONE_THREAD) != 0;
-  REMORA_ASSIGN_OR_RETURN(const int32_t tid, kernel.pids().Allocate());
+  REMORA_ASSIGN_OR_RETURN(const int32_t tid, request.wanted_tid != 0 ? kernel.pids().AllocateExactly(request.wanted_tid)
+                                                                     : kernel.pids().Allocate());
 
   Ref<ThreadGroup> group(&parent.group());
   if (!is_thread) {
     group = TaskBuilder::NewGroup(&kernel, tid);
+    group->registered_barriers.store(parent.group().registered_barriers.load(std::memory_order_relaxed),
+                                     std::memory_order_relaxed);
     SignalState::CopyActions(parent.group(), *group, (request.flags & abi::kCLONE_CLEAR_SIGHAND) != 0);
   }
   Ref<Task> child = TaskBuilder::NewTask(&kernel, tid, group);
@@ -95,13 +106,31 @@ ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request) {
   if (const ErrnoOr<void> copied = CopyHandles(parent, *child, request); !copied.ok())
     return abandon(copied.error_number());
 
+  // After the copy: the child does not have it.
+  int32_t pidfd = -1;
+  if ((request.flags & abi::kCLONE_PIDFD) != 0) {
+    const auto made = parent.fds()->Add(
+        MakePidFd(*group, 0), /*close_on_exec=*/true, 0,
+        static_cast<uint32_t>(std::min<uint64_t>(parent.group().limit(abi::kRLIMIT_NOFILE).soft, 1 << 20)));
+    if (!made.ok()) return abandon(made.error_number());
+    pidfd = *made;
+    const auto pidfd_bytes = std::as_bytes(std::span(&pidfd, 1));
+    if (parent.space()->WriteRemote(request.pidfd, pidfd_bytes) != pidfd_bytes.size()) {
+      (void)parent.fds()->Close(pidfd);
+      return abandon(EFAULT);
+    }
+  }
+
   // A bad address is no error here, as in Linux.
   const auto tid_bytes = std::as_bytes(std::span(&tid, 1));
   if ((request.flags & abi::kCLONE_CHILD_SETTID) != 0) child->space()->WriteRemote(request.child_tid, tid_bytes);
   if ((request.flags & abi::kCLONE_PARENT_SETTID) != 0) parent.space()->WriteRemote(request.parent_tid, tid_bytes);
   child->vfork_done = request.vfork_done;
 
-  if (!SignalState::AddTask(*group, child)) return abandon(EAGAIN);
+  if (!SignalState::AddTask(*group, child)) {
+    if (pidfd >= 0) (void)parent.fds()->Close(pidfd);
+    return abandon(EAGAIN);
+  }
   kernel.pids().Publish(tid, child);
   if (!is_thread) {
     if ((request.flags & abi::kCLONE_PARENT) != 0)

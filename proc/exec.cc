@@ -4,6 +4,7 @@
 
 #include "proc/kernel.h"
 #include "proc/pid_table.h"
+#include "proc/process_timers.h"
 #include "proc/process_tree.h"
 #include "proc/program_loader.h"
 #include "proc/signal_state.h"
@@ -32,7 +33,10 @@ ErrnoOr<void> Exec(Task& task, const ExecRequest& request, std::string* diagnosi
   if (task.fds()->num_users() > 1) task.ReplaceFds(task.fds()->Clone());
   task.fds()->CloseOnExec();
   SignalState::ResetHandlers(group);
+  group.timers().DeleteAll();
+  group.registered_barriers.store(0, std::memory_order_relaxed);
   kernel.tree().OnExec(group);
+  task.NoteMemoryUse(/*last_user=*/true);
   BecomeProgram(task, *std::move(program));
   TaskReaper::EndExec(task);
   return Ok();

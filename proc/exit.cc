@@ -5,9 +5,9 @@
 #include "base/abi/futex.h"
 #include "mm/user_memory.h"
 #include "proc/clone.h"
-#include "proc/interval_timer.h"
 #include "proc/kernel.h"
 #include "proc/pid_table.h"
+#include "proc/process_timers.h"
 #include "proc/process_tree.h"
 #include "proc/signal_state.h"
 #include "proc/task_reaper.h"
@@ -73,6 +73,7 @@ void ReleaseMemoryTies(Task& task) {
     if (!child_tid.is_null() && memory.StoreWord(child_tid, 0).ok()) WakeFutex(task, child_tid);
   }
   task.robust_list_head = task.clear_child_tid = GuestAddr();
+  task.rseq = RseqState();
   // Kept, not cleared: the parent's handler may be reading it.
   if (task.vfork_done) task.vfork_done->Complete();
 }
@@ -85,6 +86,7 @@ void ExitThread(Task& task, int32_t status) {
   task.ChargeSlice(kernel.clock().MonotonicNanos());
 
   ReleaseMemoryTies(task);
+  task.NoteMemoryUse(/*last_user=*/group.num_tasks() == 1);
   // Closes files, which may do anything but take our locks.
   task.ReplaceFds(nullptr);
   task.ReplaceFsContext(nullptr);
@@ -101,8 +103,8 @@ void ExitThread(Task& task, int32_t status) {
     if (task.tid() != group.pid()) kernel.pids().Remove(task.tid());
     return;
   }
-  (void)ExchangeRealTimer(group, IntervalTimer{});
-  if (group.session() == group.pid()) kernel.terminals().OnLeaderExit(group.session());
+    group.timers().Stop();
+    if (group.session() == group.pid()) kernel.terminals().OnLeaderExit(group.session());
   kernel.OnProcessDead(group, group_status);
   // The last thread may be another than the first, whose entry the reaper removes.
   if (task.tid() != group.pid()) kernel.pids().Remove(task.tid());
@@ -126,8 +128,7 @@ bool TaskReaper::RemoveThread(Task& task, int32_t status, int32_t* group_status,
   task.dead_.store(true, std::memory_order_release);
   task.pending_ = PendingSignals();
   group.num_tasks_.store(static_cast<uint32_t>(group.tasks_.size()), std::memory_order_release);
-  group.dead_usage_.user_nanos += task.user_nanos.load(std::memory_order_relaxed);
-  group.dead_usage_.system_nanos += task.system_nanos.load(std::memory_order_relaxed);
+  group.dead_usage_.Add(task.usage());
   if (task.tid() == group.pid()) group.leader_status_ = status;
   *group_status = group.exiting() ? group.exit_status_ : group.leader_status_;
   if (group.tasks_.empty()) {

@@ -5,13 +5,14 @@
 
 #include "base/mutex.h"
 #include "proc/deadline_timer.h"
+#include "proc/repeating_deadline.h"
 
 namespace remora::proc {
 
 class Kernel;
 class ThreadGroup;
 
-// What getitimer(2) tells: 0 remaining: off.
+// What getitimer(2) and timer_gettime(2) tell: 0 remaining: off.
 struct IntervalTimer {
   int64_t remaining_nanos = 0;
   int64_t interval_nanos = 0;
@@ -33,9 +34,12 @@ class RealTimer final : public DeadlineTimer {
   Kernel* const kernel_;
   const int32_t pid_;
   mutable Mutex mu_{LockRank::kTimers};
-  int64_t deadline_nanos_ ABSL_GUARDED_BY(mu_) = 0;  // 0: off
-  int64_t interval_nanos_ ABSL_GUARDED_BY(mu_) = 0;
+  RepeatingDeadline schedule_ ABSL_GUARDED_BY(mu_);
 };
+
+// A timer is armed again this long from now at the earliest: beats that nobody could tell apart must not keep a worker
+// from everything else. Linux waits until the signal is taken, or for a tick.
+inline constexpr int64_t kMinRearmNanos = 100'000;
 
 // alarm(2), setitimer(2), getitimer(2) for ITIMER_REAL. exec keeps the timer, fork does not inherit it.
 IntervalTimer ExchangeRealTimer(ThreadGroup& group, const IntervalTimer& timer);

@@ -80,6 +80,7 @@ struct Kernel::Impl {
   const Ref<net::UnixNamespace> unix_names = MakeRef<net::UnixNamespace>();
   std::unique_ptr<fs::Vfs> vfs;
   sync::FutexTable futexes;
+  sync::WaitQueue signal_arrivals;
   std::unique_ptr<PidTable> pids;
   ProcessTree tree;
   Scheduler scheduler;
@@ -210,6 +211,7 @@ fs::TerminalSessions& Kernel::terminals() const { return impl_->terminals; }
 mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
 mm::FramePool& Kernel::frames() const { return impl_->frames; }
 sync::FutexTable& Kernel::futexes() const { return impl_->futexes; }
+sync::WaitQueue& Kernel::signal_arrivals() const { return impl_->signal_arrivals; }
 sync::Reclaimer& Kernel::reclaimer() const { return impl_->reclaimer; }
 cpu::BlockCache& Kernel::blocks() const { return impl_->blocks; }
 PidTable& Kernel::pids() const { return *impl_->pids; }

@@ -98,6 +98,9 @@ class Kernel {
   mm::MemoryContext& memory() const;
   mm::FramePool& frames() const;
   sync::FutexTable& futexes() const;
+  // Told of every signal that becomes pending: what signalfds wait on. One for all processes, because who reads a
+  // signalfd may be another than who made it.
+  sync::WaitQueue& signal_arrivals() const;
   sync::Reclaimer& reclaimer() const;
   cpu::BlockCache& blocks() const;
   PidTable& pids() const;

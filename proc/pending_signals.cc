@@ -7,11 +7,18 @@
 
 namespace remora::proc {
 
-bool PendingSignals::Add(const SignalInfo& info) {
-  if (info.signal < abi::kSIGRTMIN && set_.Contains(info.signal)) return false;
+PendingSignals::Added PendingSignals::Add(const SignalInfo& info, uint64_t limit) {
+  if (info.from_timer) {
+    set_ = set_.With(info.signal);
+    queue_.push_back(info);
+    return Added::kAdded;
+  }
+  if (info.signal < abi::kSIGRTMIN && set_.Contains(info.signal)) return Added::kMerged;
+  const bool full = queue_.size() >= std::min<uint64_t>(limit, kMaxQueued);
+  if (full && info.signal >= abi::kSIGRTMIN && info.code != abi::kSI_USER) return Added::kOverLimit;
   set_ = set_.With(info.signal);
-  if (queue_.size() < kMaxQueued) queue_.push_back(info);
-  return true;
+  if (!full) queue_.push_back(info);
+  return Added::kAdded;
 }
 
 int PendingSignals::First(SignalSet set) {
@@ -43,6 +50,17 @@ void PendingSignals::Discard(SignalSet signals) {
   if ((set_ & signals).empty()) return;
   set_ = set_ & ~signals;
   std::erase_if(queue_, [signals](const SignalInfo& info) { return signals.Contains(info.signal); });
+}
+
+void PendingSignals::DiscardTimer(int32_t id) {
+  int signal = 0;  // all entries of one timer are of one signal
+  std::erase_if(queue_, [&](const SignalInfo& info) {
+    if (!info.from_timer || info.pid != id) return false;
+    signal = info.signal;
+    return true;
+  });
+  const auto same = [&](const SignalInfo& info) { return info.signal == signal; };
+  if (signal != 0 && std::none_of(queue_.begin(), queue_.end(), same)) set_ = set_.Without(signal);
 }
 
 }  // namespace remora::proc

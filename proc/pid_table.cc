@@ -9,6 +9,8 @@ PidTable::~PidTable() = default;
 
 ErrnoOr<int32_t> PidTable::Allocate() { return map_.Allocate(); }
 
+ErrnoOr<int32_t> PidTable::AllocateExactly(int32_t number) { return map_.AllocateExactly(number); }
+
 void PidTable::Publish(int32_t tid, Ref<Task> task) {
   const bool is_process = task->group().pid() == tid;
   const Ref<RefCounted> before = map_.Publish(tid, std::move(task), is_process);

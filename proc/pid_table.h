@@ -25,8 +25,10 @@ class PidTable {
   // A free number in 1..max_pid-1, reserved. EAGAIN when all are taken.
   ErrnoOr<int32_t> Allocate();
   int32_t last_number() const { return map_.last_number(); }  // that Allocate answered
-  void Publish(int32_t tid, Ref<Task> task);                  // after which lookups find it
-  void Remove(int32_t tid);                                   // reaped; the number may be used again
+  // This one. EEXIST if it is taken or held, EINVAL if there is no such number.
+  ErrnoOr<int32_t> AllocateExactly(int32_t number);
+  void Publish(int32_t tid, Ref<Task> task);  // after which lookups find it
+  void Remove(int32_t tid);                   // reaped; the number may be used again
   // Process groups and sessions keep their number from being handed out again.
   void Hold(int32_t number);
   void Unhold(int32_t number);

@@ -164,6 +164,8 @@ bool ProcessTree::OnDead(ThreadGroup& group, int32_t status, uint32_t uid) {
     for (int32_t process_group : left_groups) HangUpIfNewlyOrphaned(process_group);
     // Looks at all members: not for each of ten thousand whose parent is in the same group.
     if (KeepsFromBeingOrphaned(group)) HangUpIfNewlyOrphaned(group.process_group());
+    group.ended_.store(true, std::memory_order_release);
+    group.exit_queue_.Notify(sync::kReadable | sync::kHangup);
     unwanted = TellParentOfDeath(group);
     if (unwanted) Forget(group);
   }
@@ -212,11 +214,9 @@ ErrnoOr<std::optional<WaitedChild>> ProcessTree::Collect(ThreadGroup& parent, co
       if (!request.exited) continue;
       waited.status = family.status;
       waited.usage = child->usage();
-      waited.usage.user_nanos += family.children_usage.user_nanos;
-      waited.usage.system_nanos += family.children_usage.system_nanos;
+      waited.usage.Add(family.children_usage);
       if (!request.leave_waitable) {
-        parent.family_.children_usage.user_nanos += waited.usage.user_nanos;
-        parent.family_.children_usage.system_nanos += waited.usage.system_nanos;
+        parent.family_.children_usage.Add(waited.usage);
         Forget(*child);
         *reaped = child->pid_;
       }

@@ -59,6 +59,10 @@ void Handle(Task& task, mm::UserMemory memory, const SignalInfo& info, const Sig
   task.kernel().options().dispatcher->OnSignalDelivered(task, info);
   SettleCallForHandler(task, action);
   task.restartable = false;
+  if (!SettleRseq(task, memory).ok()) {
+    ForceSegv(task, info.signal);
+    return;
+  }
   const SignalSet restored = task.saved_blocked_signals.value_or(task.blocked_signals());
   if (!PushSignalFrame(task, memory, info, action, restored).ok()) {
     ForceSegv(task, info.signal);

@@ -4,6 +4,7 @@
 
 #include "base/abi/resource.h"
 #include "proc/kernel.h"
+#include "proc/process_timers.h"
 #include "proc/scheduler.h"
 #include "proc/signal_sets.h"
 
@@ -85,30 +86,44 @@ int32_t SignalState::BeginGroupExit(ThreadGroup& group, int32_t status) {
   return group.exit_status_;
 }
 
-void SignalState::Send(ThreadGroup& group, Task* only, const SignalInfo& info) {
-  if (info.signal < 1 || info.signal > kNumSignals) return;
+SendResult SignalState::Send(ThreadGroup& group, Task* only, const SignalInfo& info) {
+  if (info.signal < 1 || info.signal > kNumSignals) return SendResult::kNoTarget;
   MutexLock lock(&group.mu_);
-  if (group.exiting() || group.tasks_.empty()) return;
+  if (group.exiting() || group.tasks_.empty()) return SendResult::kNoTarget;
   PrepareLocked(group, info.signal);
   // SIGKILL is not queued: it ends the whole group, whichever thread it was sent to.
-  if (info.signal == abi::kSIGKILL) return BeginGroupExitLocked(group, abi::kSIGKILL);
+  if (info.signal == abi::kSIGKILL) {
+    BeginGroupExitLocked(group, abi::kSIGKILL);
+    return SendResult::kQueued;
+  }
 
   // An ignored signal is dropped, unless it is blocked: the action may change until it is unblocked.
   const auto dropped = [&](const Task& task) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return IgnoresLocked(group, info.signal) && !task.blocked_signals().Contains(info.signal);
   };
-  if (only != nullptr) {
-    if (only->dead() || dropped(*only) || !only->pending_.Add(info)) return;
-    if (!only->blocked_signals().Contains(info.signal)) KickLocked(*only);
-    return;
+  if (only != nullptr && only->dead()) return SendResult::kNoTarget;
+  if (dropped(only != nullptr ? *only : *group.tasks_.front())) return SendResult::kIgnored;
+  PendingSignals& pending = only != nullptr ? only->pending_ : group.pending_;
+  switch (pending.Add(info, group.limits_[abi::kRLIMIT_SIGPENDING].soft)) {
+    case PendingSignals::Added::kAdded:
+      break;
+    case PendingSignals::Added::kMerged:
+      return SendResult::kMerged;
+    case PendingSignals::Added::kOverLimit:
+      return SendResult::kOverLimit;
   }
-  if (dropped(*group.tasks_.front()) || !group.pending_.Add(info)) return;
+  group.kernel().signal_arrivals().Notify(sync::kReadable);
+  if (only != nullptr) {
+    if (!only->blocked_signals().Contains(info.signal)) KickLocked(*only);
+    return SendResult::kQueued;
+  }
   // The first thread that does not block it takes it; if all do, the first that unblocks it.
   for (const Ref<Task>& task : group.tasks_) {
     if (task->blocked_signals().Contains(info.signal)) continue;
     KickLocked(*task);
-    return;
+    break;
   }
+  return SendResult::kQueued;
 }
 
 void SignalState::Force(Task& task, const SignalInfo& info) {
@@ -130,13 +145,38 @@ SignalSet SignalState::Pending(const Task& task) {
   return task.pending_.set() | task.group().pending_.set();
 }
 
+SignalSet SignalState::AllPending(const ThreadGroup& group) {
+  MutexLock lock(&group.mu_);
+  SignalSet all = group.pending_.set();
+  for (const Ref<Task>& task : group.tasks_) all = all | task->pending_.set();
+  return all;
+}
+
 std::optional<SignalInfo> SignalState::Take(Task& task, SignalSet wanted) {
   ThreadGroup& group = task.group();
   MutexLock lock(&group.mu_);
-  std::optional<SignalInfo> info = task.pending_.Take(wanted);
-  if (!info) info = group.pending_.Take(wanted);
+  std::optional<SignalInfo> info = TakeLocked(task, wanted);
   RecomputeLocked(task);
   return info;
+}
+
+std::optional<SignalInfo> SignalState::TakeLocked(Task& task, SignalSet wanted) {
+  for (;;) {
+    std::optional<SignalInfo> info = task.pending_.Take(wanted);
+    if (!info) info = task.group().pending_.Take(wanted);
+    if (!info || !info->from_timer) return info;
+    // One that fired while the timer was deleted or set anew is void.
+    const std::optional<int32_t> overruns = task.group().timers().OnSignalTaken(info->pid, info->status);
+    if (!overruns) continue;
+    info->uid = static_cast<uint32_t>(*overruns);
+    return info;
+  }
+}
+
+void SignalState::DiscardTimer(ThreadGroup& group, int32_t timer_id) {
+  MutexLock lock(&group.mu_);
+  group.pending_.DiscardTimer(timer_id);
+  for (const Ref<Task>& task : group.tasks_) task->pending_.DiscardTimer(timer_id);
 }
 
 SignalState::Next SignalState::TakeNext(Task& task) {
@@ -172,8 +212,7 @@ SignalState::Next SignalState::TakeNext(Task& task) {
       return next;
     }
     const SignalSet open = ~task.blocked_signals();
-    std::optional<SignalInfo> info = task.pending_.Take(open);
-    if (!info) info = group.pending_.Take(open);
+    const std::optional<SignalInfo> info = TakeLocked(task, open);
     if (!info) {
       RecomputeLocked(task);
       return next;
@@ -248,6 +287,8 @@ void SignalState::CopyActions(const ThreadGroup& from, ThreadGroup& to, bool cle
   if (clear_handlers)
     for (SignalAction& action : actions)
       if (action.handler != abi::kSIG_IGN) action = SignalAction();
+  if (limits[abi::kRLIMIT_CPU].hard != abi::kRLIM_INFINITY || limits[abi::kRLIMIT_CPU].soft != abi::kRLIM_INFINITY)
+    to.timers().WatchCpuTime();
   MutexLock lock(&to.mu_);
   to.actions_ = actions;
   to.limits_ = limits;

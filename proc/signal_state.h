@@ -23,7 +23,7 @@ class SignalState {
   static void SetBlocked(Task& task, SignalSet set);
 
   // To the group, or to `only` if that is not null.
-  static void Send(ThreadGroup& group, Task* only, const SignalInfo& info);
+  static SendResult Send(ThreadGroup& group, Task* only, const SignalInfo& info);
   // A fault of `task`'s own: blocked or ignored is no help.
   static void Force(Task& task, const SignalInfo& info);
   // True if the group would do nothing with the signal.
@@ -50,6 +50,9 @@ class SignalState {
   static Next TakeNext(Task& task);
   static std::optional<SignalInfo> Take(Task& task, SignalSet wanted);
   static SignalSet Pending(const Task& task);
+  static SignalSet AllPending(const ThreadGroup& group);
+  // What the POSIX timer has queued is gone.
+  static void DiscardTimer(ThreadGroup& group, int32_t timer_id);
   static void BeginStop(Task& task, int signal);
   static void SetStopped(Task& task, bool stopped) { task.stopped_.store(stopped, std::memory_order_release); }
 
@@ -68,6 +71,8 @@ class SignalState {
   static bool IgnoresLocked(const ThreadGroup& group, int signal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(group.mu_);
   static void RecomputeLocked(Task& task) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   static void KickLocked(Task& task);
+  // One pending signal of `wanted`, the thread's own first. A timer that sent it goes on.
+  static std::optional<SignalInfo> TakeLocked(Task& task, SignalSet wanted) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   static void PrepareLocked(ThreadGroup& group, int signal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(group.mu_);
   static void BeginGroupExitLocked(ThreadGroup& group, int32_t status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(group.mu_);
 };

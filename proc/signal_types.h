@@ -39,8 +39,20 @@ struct SignalInfo {
   uint32_t uid = 0;
   int32_t status = 0;  // SIGCHLD
   uint64_t value = 0;  // sigqueue, POSIX timers
+  // Sent by a POSIX timer of the process: pid is its id, status tells which of its settings, uid the overruns, filled
+  // in when it is taken.
+  bool from_timer = false;
   GuestAddr address;   // faults
   int64_t user_ticks = 0, system_ticks = 0;
+};
+
+// What became of a signal that was sent.
+enum class SendResult : uint8_t {
+  kQueued,
+  kMerged,     // a standard signal that was pending already
+  kIgnored,    // dropped: the process ignores it
+  kOverLimit,  // a real-time signal beyond RLIMIT_SIGPENDING: EAGAIN
+  kNoTarget,   // the thread or process has ended
 };
 
 // struct sigaction as rt_sigaction(2) takes it.

@@ -38,10 +38,16 @@ struct ManyTargets {
   }
 };
 
+ErrnoOr<void> SendIfAllowed(Task& caller, ThreadGroup& group, const SignalInfo& info) {
+  if (!MaySignal(caller, group, info.signal)) return Errno(EPERM);
+  if (info.signal != 0 && SendToGroup(group, info) == SendResult::kOverLimit) return Errno(EAGAIN);
+  return Ok();
+}
+
 }  // namespace
 
-void SendToTask(Task& task, const SignalInfo& info) { SignalState::Send(task.group(), &task, info); }
-void SendToGroup(ThreadGroup& group, const SignalInfo& info) { SignalState::Send(group, nullptr, info); }
+SendResult SendToTask(Task& task, const SignalInfo& info) { return SignalState::Send(task.group(), &task, info); }
+SendResult SendToGroup(ThreadGroup& group, const SignalInfo& info) { return SignalState::Send(group, nullptr, info); }
 void ForceSignal(Task& task, const SignalInfo& info) { SignalState::Force(task, info); }
 
 ErrnoOr<void> Kill(Task& caller, int32_t pid, const SignalInfo& info) {
@@ -55,16 +61,14 @@ ErrnoOr<void> Kill(Task& caller, int32_t pid, const SignalInfo& info) {
       if (!task) return Errno(ESRCH);
       group = Ref<ThreadGroup>(&task->group());
     }
-    if (!MaySignal(caller, *group, info.signal)) return Errno(EPERM);
-    if (info.signal != 0) SendToGroup(*group, info);
-    return Ok();
+    return SendIfAllowed(caller, *group, info);
   }
   if (pid == INT32_MIN) return Errno(ESRCH);
   ManyTargets result;
   const auto visit = [&](ThreadGroup& group) {
     const bool allowed = MaySignal(caller, group, info.signal);
     result.Note(allowed);
-    if (allowed && info.signal != 0) SendToGroup(group, info);
+    if (allowed && info.signal != 0) (void)SendToGroup(group, info);
   };
   if (pid == -1) {
     // All but the caller's own process. Those that are born meanwhile are met if their number lies ahead.
@@ -76,25 +80,34 @@ ErrnoOr<void> Kill(Task& caller, int32_t pid, const SignalInfo& info) {
   return result.Result();
 }
 
+ErrnoOr<void> KillGroup(Task& caller, ThreadGroup& group, const SignalInfo& info) {
+  if (!ValidSignal(info.signal)) return Errno(EINVAL);
+  if (caller.kernel().pids().FindGroup(group.pid()).get() != &group) return Errno(ESRCH);
+  return SendIfAllowed(caller, group, info);
+}
+
 ErrnoOr<void> KillThread(Task& caller, int32_t tgid, int32_t tid, const SignalInfo& info) {
   if (!ValidSignal(info.signal) || tid <= 0 || (tgid <= 0 && tgid != -1)) return Errno(EINVAL);
   const Ref<Task> task = caller.kernel().pids().FindTask(tid);
   if (!task || (tgid != -1 && task->group().pid() != tgid)) return Errno(ESRCH);
   if (!MaySignal(caller, task->group(), info.signal)) return Errno(EPERM);
-  if (info.signal != 0) SendToTask(*task, info);
+  if (info.signal != 0 && SendToTask(*task, info) == SendResult::kOverLimit) return Errno(EAGAIN);
   return Ok();
 }
 
 ErrnoOr<void> SendToProcessGroup(Kernel& kernel, int32_t process_group, const SignalInfo& info) {
   if (!ValidSignal(info.signal)) return Errno(EINVAL);
   const uint32_t reached = kernel.tree().ForEachMember(process_group, [&](ThreadGroup& group) {
-    if (info.signal != 0) SendToGroup(group, info);
+    if (info.signal != 0) (void)SendToGroup(group, info);
   });
   if (reached == 0) return Errno(ESRCH);
   return Ok();
 }
 
 SignalSet PendingSignals(Task& task) { return SignalState::Pending(task); }
+SignalSet AllPendingSignals(const ThreadGroup& group) { return SignalState::AllPending(group); }
 std::optional<SignalInfo> TakeSignal(Task& task, SignalSet wanted) { return SignalState::Take(task, wanted); }
+
+void DiscardTimerSignal(ThreadGroup& group, int32_t timer_id) { SignalState::DiscardTimer(group, timer_id); }
 
 }  // namespace remora::proc

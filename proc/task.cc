@@ -1,5 +1,6 @@
 #include "proc/task.h"
 
+#include <bit>
 #include <utility>
 
 #include "proc/clone.h"
@@ -75,6 +76,32 @@ void Task::set_name(std::string_view name) {
 }
 
 void Task::set_blocked_signals(SignalSet set) { SignalState::SetBlocked(*this, set); }
+
+ChildUsage Task::usage() const {
+  ChildUsage usage;
+  usage.user_nanos = user_nanos.load(std::memory_order_relaxed);
+  usage.system_nanos = system_nanos.load(std::memory_order_relaxed);
+  usage.max_resident_pages = max_resident_pages.load(std::memory_order_relaxed);
+  usage.minor_faults = minor_faults.load(std::memory_order_relaxed);
+  usage.voluntary_switches = voluntary_switches.load(std::memory_order_relaxed);
+  usage.involuntary_switches = involuntary_switches.load(std::memory_order_relaxed);
+  return usage;
+}
+
+void Task::NoteMemoryUse(bool last_user) {
+  if (!space_) return;
+  const uint64_t pages = space_->num_resident_pages();
+  if (pages > max_resident_pages.load(std::memory_order_relaxed))
+    max_resident_pages.store(pages, std::memory_order_relaxed);
+  if (last_user) minor_faults.fetch_add(space_->num_faults(), std::memory_order_relaxed);
+}
+
+uint32_t Task::cpu_number() const {
+  const uint64_t allowed = affinity.load(std::memory_order_relaxed);
+  const uint32_t worker = last_worker_;
+  if (worker >= 64 || (allowed >> worker & 1) != 0 || allowed == 0) return worker;
+  return static_cast<uint32_t>(std::countr_zero(allowed));
+}
 
 void Task::Wake() { kernel_->scheduler().Wake(*this); }
 

@@ -19,6 +19,7 @@
 #include "proc/deadline_heap.h"
 #include "proc/fs_context.h"
 #include "proc/pending_signals.h"
+#include "proc/rseq.h"
 #include "proc/signal_types.h"
 #include "proc/syscall_outcome.h"
 #include "sync/wait_queue.h"
@@ -30,6 +31,7 @@ class Scheduler;
 class Task;
 class ThreadGroup;
 class VforkDone;
+struct ChildUsage;
 
 // A Waiter that wakes a task: what SyscallStates hold.
 class TaskWaiter final : public sync::Waiter {
@@ -99,7 +101,16 @@ class Task final : public RefCounted {
   // PR_SET_PDEATHSIG: sent to this task when its parent's thread group is gone. 0: none.
   std::atomic<int> parent_death_signal{0};
 
+  // --- what is only kept and told: the scheduler knows neither ---
+  std::atomic<int32_t> nice{0};                  // -20..19
+  std::atomic<int32_t> io_priority{0};           // ioprio_set(2)
+  std::atomic<uint64_t> affinity{~uint64_t{0}};  // CPUs 0..63
+  // The CPU that it runs on or ran on last, as guests see it: the worker's number, or the lowest that its affinity
+  // allows if that one does not.
+  uint32_t cpu_number() const;
+
   // --- thread bookkeeping ---
+  RseqState rseq;
   GuestAddr clear_child_tid;  // set_tid_address, CLONE_CHILD_CLEARTID: zeroed and futex-woken at exit
   GuestAddr robust_list_head;
   uint64_t robust_list_length = 0;
@@ -137,6 +148,10 @@ class Task final : public RefCounted {
 
   // CPU time used in nanoseconds, of guest and kernel code.
   std::atomic<uint64_t> user_nanos{0}, system_nanos{0};
+  // Of the spaces that it left by exec, or as the last thread at exit: the present one counts for itself.
+  std::atomic<uint64_t> minor_faults{0}, max_resident_pages{0};
+  ChildUsage usage() const;
+  void NoteMemoryUse(bool last_user);
   // Adds what was used since the slice began or was last charged. A slice's time is split by what was done in it: a
   // call counts as kSyscallCost guest instructions, so that no clock is read around calls.
   void ChargeSlice(int64_t now_nanos);

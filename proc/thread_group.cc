@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/abi/resource.h"
-#include "proc/interval_timer.h"
 #include "proc/kernel.h"
+#include "proc/process_timers.h"
 #include "proc/process_tree.h"
 #include "proc/signal_sets.h"
 #include "proc/task.h"
@@ -35,7 +35,7 @@ ThreadGroup::ThreadGroup(Kernel* kernel, int32_t pid)
       pid_(pid),
       serial_(kernel->NewProcessSerial()),
       start_time_nanos_(kernel->clock().MonotonicNanos()),
-      real_timer_(MakeRef<RealTimer>(kernel, pid)) {
+      timers_(std::make_unique<ProcessTimers>(kernel, pid)) {
   static_assert(kNumLimits == abi::kRLIM_NLIMITS);
   MutexLock lock(&mu_);
   SetDefaultLimits(limits_);
@@ -65,6 +65,7 @@ SignalAction ThreadGroup::ExchangeAction(int signal, const SignalAction& action)
     const SignalSet dropped = SignalSet().With(signal);
     pending_.Discard(dropped);
     for (const Ref<Task>& task : tasks_) task->pending_.Discard(dropped);
+    timers_->OnSignalDropped(signal);
   }
   return old;
 }
@@ -77,6 +78,7 @@ ResourceLimit ThreadGroup::limit(int resource) const {
 
 void ThreadGroup::set_limit(int resource, ResourceLimit limit) {
   if (resource < 0 || resource >= kNumLimits) return;
+  if (resource == abi::kRLIMIT_CPU) timers_->WatchCpuTime();
   MutexLock lock(&mu_);
   limits_[resource] = limit;
 }
@@ -94,10 +96,7 @@ void ThreadGroup::set_executable(fs::Path path) {
 ChildUsage ThreadGroup::usage() const {
   MutexLock lock(&mu_);
   ChildUsage usage = dead_usage_;
-  for (const Ref<Task>& task : tasks_) {
-    usage.user_nanos += task->user_nanos.load(std::memory_order_relaxed);
-    usage.system_nanos += task->system_nanos.load(std::memory_order_relaxed);
-  }
+  for (const Ref<Task>& task : tasks_) usage.Add(task->usage());
   return usage;
 }
 

@@ -1,9 +1,11 @@
 #ifndef REMORA_PROC_THREAD_GROUP_H_
 #define REMORA_PROC_THREAD_GROUP_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,7 @@
 namespace remora::proc {
 
 class Kernel;
-class RealTimer;
+class ProcessTimers;
 class Task;
 
 // A resource limit, as struct rlimit64.
@@ -27,9 +29,21 @@ struct ResourceLimit {
   uint64_t hard = ~uint64_t{0};
 };
 
-// CPU time of a process or of those it waited for.
+// What a process, or those it waited for, used.
 struct ChildUsage {
   uint64_t user_nanos = 0, system_nanos = 0;
+  uint64_t max_resident_pages = 0;  // of the largest one
+  uint64_t minor_faults = 0;
+  uint64_t voluntary_switches = 0, involuntary_switches = 0;
+
+  void Add(const ChildUsage& other) {
+    user_nanos += other.user_nanos;
+    system_nanos += other.system_nanos;
+    max_resident_pages = std::max(max_resident_pages, other.max_resident_pages);
+    minor_faults += other.minor_faults;
+    voluntary_switches += other.voluntary_switches;
+    involuntary_switches += other.involuntary_switches;
+  }
 };
 
 // One process: the threads that share a pid, their signal actions, their exit. Where it stands among its relatives is
@@ -80,10 +94,17 @@ class ThreadGroup final : public RefCounted {
   // PR_SET_CHILD_SUBREAPER: orphaned descendants become this process's children.
   std::atomic<bool> child_subreaper{false};
 
+  // The last thread has ended and the parent can wait for it; exit_queue() is told.
+  bool ended() const { return ended_.load(std::memory_order_acquire); }
+  sync::WaitQueue& exit_queue() { return exit_queue_; }
+
+  // membarrier(2): the commands that the process registered for. fork passes them on, exec does not.
+  std::atomic<uint32_t> registered_barriers{0};
+
   // Wakes those in wait4 when a child of this process changes state.
   sync::WaitQueue& child_queue() { return child_queue_; }
-  // alarm(2), setitimer(ITIMER_REAL): see proc/interval_timer.h.
-  RealTimer& real_timer() const { return *real_timer_; }
+  // alarm(2), setitimer(2), timer_create(2).
+  ProcessTimers& timers() const { return *timers_; }
 
  private:
   friend class Kernel;
@@ -102,7 +123,7 @@ class ThreadGroup final : public RefCounted {
   const int32_t pid_;
   const uint64_t serial_;
   const int64_t start_time_nanos_;
-  const Ref<RealTimer> real_timer_;
+  const std::unique_ptr<ProcessTimers> timers_;
 
   // Written under ProcessTree's mutex.
   std::atomic<int32_t> parent_pid_{0}, process_group_{0}, session_{0};
@@ -129,8 +150,9 @@ class ThreadGroup final : public RefCounted {
   std::atomic<Task*> exec_task_{nullptr};
   std::atomic<uint32_t> num_tasks_{0};
   std::atomic<bool> exiting_{false}, stopped_{false};
+  std::atomic<bool> ended_{false};
 
-  sync::WaitQueue child_queue_;
+  sync::WaitQueue child_queue_, exit_queue_;
 
   // ProcessTree's, guarded by its mutex.
   struct Family {

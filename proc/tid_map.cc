@@ -76,6 +76,14 @@ ErrnoOr<int32_t> TidMap::Allocate() {
   return number;
 }
 
+ErrnoOr<int32_t> TidMap::AllocateExactly(int32_t number) {
+  if (number < 1 || number >= max_number_) return Errno(EINVAL);
+  MutexLock lock(&mu_);
+  if (IsUsed(number)) return Errno(EEXIST);
+  MarkUsed(number);
+  return number;
+}
+
 Ref<RefCounted> TidMap::Publish(int32_t number, Ref<RefCounted> object, bool mark) {
   MutexLock lock(&mu_);
   DCHECK(IsUsed(number));

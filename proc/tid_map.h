@@ -47,6 +47,8 @@ class TidMap {
   ErrnoOr<int32_t> Allocate();
   // What Allocate answered last; 0 before the first.
   int32_t last_number() const { return last_.load(std::memory_order_relaxed); }
+  // This number. EEXIST if it is taken or held, EINVAL if it is out of range.
+  ErrnoOr<int32_t> AllocateExactly(int32_t number);
   // The number must be allocated. What was there before, if anything.
   [[nodiscard]] Ref<RefCounted> Publish(int32_t number, Ref<RefCounted> object, bool mark);
   // Takes the object out, or gives an unpublished number back; the number is free again unless it is held. The caller

@@ -8,6 +8,7 @@
 #include "base/mutex.h"
 #include "proc/exit.h"
 #include "proc/kernel.h"
+#include "proc/process_timers.h"
 #include "proc/signal_delivery.h"
 #include "proc/signals.h"
 #include "proc/thread_group.h"
@@ -124,6 +125,7 @@ void Worker::RunSlice(Task& task) {
   Scheduler::SetRunningOn(task, &slot_);
   budget_left_ = slice_instructions_;
   Bind(task);
+  task.rseq.due = !task.rseq.area.is_null();
 
   SliceEnd end = RunTask(task);
   task.tlb = nullptr;
@@ -137,6 +139,8 @@ void Worker::RunSlice(Task& task) {
   }
   task.ChargeSlice(kernel_.clock().MonotonicNanos());
   task.slice = Task::Slice{};
+  if (task.group().timers().watches_cpu_time()) [[unlikely]]
+    task.group().timers().CheckCpuTime(task.group(), task);
   if (end == SliceEnd::kPark && scheduler_.Park(task)) return;
   scheduler_.Requeue(task);
 }
@@ -200,6 +204,12 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
           continue;
         case Delivery::kRunGuest:
           break;
+      }
+    }
+    if (task.rseq.due) [[unlikely]] {
+      if (!SettleRseq(task, memory()).ok()) {
+        Raise(task, abi::kSIGSEGV, abi::kSI_KERNEL, 0, abi::kX86_TRAP_GP);
+        continue;
       }
     }
     if (MustWaitForOthers(task)) {

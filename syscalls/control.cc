@@ -1,4 +1,4 @@
-// What a process or thread says about itself: prctl, arch_prctl, scheduling, priorities, personality.
+// What a process or thread says about itself: prctl, arch_prctl, scheduling, personality.
 
 #include <algorithm>
 #include <array>
@@ -9,6 +9,7 @@
 #include "base/abi/resource.h"
 #include "base/abi/sched.h"
 #include "base/abi/signal.h"
+#include "base/abi/time.h"
 #include "proc/pid_table.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
@@ -76,21 +77,6 @@ SyscallOutcome PriorityBound(SyscallContext& c, int64_t realtime) {
     case abi::kSCHED_FIFO:
     case abi::kSCHED_RR:
       return SyscallOutcome::Return(realtime);
-    default:
-      return Errno(EINVAL);
-  }
-}
-
-// Does what getpriority and setpriority name exist?
-ErrnoOr<void> CheckPriorityTarget(SyscallContext& c) {
-  const int32_t who = c.i32(1);
-  switch (c.i32(0)) {
-    case abi::kPRIO_PROCESS:
-      if (who != 0 && !c.kernel().pids().FindTask(who)) return Errno(ESRCH);
-      return Ok();
-    case abi::kPRIO_PGRP:
-    case abi::kPRIO_USER:
-      return Ok();
     default:
       return Errno(EINVAL);
   }
@@ -178,8 +164,9 @@ SyscallOutcome SysSchedYield(SyscallContext& c) {
 
 SyscallOutcome SysSchedGetaffinity(SyscallContext& c) {
   if (c.u32(1) < sizeof(uint64_t) || (c.u32(1) & (sizeof(uint64_t) - 1)) != 0) return Errno(EINVAL);
-  REMORA_RETURN_IF_ERROR(TaskArg(c));
-  REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(2), CpuMask(c)));
+  REMORA_ASSIGN_OR_RETURN(const Ref<proc::Task> task, TaskArg(c));
+  const uint64_t mask = task->affinity.load(std::memory_order_relaxed) & CpuMask(c);
+  REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(2), mask));
   return SyscallOutcome::Return(sizeof(uint64_t));
 }
 
@@ -187,9 +174,19 @@ SyscallOutcome SysSchedSetaffinity(SyscallContext& c) {
   uint64_t mask = 0;
   const uint64_t size = std::min<uint64_t>(c.u32(1), sizeof(mask));
   REMORA_RETURN_IF_ERROR(c.memory().CopyIn(std::as_writable_bytes(std::span(&mask, 1)).first(size), c.addr(2)));
-  REMORA_RETURN_IF_ERROR(TaskArg(c));
+  REMORA_ASSIGN_OR_RETURN(const Ref<proc::Task> task, TaskArg(c));
+  const auto mine = c.task().credentials(), theirs = task->credentials();
+  if (!mine->privileged() && mine->euid != theirs->uid && mine->euid != theirs->euid) return Errno(EPERM);
   if ((mask & CpuMask(c)) == 0) return Errno(EINVAL);
+  task->affinity.store(mask & CpuMask(c), std::memory_order_relaxed);
+  if (task.get() == &c.task()) task->rseq.due = !task->rseq.area.is_null();
   return SyscallOutcome::Return(0);
+}
+
+SyscallOutcome SysSchedRrGetInterval(SyscallContext& c) {
+  REMORA_RETURN_IF_ERROR(TaskArg(c));
+  // As Linux answers for SCHED_OTHER where nobody else wants the CPU.
+  return c.memory().Write(c.addr(1), abi::Timespec{0, 0});
 }
 
 SyscallOutcome SysSchedGetscheduler(SyscallContext& c) {
@@ -212,16 +209,6 @@ SyscallOutcome SysSchedSetparam(SyscallContext& c) {
 SyscallOutcome SysSchedGetPriorityMax(SyscallContext& c) { return PriorityBound(c, 99); }
 SyscallOutcome SysSchedGetPriorityMin(SyscallContext& c) { return PriorityBound(c, 1); }
 
-SyscallOutcome SysGetpriority(SyscallContext& c) {
-  REMORA_RETURN_IF_ERROR(CheckPriorityTarget(c));
-  return SyscallOutcome::Return(20);  // the raw call answers 20 - nice
-}
-SyscallOutcome SysSetpriority(SyscallContext& c) {
-  REMORA_RETURN_IF_ERROR(CheckPriorityTarget(c));
-  if (c.i32(2) < 0 && !c.task().credentials()->privileged()) return Errno(EACCES);
-  return SyscallOutcome::Return(0);
-}
-
 SyscallOutcome SysPersonality(SyscallContext& c) {
   // ~0 asks; 0 is PER_LINUX.
   if (c.u32(0) != ~0u && c.u32(0) != 0) return Errno(EINVAL);
@@ -229,7 +216,7 @@ SyscallOutcome SysPersonality(SyscallContext& c) {
 }
 
 SyscallOutcome SysGetcpu(SyscallContext& c) {
-  if (!c.addr(0).is_null()) REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(0), uint32_t{0}));
+  if (!c.addr(0).is_null()) REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(0), c.task().cpu_number()));
   if (!c.addr(1).is_null()) REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(1), uint32_t{0}));
   return SyscallOutcome::Return(0);
 }

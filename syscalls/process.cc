@@ -14,6 +14,7 @@
 #include "proc/wait.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
+#include "syscalls/pidfd_args.h"
 #include "syscalls/time_args.h"
 
 namespace remora::syscalls {
@@ -46,10 +47,22 @@ SyscallOutcome RunClone(SyscallContext& c, proc::CloneRequest request) {
 
 constexpr uint64_t kUnsupportedCloneFlags =
     abi::kCLONE_NEWTIME | abi::kCLONE_NEWNS | abi::kCLONE_NEWCGROUP | abi::kCLONE_NEWUTS | abi::kCLONE_NEWIPC |
-    abi::kCLONE_NEWUSER | abi::kCLONE_NEWPID | abi::kCLONE_NEWNET | abi::kCLONE_PIDFD | abi::kCLONE_INTO_CGROUP;
+    abi::kCLONE_NEWUSER | abi::kCLONE_NEWPID | abi::kCLONE_NEWNET | abi::kCLONE_INTO_CGROUP;
+
+// The first of the numbers that clone3's set_tid asks for: there is but one pid namespace.
+ErrnoOr<int32_t> WantedTid(SyscallContext& c, const abi::CloneArgs& args) {
+  constexpr uint64_t kMaxNamespaces = 32;
+  if (args.set_tid_size > kMaxNamespaces || (args.set_tid == 0) != (args.set_tid_size == 0)) return Errno(EINVAL);
+  if (args.set_tid_size == 0) return 0;
+  REMORA_ASSIGN_OR_RETURN(const int32_t tid, c.memory().Read<int32_t>(GuestAddr(args.set_tid)));
+  if (args.set_tid_size > 1 || tid < 1 || tid >= c.kernel().options().max_pid) return Errno(EINVAL);
+  if (!c.task().credentials()->privileged()) return Errno(EPERM);
+  return tid;
+}
 
 struct WaitState : proc::SyscallState {
-  explicit WaitState(proc::Task* task) : waiter(task) {}
+  WaitState(proc::Task* task, const proc::WaitRequest& wanted) : request(wanted), waiter(task) {}
+  const proc::WaitRequest request;
   proc::TaskWaiter waiter;
 };
 
@@ -64,20 +77,13 @@ WaitResult WaitForChild(SyscallContext& c, const proc::WaitRequest& request, uin
   if (*found) return {**found};
   if ((options & abi::kWNOHANG) != 0) return {};
   auto* state = c.state<WaitState>();
-  if (state == nullptr) state = &c.MakeState<WaitState>(&c.task());
+  if (state == nullptr) state = &c.MakeState<WaitState>(&c.task(), request);
   if (SyscallContext::Arm(state->waiter, c.group().child_queue(), sync::kAllEvents)) {
     found = proc::CollectChild(c.task(), request);
     if (!found.ok()) return {std::nullopt, found.error()};
     if (*found) return {**found};
   }
   return {std::nullopt, c.Park()};
-}
-
-abi::Rusage ToRusage(const proc::ChildUsage& usage) {
-  abi::Rusage out{};
-  out.ru_utime = ToTimeval(static_cast<int64_t>(usage.user_nanos));
-  out.ru_stime = ToTimeval(static_cast<int64_t>(usage.system_nanos));
-  return out;
 }
 
 }  // namespace
@@ -90,7 +96,11 @@ SyscallOutcome SysClone(SyscallContext& c) {
   request.parent_tid = c.addr(2);
   request.child_tid = c.addr(3);
   request.tls = c.arg(4);
+  request.pidfd = c.addr(2);
   if ((request.flags & kUnsupportedCloneFlags) != 0) return Errno(EINVAL);
+  // Both would be told at the same place.
+  if ((request.flags & abi::kCLONE_PIDFD) != 0 && (request.flags & abi::kCLONE_PARENT_SETTID) != 0)
+    return Errno(EINVAL);
   return RunClone(c, std::move(request));
 }
 
@@ -106,10 +116,14 @@ SyscallOutcome SysClone3(SyscallContext& c) {
     if (byte != 0) return Errno(E2BIG);
   }
   if ((args.flags & (kUnsupportedCloneFlags | abi::kCLONE_DETACHED | abi::kCSIGNAL)) != 0) return Errno(EINVAL);
-  if (args.set_tid_size != 0 || args.exit_signal > abi::kCSIGNAL) return Errno(EINVAL);
+  if (args.exit_signal > abi::kCSIGNAL) return Errno(EINVAL);
   if ((args.stack == 0) != (args.stack_size == 0)) return Errno(EINVAL);
   if ((args.flags & (abi::kCLONE_THREAD | abi::kCLONE_PARENT)) != 0 && args.exit_signal != 0) return Errno(EINVAL);
   proc::CloneRequest request;
+  if (c.state<proc::SyscallState>() == nullptr) {
+    REMORA_ASSIGN_OR_RETURN(request.wanted_tid, WantedTid(c, args));
+  }
+  request.pidfd = GuestAddr(args.pidfd);
   request.flags = args.flags;
   request.exit_signal = static_cast<int>(args.exit_signal);
   request.stack = GuestAddr(args.stack + args.stack_size);
@@ -174,6 +188,7 @@ SyscallOutcome SysWaitid(SyscallContext& c) {
       (options & kStates) == 0)
     return Errno(EINVAL);
   proc::WaitRequest request;
+  bool never_waits = false;
   switch (which) {
     case abi::kP_ALL:
       break;
@@ -187,6 +202,18 @@ SyscallOutcome SysWaitid(SyscallContext& c) {
       request.who = proc::WaitRequest::Who::kProcessGroup;
       request.id = id == 0 ? c.group().process_group() : id;
       break;
+    case abi::kP_PIDFD: {
+      request.who = proc::WaitRequest::Who::kPid;
+      if (const auto* waiting = c.state<WaitState>()) {
+        request.id = waiting->request.id;
+        break;
+      }
+      if (id < 0) return Errno(EINVAL);
+      REMORA_ASSIGN_OR_RETURN(const Ref<proc::PidFd> pidfd, PidFdArg(c, id));
+      request.id = pidfd->group().pid();
+      never_waits = pidfd->nonblocking();
+      break;
+    }
     default:
       return Errno(EINVAL);
   }
@@ -194,7 +221,10 @@ SyscallOutcome SysWaitid(SyscallContext& c) {
   request.stopped = (options & abi::kWSTOPPED) != 0;
   request.continued = (options & abi::kWCONTINUED) != 0;
   request.leave_waitable = (options & abi::kWNOWAIT) != 0;
-  const WaitResult result = WaitForChild(c, request, options);
+  const WaitResult result = WaitForChild(c, request, options | (never_waits ? abi::kWNOHANG : 0));
+  if (never_waits && (options & abi::kWNOHANG) == 0 && !result.child &&
+      result.otherwise.kind() == SyscallOutcome::Kind::kReturned && result.otherwise.value() == 0)
+    return Errno(EAGAIN);
   abi::Siginfo info{};
   if (result.child) {
     const int32_t status = result.child->status;

@@ -1,15 +1,13 @@
-// Signals: actions, masks, sending, waiting for them, alarm clocks.
+// Signals: actions, masks, sending, waiting for them, signalfd.
 
 #include "base/abi/signal.h"
 
 #include <optional>
 
-#include "base/abi/resource.h"
-#include "base/abi/time.h"
-#include "proc/interval_timer.h"
-#include "proc/pid_table.h"
+#include "fs/special/anonymous_files.h"
 #include "proc/siginfo.h"
 #include "proc/signal_delivery.h"
+#include "proc/signalfd.h"
 #include "proc/signals.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
@@ -31,10 +29,11 @@ proc::SignalInfo FromSelf(SyscallContext& c, int32_t signal, int32_t code) {
   return info;
 }
 
-// What rt_sigqueueinfo(2) may send: the sender's own words, but nothing that pretends to come from the kernel.
+// What rt_sigqueueinfo(2) may send: the sender's own words, but nothing that pretends to come from the kernel, unless
+// it is to oneself.
 ErrnoOr<proc::SignalInfo> ReadSiginfo(SyscallContext& c, GuestAddr from, int32_t signal, int32_t target) {
   REMORA_ASSIGN_OR_RETURN(const auto in, c.memory().Read<abi::Siginfo>(from));
-  if ((in.code >= 0 || in.code == abi::kSI_TKILL) && target != c.group().pid()) return Errno(EPERM);
+  if ((in.code >= 0 || in.code == abi::kSI_TKILL) && target != c.task().tid()) return Errno(EPERM);
   proc::SignalInfo info = proc::DecodeSignalInfo(in);
   info.signal = signal;
   return info;
@@ -46,20 +45,18 @@ struct TimedWait : proc::SyscallState {
   proc::SignalSet blocked_before;
 };
 
-ErrnoOr<proc::IntervalTimer> ReadTimer(SyscallContext& c, GuestAddr from) {
-  proc::IntervalTimer timer{};
-  if (from.is_null()) return timer;  // Linux takes a null pointer for zeros
-  REMORA_ASSIGN_OR_RETURN(const auto in, c.memory().Read<abi::Itimerval>(from));
-  REMORA_ASSIGN_OR_RETURN(timer.remaining_nanos, NanosOf(in.it_value));
-  REMORA_ASSIGN_OR_RETURN(timer.interval_nanos, NanosOf(in.it_interval));
-  return timer;
-}
-
-abi::Itimerval ToItimerval(const proc::IntervalTimer& timer) {
-  abi::Itimerval out{ToTimeval(timer.interval_nanos), ToTimeval(timer.remaining_nanos)};
-  // A timer that still runs never shows zero.
-  if (timer.remaining_nanos > 0 && out.it_value.tv_sec == 0 && out.it_value.tv_usec == 0) out.it_value.tv_usec = 1;
-  return out;
+// A new signalfd, or other signals for the one in argument 0.
+SyscallOutcome MakeSignalFd(SyscallContext& c, proc::SignalSet wanted, uint32_t flags) {
+  if (c.i32(0) != -1) {
+    REMORA_ASSIGN_OR_RETURN(const Ref<fs::File> file, c.FileArg(0));
+    auto* signals = dynamic_cast<proc::SignalFd*>(file.get());
+    if (signals == nullptr) return Errno(EINVAL);
+    signals->set_wanted(wanted);
+    return SyscallOutcome::Return(c.i32(0));
+  }
+  auto made = MakeRef<proc::SignalFd>(c.vfs().anonymous_files().MakeInode("anon_inode:[signalfd]", 0600),
+                                      Ref<proc::ThreadGroup>(&c.group()), wanted, flags);
+  return c.AddFd(std::move(made), (flags & abi::kSFD_CLOEXEC) != 0);
 }
 
 }  // namespace
@@ -189,7 +186,7 @@ SyscallOutcome SysRtSigqueueinfo(SyscallContext& c) {
 }
 SyscallOutcome SysRtTgsigqueueinfo(SyscallContext& c) {
   if (c.i32(0) <= 0 || c.i32(1) <= 0) return Errno(EINVAL);
-  REMORA_ASSIGN_OR_RETURN(const proc::SignalInfo info, ReadSiginfo(c, c.addr(3), c.i32(2), c.i32(0)));
+  REMORA_ASSIGN_OR_RETURN(const proc::SignalInfo info, ReadSiginfo(c, c.addr(3), c.i32(2), c.i32(1)));
   return proc::KillThread(c.task(), c.i32(0), c.i32(1), info);
 }
 
@@ -220,25 +217,18 @@ SyscallOutcome SysSigaltstack(SyscallContext& c) {
   return c.memory().Write(c.addr(1), old);
 }
 
-SyscallOutcome SysAlarm(SyscallContext& c) {
-  const auto old = proc::ExchangeRealTimer(c.group(), {int64_t{c.u32(0)} * kNanosPerSecond, 0});
-  // Rounded to the nearest second, but a timer that still runs is never told as 0.
-  int64_t seconds = (old.remaining_nanos + kNanosPerSecond / 2) / kNanosPerSecond;
-  if (seconds == 0 && old.remaining_nanos > 0) seconds = 1;
-  return SyscallOutcome::Return(seconds);
+SyscallOutcome SysSignalfd4(SyscallContext& c) {
+  const uint32_t flags = c.u32(3);
+  if (c.arg(2) != sizeof(uint64_t)) return Errno(EINVAL);
+  REMORA_ASSIGN_OR_RETURN(const uint64_t bits, c.memory().Read<uint64_t>(c.addr(1)));
+  if ((flags & ~(abi::kSFD_CLOEXEC | abi::kSFD_NONBLOCK)) != 0) return Errno(EINVAL);
+  return MakeSignalFd(c, proc::SignalSet(bits), flags);
 }
 
-SyscallOutcome SysSetitimer(SyscallContext& c) {
-  if (c.i32(0) != abi::kITIMER_REAL) return Errno(EINVAL);
-  REMORA_ASSIGN_OR_RETURN(const proc::IntervalTimer timer, ReadTimer(c, c.addr(1)));
-  const auto old = proc::ExchangeRealTimer(c.group(), timer);
-  if (c.addr(2).is_null()) return SyscallOutcome::Return(0);
-  return c.memory().Write(c.addr(2), ToItimerval(old));
-}
-
-SyscallOutcome SysGetitimer(SyscallContext& c) {
-  if (c.i32(0) != abi::kITIMER_REAL) return Errno(EINVAL);
-  return c.memory().Write(c.addr(1), ToItimerval(proc::GetRealTimer(c.group())));
+SyscallOutcome SysSignalfd(SyscallContext& c) {
+  if (c.arg(2) != sizeof(uint64_t)) return Errno(EINVAL);
+  REMORA_ASSIGN_OR_RETURN(const uint64_t bits, c.memory().Read<uint64_t>(c.addr(1)));
+  return MakeSignalFd(c, proc::SignalSet(bits), 0);
 }
 
 }  // namespace remora::syscalls

@@ -9,6 +9,7 @@
 #include "base/abi/abi.h"
 #include "syscalls/strace_flags.h"
 #include "syscalls/strace_sockets.h"
+#include "syscalls/strace_timers.h"
 
 namespace remora::syscalls {
 namespace {
@@ -434,6 +435,42 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return FormatMessageHeader(memory, value, ~uint64_t{0});
     case kOptionIn:
       return FormatIntAt(memory, value);
+    case kFallocateMode:
+      return JoinFlags(FallocateModes(), word);
+    case kInotifyFlags:
+      return JoinFlags(InotifyFlags(), word);
+    case kInotifyMask:
+      return JoinFlags(InotifyEvents(), word);
+    case kIpcFlags: {
+      const std::string flags = JoinFlags(IpcFlags(), word & ~0777u, "");
+      return absl::StrCat(flags, flags.empty() ? "" : "|", ModeBits(word & 0777));
+    }
+    case kIpcKey:
+      return word == 0 ? "IPC_PRIVATE" : absl::StrFormat("%#x", word);
+    case kItimer:
+      return NameOrNumber(Itimers(), word);
+    case kItimerspecIn:
+      return FormatItimerspec(memory, value);
+    case kItimervalIn:
+      return FormatItimerval(memory, value);
+    case kMembarrierCommand:
+      return NameOrNumber(MembarrierCommands(), word);
+    case kMemfdFlags:
+      return JoinFlags(MemfdFlags(), word);
+    case kPidfdFlags:
+      return JoinFlags(PidfdFlags(), word);
+    case kSigeventIn:
+      return FormatSigevent(memory, value);
+    case kSignalfdFlags:
+      return JoinFlags(SignalfdFlags(), word);
+    case kSpliceFlags:
+      return JoinFlags(SpliceFlags(), word);
+    case kTimerFlags:
+      return JoinFlags(TimerFlags(), word);
+    case kTimerfdFlags:
+      return JoinFlags(TimerfdFlags(), word);
+    case kTimerfdSetFlags:
+      return JoinFlags(TimerfdSetFlags(), word);
     case kUnlinkFlags:
       return JoinFlags(UnlinkFlags(), word);
     case kWaitFlags:
@@ -442,7 +479,10 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return NameOrNumber(Whences(), word);
     case kBytesOut:
     case kFdPairOut:
+    case kIntOut:
     case kIovecOut:
+    case kItimerspecOut:
+    case kItimervalOut:
     case kMsghdrOut:
     case kOptionOut:
     case kRlimitOut:
@@ -477,6 +517,12 @@ std::string FormatOutput(const CallFacts& call, int i, const mm::UserMemory& mem
     case kFdPairOut:
       return Struct<std::array<int32_t, 2>>(
           memory, address, [](const auto& fds) { return absl::StrCat("[", fds[0], ", ", fds[1], "]"); });
+    case kIntOut:
+      return FormatIntAt(memory, address);
+    case kItimerspecOut:
+      return FormatItimerspec(memory, address);
+    case kItimervalOut:
+      return FormatItimerval(memory, address);
     case kRlimitOut:
       return Rlimit(memory, address);
     case kSigactionOut:

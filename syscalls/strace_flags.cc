@@ -71,6 +71,9 @@ constexpr NamedValue kEpollEvents[] = {{abi::kPOLLIN, "EPOLLIN"},
 constexpr NamedValue kEpollFlags[] = {V(EPOLL_CLOEXEC)};
 constexpr NamedValue kEpollOps[] = {V(EPOLL_CTL_ADD), V(EPOLL_CTL_DEL), V(EPOLL_CTL_MOD)};
 constexpr NamedValue kEventfdFlags[] = {V(EFD_SEMAPHORE), V(EFD_CLOEXEC), V(EFD_NONBLOCK)};
+constexpr NamedValue kFallocateModes[] = {
+    V(FALLOC_FL_KEEP_SIZE),  V(FALLOC_FL_PUNCH_HOLE),   V(FALLOC_FL_COLLAPSE_RANGE),
+    V(FALLOC_FL_ZERO_RANGE), V(FALLOC_FL_INSERT_RANGE), V(FALLOC_FL_UNSHARE_RANGE)};
 constexpr NamedValue kFcntlCommands[] = {
     V(F_DUPFD),      V(F_GETFD),      V(F_SETFD),      V(F_GETFL),    V(F_SETFL),    V(F_GETLK),     V(F_SETLK),
     V(F_SETLKW),     V(F_SETOWN),     V(F_GETOWN),     V(F_SETSIG),   V(F_GETSIG),   V(F_SETOWN_EX), V(F_GETOWN_EX),
@@ -82,6 +85,15 @@ constexpr NamedValue kFutexOps[] = {V(FUTEX_WAIT),           V(FUTEX_WAKE),     
                                     V(FUTEX_LOCK_PI),        V(FUTEX_UNLOCK_PI),   V(FUTEX_TRYLOCK_PI),
                                     V(FUTEX_WAIT_BITSET),    V(FUTEX_WAKE_BITSET), V(FUTEX_WAIT_REQUEUE_PI),
                                     V(FUTEX_CMP_REQUEUE_PI), V(FUTEX_LOCK_PI2)};
+constexpr NamedValue kInotifyFlags[] = {V(IN_NONBLOCK), V(IN_CLOEXEC)};
+constexpr NamedValue kInotifyEvents[] = {
+    V(IN_ALL_EVENTS), V(IN_ACCESS),      V(IN_MODIFY),      V(IN_ATTRIB),      V(IN_CLOSE_WRITE),
+    V(IN_CLOSE_NOWRITE), V(IN_OPEN),     V(IN_MOVED_FROM),  V(IN_MOVED_TO),    V(IN_CREATE),
+    V(IN_DELETE),     V(IN_DELETE_SELF), V(IN_MOVE_SELF),   V(IN_UNMOUNT),     V(IN_Q_OVERFLOW),
+    V(IN_IGNORED),    V(IN_ONLYDIR),     V(IN_DONT_FOLLOW), V(IN_EXCL_UNLINK), V(IN_MASK_CREATE),
+    V(IN_MASK_ADD),   V(IN_ISDIR),       V(IN_ONESHOT)};
+constexpr NamedValue kIpcFlags[] = {V(IPC_CREAT), V(IPC_EXCL), V(IPC_NOWAIT)};
+constexpr NamedValue kItimers[] = {V(ITIMER_REAL), V(ITIMER_VIRTUAL), V(ITIMER_PROF)};
 constexpr NamedValue kIoctlRequests[] = {
     V(TCGETS),   V(TCSETS),     V(TCSETSW),    V(TCSETSF),         V(TCGETA),          V(TCSBRK),    V(TCXONC),
     V(TCFLSH),   V(TIOCEXCL),   V(TIOCNXCL),   V(TIOCSCTTY),       V(TIOCGPGRP),       V(TIOCSPGRP), V(TIOCOUTQ),
@@ -94,6 +106,23 @@ constexpr NamedValue kMadviseAdvices[] = {
     V(MADV_UNMERGEABLE),    V(MADV_HUGEPAGE),        V(MADV_NOHUGEPAGE), V(MADV_DONTDUMP), V(MADV_DODUMP),
     V(MADV_WIPEONFORK),     V(MADV_KEEPONFORK),      V(MADV_COLD),       V(MADV_PAGEOUT),  V(MADV_POPULATE_READ),
     V(MADV_POPULATE_WRITE), V(MADV_DONTNEED_LOCKED), V(MADV_COLLAPSE)};
+constexpr NamedValue kMembarrierCommands[] = {V(MEMBARRIER_CMD_QUERY),
+                                              V(MEMBARRIER_CMD_GLOBAL),
+                                              V(MEMBARRIER_CMD_GLOBAL_EXPEDITED),
+                                              V(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED),
+                                              V(MEMBARRIER_CMD_PRIVATE_EXPEDITED),
+                                              V(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED),
+                                              V(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE),
+                                              V(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)};
+constexpr NamedValue kMemfdFlags[] = {V(MFD_CLOEXEC), V(MFD_ALLOW_SEALING), V(MFD_HUGETLB), V(MFD_NOEXEC_SEAL),
+                                      V(MFD_EXEC)};
+constexpr NamedValue kPidfdFlags[] = {V(PIDFD_NONBLOCK)};
+constexpr NamedValue kSigeventNotifications[] = {V(SIGEV_SIGNAL), V(SIGEV_NONE), V(SIGEV_THREAD), V(SIGEV_THREAD_ID)};
+constexpr NamedValue kSignalfdFlags[] = {V(SFD_CLOEXEC), V(SFD_NONBLOCK)};
+constexpr NamedValue kSpliceFlags[] = {V(SPLICE_F_MOVE), V(SPLICE_F_NONBLOCK), V(SPLICE_F_MORE), V(SPLICE_F_GIFT)};
+constexpr NamedValue kTimerFlags[] = {V(TIMER_ABSTIME)};
+constexpr NamedValue kTimerfdFlags[] = {V(TFD_CLOEXEC), V(TFD_NONBLOCK)};
+constexpr NamedValue kTimerfdSetFlags[] = {V(TFD_TIMER_ABSTIME), V(TFD_TIMER_CANCEL_ON_SET)};
 constexpr NamedValue kMapFlags[] = {V(MAP_SHARED_VALIDATE), V(MAP_SHARED),    V(MAP_PRIVATE),   V(MAP_FIXED),
                                     V(MAP_ANONYMOUS),       V(MAP_32BIT),     V(MAP_NORESERVE), V(MAP_POPULATE),
                                     V(MAP_NONBLOCK),        V(MAP_GROWSDOWN), V(MAP_DENYWRITE), V(MAP_EXECUTABLE),
@@ -174,15 +203,23 @@ NamedValues EpollEvents() { return kEpollEvents; }
 NamedValues EpollFlags() { return kEpollFlags; }
 NamedValues EpollOps() { return kEpollOps; }
 NamedValues EventfdFlags() { return kEventfdFlags; }
+NamedValues FallocateModes() { return kFallocateModes; }
 NamedValues FcntlCommands() { return kFcntlCommands; }
 NamedValues FlockOps() { return kFlockOps; }
 NamedValues FutexOps() { return kFutexOps; }
+NamedValues InotifyFlags() { return kInotifyFlags; }
+NamedValues InotifyEvents() { return kInotifyEvents; }
+NamedValues IpcFlags() { return kIpcFlags; }
+NamedValues Itimers() { return kItimers; }
 NamedValues IoctlRequests() { return kIoctlRequests; }
 NamedValues MadviseAdvices() { return kMadviseAdvices; }
 NamedValues MapFlags() { return kMapFlags; }
+NamedValues MembarrierCommands() { return kMembarrierCommands; }
+NamedValues MemfdFlags() { return kMemfdFlags; }
 NamedValues MremapFlags() { return kMremapFlags; }
 NamedValues MsyncFlags() { return kMsyncFlags; }
 NamedValues OpenFlags() { return kOpenFlags; }
+NamedValues PidfdFlags() { return kPidfdFlags; }
 NamedValues PollEvents() { return kPollEvents; }
 NamedValues PrctlOptions() { return kPrctlOptions; }
 NamedValues ProtectionFlags() { return kProtectionFlags; }
@@ -190,6 +227,8 @@ NamedValues RandomFlags() { return kRandomFlags; }
 NamedValues RenameFlags() { return kRenameFlags; }
 NamedValues Resources() { return kResources; }
 NamedValues SigactionFlags() { return kSigactionFlags; }
+NamedValues SigeventNotifications() { return kSigeventNotifications; }
+NamedValues SignalfdFlags() { return kSignalfdFlags; }
 NamedValues SignalCodesOfChild() { return kSignalCodesOfChild; }
 NamedValues SigprocmaskHows() { return kSigprocmaskHows; }
 NamedValues MessageFlags() { return kMessageFlags; }
@@ -198,6 +237,10 @@ NamedValues SocketDomains() { return kSocketDomains; }
 NamedValues SocketOptions() { return kSocketOptions; }
 NamedValues SocketTypes() { return kSocketTypes; }
 NamedValues SocketTypeFlags() { return kSocketTypeFlags; }
+NamedValues SpliceFlags() { return kSpliceFlags; }
+NamedValues TimerFlags() { return kTimerFlags; }
+NamedValues TimerfdFlags() { return kTimerfdFlags; }
+NamedValues TimerfdSetFlags() { return kTimerfdSetFlags; }
 NamedValues UnlinkFlags() { return kUnlinkFlags; }
 NamedValues WaitFlags() { return kWaitFlags; }
 NamedValues Whences() { return kWhences; }

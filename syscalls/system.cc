@@ -119,8 +119,10 @@ SyscallOutcome SysSysinfo(SyscallContext& c) {
 }
 
 SyscallOutcome SysGetrusage(SyscallContext& c) {
+  c.task().ChargeSlice(c.MonotonicNanos());
   proc::ChildUsage usage;
-  switch (c.i32(0)) {
+  const int32_t who = c.i32(0);
+  switch (who) {
     case abi::kRUSAGE_SELF:
       usage = c.group().usage();
       break;
@@ -128,22 +130,17 @@ SyscallOutcome SysGetrusage(SyscallContext& c) {
       usage = c.group().children_usage();
       break;
     case abi::kRUSAGE_THREAD:
-      usage.user_nanos = c.task().user_nanos.load(std::memory_order_relaxed);
-      usage.system_nanos = c.task().system_nanos.load(std::memory_order_relaxed);
+      usage = c.task().usage();
       break;
     default:
       return Errno(EINVAL);
   }
-  abi::Rusage out{};
-  out.ru_utime = ToTimeval(static_cast<int64_t>(usage.user_nanos));
-  out.ru_stime = ToTimeval(static_cast<int64_t>(usage.system_nanos));
-  if (c.i32(0) != abi::kRUSAGE_CHILDREN)
-    out.ru_maxrss = static_cast<int64_t>(c.task().space()->num_resident_pages() * (kPageSize / 1024));
-  if (c.i32(0) == abi::kRUSAGE_THREAD) {
-    out.ru_nvcsw = static_cast<int64_t>(c.task().voluntary_switches.load(std::memory_order_relaxed));
-    out.ru_nivcsw = static_cast<int64_t>(c.task().involuntary_switches.load(std::memory_order_relaxed));
+  if (who != abi::kRUSAGE_CHILDREN) {
+    const mm::AddressSpace& space = *c.task().space();
+    usage.minor_faults += space.num_faults();
+    usage.max_resident_pages = std::max(usage.max_resident_pages, space.num_resident_pages());
   }
-  return c.memory().Write(c.addr(1), out);
+  return c.memory().Write(c.addr(1), ToRusage(usage));
 }
 
 // What a read of /dev/urandom does, without the file: random bytes go straight into the guest's pages.

@@ -12,32 +12,6 @@
 namespace remora::syscalls {
 namespace {
 
-// What a clock shows now. EINVAL for those that Linux does not know either, and for dynamic ones.
-ErrnoOr<int64_t> ReadClock(SyscallContext& c, int32_t id) {
-  switch (id) {
-    case abi::kCLOCK_REALTIME:
-    case abi::kCLOCK_REALTIME_COARSE:
-    case abi::kCLOCK_REALTIME_ALARM:
-    case abi::kCLOCK_TAI:
-      return c.kernel().clock().RealtimeNanos();
-    case abi::kCLOCK_MONOTONIC:
-    case abi::kCLOCK_MONOTONIC_RAW:
-    case abi::kCLOCK_MONOTONIC_COARSE:
-    case abi::kCLOCK_BOOTTIME:
-    case abi::kCLOCK_BOOTTIME_ALARM:
-      return c.MonotonicNanos();
-    case abi::kCLOCK_PROCESS_CPUTIME_ID: {
-      const proc::ChildUsage usage = c.group().usage();
-      return static_cast<int64_t>(usage.user_nanos + usage.system_nanos);
-    }
-    case abi::kCLOCK_THREAD_CPUTIME_ID:
-      return static_cast<int64_t>(c.task().user_nanos.load(std::memory_order_relaxed) +
-                                  c.task().system_nanos.load(std::memory_order_relaxed));
-    default:
-      return Errno(EINVAL);
-  }
-}
-
 struct SleepState : proc::SyscallState {
   int64_t deadline_nanos = 0;
   GuestAddr remaining;  // null: none wanted (or an absolute sleep)
@@ -127,6 +101,7 @@ SyscallOutcome SysClockNanosleep(SyscallContext& c) {
 
 SyscallOutcome SysTimes(SyscallContext& c) {
   if (!c.addr(0).is_null()) {
+    c.task().ChargeSlice(c.MonotonicNanos());
     const proc::ChildUsage own = c.group().usage();
     const proc::ChildUsage children = c.group().children_usage();
     const abi::Tms tms{NanosToTicks(own.user_nanos), NanosToTicks(own.system_nanos), NanosToTicks(children.user_nanos),

@@ -6,6 +6,7 @@
 #include "base/abi/stat.h"
 #include "base/abi/uio.h"
 #include "net/socket.h"
+#include "proc/signalfd.h"
 #include "proc/signals.h"
 #include "proc/terminal_caller.h"
 
@@ -142,6 +143,8 @@ void RaiseSigpipe(proc::Task& task) {
 }
 
 ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, fs::File& file, mm::IoBuffer& buffer, const fs::TransferPosition& where) {
+  if (buffer.direction() == Direction::kFill && file.inode()->type() == 0)
+    if (auto* signals = dynamic_cast<proc::SignalFd*>(&file)) return signals->ReadAs(c.task(), buffer);
   if (file.inode()->type() == abi::kS_IFCHR) {
     proc::TaskTerminalCaller caller(c.task());
     REMORA_RETURN_IF_ERROR(buffer.direction() == Direction::kFill ? file.CheckTerminalRead(caller)

@@ -53,10 +53,6 @@ struct CapUserData {
 };
 static_assert(sizeof(CapUserData) == 12);
 
-inline constexpr int32_t kMEMBARRIER_CMD_QUERY = 0;
-inline constexpr int32_t kMEMBARRIER_CMD_GLOBAL = 1 << 0;
-inline constexpr int32_t kMEMBARRIER_CMD_PRIVATE_EXPEDITED = 1 << 3;
-inline constexpr int32_t kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED = 1 << 4;
 
 // execveat(2) takes AT_* of fcntl.h. argv and envp together: a quarter of RLIMIT_STACK, one string at most 32 pages.
 inline constexpr uint64_t kMAX_ARG_STRLEN = 32 * 4096;

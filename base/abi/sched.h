@@ -55,6 +55,46 @@ inline constexpr uint64_t kCLONE_ARGS_SIZE_VER0 = 64;
 inline constexpr uint64_t kCLONE_ARGS_SIZE_VER1 = 80;
 inline constexpr uint64_t kCLONE_ARGS_SIZE_VER2 = 88;
 
+// struct rseq, struct rseq_cs: see rseq(2).
+struct alignas(32) Rseq {
+  uint32_t cpu_id_start;
+  uint32_t cpu_id;
+  uint64_t rseq_cs;
+  uint32_t flags;
+  uint32_t node_id;
+  uint32_t mm_cid;
+  uint32_t padding;
+};
+static_assert(sizeof(Rseq) == 32);
+struct RseqCs {
+  uint32_t version;
+  uint32_t flags;
+  uint64_t start_ip;
+  uint64_t post_commit_offset;
+  uint64_t abort_ip;
+};
+static_assert(sizeof(RseqCs) == 32);
+inline constexpr uint32_t kRSEQ_CPU_ID_UNINITIALIZED = ~uint32_t{0};
+
+// membarrier(2).
+inline constexpr int32_t kMEMBARRIER_CMD_QUERY = 0;
+inline constexpr int32_t kMEMBARRIER_CMD_GLOBAL = 1;
+inline constexpr int32_t kMEMBARRIER_CMD_GLOBAL_EXPEDITED = 2;
+inline constexpr int32_t kMEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED = 4;
+inline constexpr int32_t kMEMBARRIER_CMD_PRIVATE_EXPEDITED = 8;
+inline constexpr int32_t kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED = 16;
+inline constexpr int32_t kMEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE = 32;
+inline constexpr int32_t kMEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE = 64;
+
+// ioprio_set(2): a class above 13 bits of data.
+inline constexpr int32_t kIOPRIO_CLASS_SHIFT = 13;
+inline constexpr int32_t kIOPRIO_WHO_PROCESS = 1;
+inline constexpr int32_t kIOPRIO_WHO_PGRP = 2;
+inline constexpr int32_t kIOPRIO_WHO_USER = 3;
+
+// pidfd_open(2).
+inline constexpr uint32_t kPIDFD_NONBLOCK = 04000;
+
 inline constexpr int32_t kSCHED_OTHER = 0;  // SCHED_NORMAL
 inline constexpr int32_t kSCHED_FIFO = 1;
 inline constexpr int32_t kSCHED_RR = 2;

@@ -250,6 +250,24 @@ inline constexpr uint64_t kX86_PF_WRITE = 2;
 inline constexpr uint64_t kX86_PF_USER = 4;
 inline constexpr uint64_t kX86_PF_INSTR = 16;
 
+// struct sigevent.
+struct Sigevent {
+  uint64_t value;
+  int32_t signo;
+  int32_t notify;
+  int32_t thread;  // SIGEV_THREAD_ID
+  int32_t padding[11];
+};
+static_assert(sizeof(Sigevent) == 64);
+inline constexpr int32_t kSIGEV_SIGNAL = 0;
+inline constexpr int32_t kSIGEV_NONE = 1;
+inline constexpr int32_t kSIGEV_THREAD = 2;
+inline constexpr int32_t kSIGEV_THREAD_ID = 4;
+
+// signalfd4(2).
+inline constexpr uint32_t kSFD_NONBLOCK = 04000;
+inline constexpr uint32_t kSFD_CLOEXEC = 02000000;
+
 // struct signalfd_siginfo.
 struct SignalfdSiginfo {
   uint32_t ssi_signo;

@@ -209,14 +209,15 @@ ErrnoOr<std::string> StatText(Task& task, bool whole_process) {
     terminal_device = static_cast<int32_t>((minor & 0xff) | terminal->device_major() << 8 | (minor & ~0xffu) << 12);
     foreground = terminal->foreground_group();
   }
+  const int32_t nice = task.nice.load(std::memory_order_relaxed);
   const int64_t start = group.start_time_nanos();  // since the host's boot, as /proc/uptime
   std::string out = absl::StrFormat(
-      "%d (%s) %c %d %d %d %d %d 4194304 0 0 0 0 %u %u %u %u 20 0 %u 0 %u %u %u %u", task.tid(), task.name(),
+      "%d (%s) %c %d %d %d %d %d 4194304 0 0 0 0 %u %u %u %u %d %d %u 0 %u %u %u %u", task.tid(), task.name(),
       StateOf(task, whole_process), group.parent_pid(), group.process_group(), group.session(), terminal_device,
       foreground, usage.user_nanos / kNanosPerTick, usage.system_nanos / kNanosPerTick,
-      children.user_nanos / kNanosPerTick, children.system_nanos / kNanosPerTick, std::max(group.num_tasks(), 1u),
-      static_cast<uint64_t>(std::max<int64_t>(start, 0)) / kNanosPerTick, pages.mapped * kPageSize, pages.resident,
-      group.limit(abi::kRLIMIT_RSS).soft);
+      children.user_nanos / kNanosPerTick, children.system_nanos / kNanosPerTick, 20 + nice, nice,
+      std::max(group.num_tasks(), 1u), static_cast<uint64_t>(std::max<int64_t>(start, 0)) / kNanosPerTick,
+      pages.mapped * kPageSize, pages.resident, group.limit(abi::kRLIMIT_RSS).soft);
   absl::StrAppendFormat(&out, " %u %u %u 0 0 %u %u %u %u 0 0 0 17 0 0 0 0 0 0 %u %u %u %u %u %u %u 0\n",
                         info.start_code.value(), info.end_code.value(), info.start_stack.value(),
                         PendingSignals(task).bits() & 0x7fffffff, task.blocked_signals().bits() & 0x7fffffff,
