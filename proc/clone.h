@@ -31,17 +31,17 @@ struct CloneRequest {
   int exit_signal = 0;  // SIGCHLD for fork
   GuestAddr stack;      // the new stack pointer; 0: the caller's
   GuestAddr parent_tid, child_tid;
-  GuestAddr pidfd;          // for CLONE_PIDFD: where its number goes
+  GuestAddr pidfd;         // for CLONE_PIDFD: where its number goes
   int32_t wanted_tid = 0;  // clone3's set_tid; 0: any
-  uint64_t tls = 0;  // for CLONE_SETTLS
+  uint64_t tls = 0;        // for CLONE_SETTLS
   // For CLONE_VFORK, made by the caller: the child may have completed and dropped its own reference when Clone returns.
   Ref<VforkDone> vfork_done;
 };
 
 // Makes a child of `parent` that returns 0 from the call under way; runnable when this returns. CLONE_VFORK: the
 // child's vfork_done is request.vfork_done; the caller waits on it. Own worker of `parent` only. EINVAL for
-// combinations Linux refuses, EAGAIN at the pid limit or RLIMIT_NPROC, EEXIST for a number in use, ENOMEM, EFAULT, EMFILE
-// (CLONE_PIDFD).
+// combinations Linux refuses, EAGAIN at the pid limit or RLIMIT_NPROC, EEXIST for a number in use, ENOMEM, EFAULT,
+// EMFILE (CLONE_PIDFD).
 ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request);
 
 }  // namespace remora::proc

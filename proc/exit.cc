@@ -5,6 +5,7 @@
 #include "base/abi/futex.h"
 #include "mm/user_memory.h"
 #include "proc/clone.h"
+#include "proc/ipc/ipc_namespace.h"
 #include "proc/kernel.h"
 #include "proc/pid_table.h"
 #include "proc/process_timers.h"
@@ -103,8 +104,9 @@ void ExitThread(Task& task, int32_t status) {
     if (task.tid() != group.pid()) kernel.pids().Remove(task.tid());
     return;
   }
-    group.timers().Stop();
-    if (group.session() == group.pid()) kernel.terminals().OnLeaderExit(group.session());
+  group.timers().Stop();
+  kernel.ipc().OnProcessDead(group.pid(), kernel.clock().RealtimeNanos() / kNanosPerSecond);
+  if (group.session() == group.pid()) kernel.terminals().OnLeaderExit(group.session());
   kernel.OnProcessDead(group, group_status);
   // The last thread may be another than the first, whose entry the reaper removes.
   if (task.tid() != group.pid()) kernel.pids().Remove(task.tid());

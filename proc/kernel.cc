@@ -14,6 +14,7 @@
 #include "fs/special/epoll_nesting.h"
 #include "mm/reverse_map.h"
 #include "net/unix_namespace.h"
+#include "proc/ipc/ipc_namespace.h"
 #include "proc/pid_table.h"
 #include "proc/process_tree.h"
 #include "proc/program_loader.h"
@@ -75,6 +76,7 @@ struct Kernel::Impl {
   mm::ReverseMap reverse_map;
   sync::Reclaimer reclaimer;
   mm::MemoryContext memory;
+  IpcNamespace ipc;
   cpu::BlockCache blocks;
   const Ref<fs::EpollNesting> epoll_nesting = MakeRef<fs::EpollNesting>();
   const Ref<net::UnixNamespace> unix_names = MakeRef<net::UnixNamespace>();
@@ -206,6 +208,7 @@ Clock& Kernel::clock() const { return *impl_->clock; }
 Entropy& Kernel::entropy() const { return *impl_->entropy; }
 fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
 fs::EpollNesting& Kernel::epoll_nesting() const { return *impl_->epoll_nesting; }
+IpcNamespace& Kernel::ipc() const { return impl_->ipc; }
 net::UnixNamespace& Kernel::unix_names() const { return *impl_->unix_names; }
 fs::TerminalSessions& Kernel::terminals() const { return impl_->terminals; }
 mm::MemoryContext& Kernel::memory() const { return impl_->memory; }

@@ -34,6 +34,7 @@ class UnixNamespace;
 
 namespace remora::proc {
 
+struct IpcNamespace;
 class PidTable;
 class ProcessTree;
 class Scheduler;
@@ -95,6 +96,7 @@ class Kernel {
   net::UnixNamespace& unix_names() const;
   fs::EpollNesting& epoll_nesting() const;
   fs::TerminalSessions& terminals() const;
+  IpcNamespace& ipc() const;
   mm::MemoryContext& memory() const;
   mm::FramePool& frames() const;
   sync::FutexTable& futexes() const;

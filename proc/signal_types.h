@@ -42,7 +42,7 @@ struct SignalInfo {
   // Sent by a POSIX timer of the process: pid is its id, status tells which of its settings, uid the overruns, filled
   // in when it is taken.
   bool from_timer = false;
-  GuestAddr address;   // faults
+  GuestAddr address;  // faults
   int64_t user_ticks = 0, system_ticks = 0;
 };
 

@@ -1,4 +1,4 @@
-// Descriptors and what they stand for: dup, fcntl, close, pipe, eventfd, lseek, ioctl, fsync.
+// Descriptors and what they stand for: dup, fcntl, close, pipe, eventfd, memfd, lseek, ioctl, fsync.
 
 #include <algorithm>
 #include <array>
@@ -10,6 +10,8 @@
 #include "base/abi/termios.h"
 #include "fs/special/eventfd.h"
 #include "fs/special/pipe.h"
+#include "fs/tmpfs/memfd.h"
+#include "mm/address_space.h"
 #include "proc/terminal_caller.h"
 #include "syscalls/context.h"
 #include "syscalls/file_locks.h"
@@ -54,6 +56,21 @@ SyscallOutcome MakeEventFd(SyscallContext& c, uint32_t flags) {
   if ((flags & ~(abi::kEFD_SEMAPHORE | abi::kEFD_NONBLOCK | abi::kEFD_CLOEXEC)) != 0) return Errno(EINVAL);
   return c.AddFd(fs::MakeEventFd(c.vfs().anonymous_files(), c.u32(0), flags & ~abi::kEFD_CLOEXEC),
                  (flags & abi::kEFD_CLOEXEC) != 0);
+}
+
+// F_SEAL_WRITE is refused while the caller may write to the object through a mapping.
+SyscallOutcome AddSeals(SyscallContext& c, fs::File& file, uint32_t seals) {
+  if (!file.writable()) return Errno(EPERM);
+  REMORA_RETURN_IF_ERROR(file.Seals());
+  if ((seals & abi::kF_SEAL_WRITE) != 0) {
+    REMORA_ASSIGN_OR_RETURN(const Ref<mm::Mappable> object, file.Mappable());
+    bool mapped = false;
+    c.task().space()->ForEachMapping([&](const mm::MappingInfo& mapping) {
+      mapped |= mapping.shared && mapping.object.get() == object.get() && mapping.protection.writable();
+    });
+    if (mapped) return Errno(EBUSY);
+  }
+  return file.AddSeals(seals);
 }
 
 // Sets one status flag, as FIONBIO and FIOASYNC do.
@@ -148,6 +165,10 @@ SyscallOutcome SysFcntl(SyscallContext& c) {
     case abi::kF_OFD_SETLK:
     case abi::kF_OFD_SETLKW:
       return RecordLock(c, file, command);
+    case abi::kF_GET_SEALS:
+      return file->Seals();
+    case abi::kF_ADD_SEALS:
+      return AddSeals(c, *file, c.u32(2));
     case abi::kF_GETPIPE_SZ:
       return file->PipeCapacity();
     case abi::kF_SETPIPE_SZ:
@@ -174,6 +195,20 @@ SyscallOutcome SysCloseRange(SyscallContext& c) {
 SyscallOutcome SysPipe(SyscallContext& c) { return MakePipe(c, 0); }
 SyscallOutcome SysPipe2(SyscallContext& c) { return MakePipe(c, c.u32(1)); }
 SyscallOutcome SysEventfd(SyscallContext& c) { return MakeEventFd(c, 0); }
+SyscallOutcome SysMemfdCreate(SyscallContext& c) {
+  constexpr uint64_t kMaxNameBytes = 249;
+  constexpr uint32_t kKnown = abi::kMFD_CLOEXEC | abi::kMFD_ALLOW_SEALING | abi::kMFD_NOEXEC_SEAL | abi::kMFD_EXEC;
+  const uint32_t flags = c.u32(1);
+  if ((flags & ~kKnown) != 0) return Errno(EINVAL);  // MFD_HUGETLB too: there are no huge pages
+  if ((flags & abi::kMFD_NOEXEC_SEAL) != 0 && (flags & abi::kMFD_EXEC) != 0) return Errno(EINVAL);
+  auto name = c.memory().ReadString(c.addr(0), kMaxNameBytes + 1);
+  if (!name.ok()) return Errno(name.error_number() == ENAMETOOLONG ? EINVAL : name.error_number());
+  const auto credentials = c.task().credentials();
+  return c.AddFd(fs::MakeMemfd(c.vfs().anonymous_files(), &c.kernel().memory(), *name, flags, credentials->fsuid,
+                               credentials->fsgid),
+                 (flags & abi::kMFD_CLOEXEC) != 0);
+}
+
 SyscallOutcome SysEventfd2(SyscallContext& c) { return MakeEventFd(c, c.u32(1)); }
 
 SyscallOutcome SysIoctl(SyscallContext& c) {

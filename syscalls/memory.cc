@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/abi/fcntl.h"
 #include "base/abi/mman.h"
 #include "mm/address_space.h"
 #include "mm/page_cache.h"
@@ -33,11 +34,19 @@ SyscallOutcome CheckLockRange(SyscallContext& c) {
   return Space(c).CheckMapped(start, length);
 }
 
-ErrnoOr<void> CheckFileMapping(const fs::File& file, mm::MapRequest& request) {
+ErrnoOr<void> CheckFileMapping(fs::File& file, mm::MapRequest& request) {
   if (!file.readable()) return Errno(EACCES);
   if (request.shared && !file.writable()) {
     if (request.protection.writable()) return Errno(EACCES);
     request.max_protection = mm::Protection(mm::Protection::kRead | mm::Protection::kExec);
+  }
+  if (request.shared) {
+    // An object of memfd_create that is sealed against writing.
+    const auto seals = file.Seals();
+    if (seals.ok() && (*seals & (abi::kF_SEAL_WRITE | abi::kF_SEAL_FUTURE_WRITE)) != 0) {
+      if (request.protection.writable()) return Errno(EPERM);
+      request.max_protection = mm::Protection(mm::Protection::kRead | mm::Protection::kExec);
+    }
   }
   return Ok();
 }

@@ -45,9 +45,9 @@ SyscallOutcome RunClone(SyscallContext& c, proc::CloneRequest request) {
   return WaitForVfork(c.MakeState<VforkState>(&c.task(), request.vfork_done, child->tid()));
 }
 
-constexpr uint64_t kUnsupportedCloneFlags =
-    abi::kCLONE_NEWTIME | abi::kCLONE_NEWNS | abi::kCLONE_NEWCGROUP | abi::kCLONE_NEWUTS | abi::kCLONE_NEWIPC |
-    abi::kCLONE_NEWUSER | abi::kCLONE_NEWPID | abi::kCLONE_NEWNET | abi::kCLONE_INTO_CGROUP;
+constexpr uint64_t kUnsupportedCloneFlags = abi::kCLONE_NEWTIME | abi::kCLONE_NEWNS | abi::kCLONE_NEWCGROUP |
+                                            abi::kCLONE_NEWUTS | abi::kCLONE_NEWIPC | abi::kCLONE_NEWUSER |
+                                            abi::kCLONE_NEWPID | abi::kCLONE_NEWNET | abi::kCLONE_INTO_CGROUP;
 
 // The first of the numbers that clone3's set_tid asks for: there is but one pid namespace.
 ErrnoOr<int32_t> WantedTid(SyscallContext& c, const abi::CloneArgs& args) {

@@ -34,8 +34,10 @@ SyscallOutcome Vectored(SyscallContext& c, Direction direction, bool positional,
   // Linux looks at the access mode before it looks at the array.
   if (direction == Direction::kFill ? !t.file->readable() : !t.file->writable()) return Errno(EBADF);
   REMORA_ASSIGN_OR_RETURN(t.ranges, mm::UserBuffer::ReadIovecs(c.memory(), c.addr(1), c.arg(2)));
-  if ((flags & ~(abi::kRWF_HIPRI | abi::kRWF_DSYNC | abi::kRWF_SYNC | abi::kRWF_APPEND)) != 0) return Errno(EOPNOTSUPP);
+  constexpr uint32_t kKnown = abi::kRWF_HIPRI | abi::kRWF_DSYNC | abi::kRWF_SYNC | abi::kRWF_APPEND | abi::kRWF_NOWAIT;
+  if ((flags & ~kKnown) != 0) return Errno(EOPNOTSUPP);
   if ((flags & abi::kRWF_APPEND) != 0 && direction == Direction::kFill) return Errno(EOPNOTSUPP);
+  t.nowait = (flags & abi::kRWF_NOWAIT) != 0;
   t.where.append = (flags & abi::kRWF_APPEND) != 0;
   return RunTransfer(c, std::move(t));
 }

@@ -180,4 +180,14 @@ SyscallOutcome SysFstatfs(SyscallContext& c) {
 SyscallOutcome SysReadlink(SyscallContext& c) { return ReadLink(c, abi::kAT_FDCWD, 0); }
 SyscallOutcome SysReadlinkat(SyscallContext& c) { return ReadLink(c, c.i32(0), 1); }
 
+// As a file system without handles answers, once the name was found.
+SyscallOutcome SysNameToHandleAt(SyscallContext& c) {
+  const uint32_t flags = c.u32(4);
+  if ((flags & ~(abi::kAT_SYMLINK_FOLLOW | abi::kAT_EMPTY_PATH)) != 0) return Errno(EINVAL);
+  REMORA_ASSIGN_OR_RETURN(const std::string path, c.PathArg(1));
+  if (path.empty() && (flags & abi::kAT_EMPTY_PATH) == 0) return Errno(ENOENT);
+  REMORA_RETURN_IF_ERROR(c.WalkFrom(c.i32(0), path));
+  return Errno(EOPNOTSUPP);
+}
+
 }  // namespace remora::syscalls

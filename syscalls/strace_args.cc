@@ -437,12 +437,9 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return FormatIntAt(memory, value);
     case kFallocateMode:
       return JoinFlags(FallocateModes(), word);
-    case kInotifyFlags:
-      return JoinFlags(InotifyFlags(), word);
-    case kInotifyMask:
-      return JoinFlags(InotifyEvents(), word);
     case kIpcFlags: {
       const std::string flags = JoinFlags(IpcFlags(), word & ~0777u, "");
+      if ((word & 0777) == 0 && !flags.empty()) return flags;
       return absl::StrCat(flags, flags.empty() ? "" : "|", ModeBits(word & 0777));
     }
     case kIpcKey:

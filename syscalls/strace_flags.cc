@@ -71,9 +71,9 @@ constexpr NamedValue kEpollEvents[] = {{abi::kPOLLIN, "EPOLLIN"},
 constexpr NamedValue kEpollFlags[] = {V(EPOLL_CLOEXEC)};
 constexpr NamedValue kEpollOps[] = {V(EPOLL_CTL_ADD), V(EPOLL_CTL_DEL), V(EPOLL_CTL_MOD)};
 constexpr NamedValue kEventfdFlags[] = {V(EFD_SEMAPHORE), V(EFD_CLOEXEC), V(EFD_NONBLOCK)};
-constexpr NamedValue kFallocateModes[] = {
-    V(FALLOC_FL_KEEP_SIZE),  V(FALLOC_FL_PUNCH_HOLE),   V(FALLOC_FL_COLLAPSE_RANGE),
-    V(FALLOC_FL_ZERO_RANGE), V(FALLOC_FL_INSERT_RANGE), V(FALLOC_FL_UNSHARE_RANGE)};
+constexpr NamedValue kFallocateModes[] = {V(FALLOC_FL_KEEP_SIZE),      V(FALLOC_FL_PUNCH_HOLE),
+                                          V(FALLOC_FL_COLLAPSE_RANGE), V(FALLOC_FL_ZERO_RANGE),
+                                          V(FALLOC_FL_INSERT_RANGE),   V(FALLOC_FL_UNSHARE_RANGE)};
 constexpr NamedValue kFcntlCommands[] = {
     V(F_DUPFD),      V(F_GETFD),      V(F_SETFD),      V(F_GETFL),    V(F_SETFL),    V(F_GETLK),     V(F_SETLK),
     V(F_SETLKW),     V(F_SETOWN),     V(F_GETOWN),     V(F_SETSIG),   V(F_GETSIG),   V(F_SETOWN_EX), V(F_GETOWN_EX),
@@ -85,13 +85,6 @@ constexpr NamedValue kFutexOps[] = {V(FUTEX_WAIT),           V(FUTEX_WAKE),     
                                     V(FUTEX_LOCK_PI),        V(FUTEX_UNLOCK_PI),   V(FUTEX_TRYLOCK_PI),
                                     V(FUTEX_WAIT_BITSET),    V(FUTEX_WAKE_BITSET), V(FUTEX_WAIT_REQUEUE_PI),
                                     V(FUTEX_CMP_REQUEUE_PI), V(FUTEX_LOCK_PI2)};
-constexpr NamedValue kInotifyFlags[] = {V(IN_NONBLOCK), V(IN_CLOEXEC)};
-constexpr NamedValue kInotifyEvents[] = {
-    V(IN_ALL_EVENTS), V(IN_ACCESS),      V(IN_MODIFY),      V(IN_ATTRIB),      V(IN_CLOSE_WRITE),
-    V(IN_CLOSE_NOWRITE), V(IN_OPEN),     V(IN_MOVED_FROM),  V(IN_MOVED_TO),    V(IN_CREATE),
-    V(IN_DELETE),     V(IN_DELETE_SELF), V(IN_MOVE_SELF),   V(IN_UNMOUNT),     V(IN_Q_OVERFLOW),
-    V(IN_IGNORED),    V(IN_ONLYDIR),     V(IN_DONT_FOLLOW), V(IN_EXCL_UNLINK), V(IN_MASK_CREATE),
-    V(IN_MASK_ADD),   V(IN_ISDIR),       V(IN_ONESHOT)};
 constexpr NamedValue kIpcFlags[] = {V(IPC_CREAT), V(IPC_EXCL), V(IPC_NOWAIT)};
 constexpr NamedValue kItimers[] = {V(ITIMER_REAL), V(ITIMER_VIRTUAL), V(ITIMER_PROF)};
 constexpr NamedValue kIoctlRequests[] = {
@@ -207,8 +200,6 @@ NamedValues FallocateModes() { return kFallocateModes; }
 NamedValues FcntlCommands() { return kFcntlCommands; }
 NamedValues FlockOps() { return kFlockOps; }
 NamedValues FutexOps() { return kFutexOps; }
-NamedValues InotifyFlags() { return kInotifyFlags; }
-NamedValues InotifyEvents() { return kInotifyEvents; }
 NamedValues IpcFlags() { return kIpcFlags; }
 NamedValues Itimers() { return kItimers; }
 NamedValues IoctlRequests() { return kIoctlRequests; }

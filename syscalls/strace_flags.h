@@ -30,8 +30,6 @@ NamedValues FallocateModes();
 NamedValues FcntlCommands();
 NamedValues FlockOps();
 NamedValues FutexOps();
-NamedValues InotifyFlags();
-NamedValues InotifyEvents();
 NamedValues IoctlRequests();
 NamedValues IpcFlags();
 NamedValues Itimers();

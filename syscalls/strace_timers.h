@@ -8,8 +8,8 @@
 
 namespace remora::syscalls {
 
-// struct itimerspec, struct itimerval and struct sigevent at `address`, as strace shows them; NULL, or the address where
-// it cannot be read.
+// struct itimerspec, struct itimerval and struct sigevent at `address`, as strace shows them; NULL, or the address
+// where it cannot be read.
 std::string FormatItimerspec(const mm::UserMemory& memory, uint64_t address);
 std::string FormatItimerval(const mm::UserMemory& memory, uint64_t address);
 std::string FormatSigevent(const mm::UserMemory& memory, uint64_t address);

@@ -37,8 +37,6 @@ enum class ArgKind : uint8_t {
   kFutexTimeout,
   kFallocateMode,
   kHex,
-  kInotifyFlags,
-  kInotifyMask,
   kInt,
   kIntOut,
   kIoctlRequest,

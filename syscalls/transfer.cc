@@ -77,7 +77,7 @@ std::optional<SyscallOutcome> Advance(SyscallContext& c, const Transfer& t, Prog
     }
     if (!moved.ok()) {
       if (moved.error_number() == EAGAIN) {
-        if (t.file->nonblocking() && !IgnoresNonblocking(*t.file)) {
+        if (t.nowait || (t.file->nonblocking() && !IgnoresNonblocking(*t.file))) {
           if (done == 0) return Errno(EAGAIN);
           return SyscallOutcome::Return(static_cast<int64_t>(done));
         }

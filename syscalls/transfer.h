@@ -17,6 +17,7 @@ struct Transfer {
   mm::IoBuffer::Direction direction = mm::IoBuffer::Direction::kFill;
   mm::UserBuffer::Ranges ranges;
   fs::TransferPosition where;
+  bool nowait = false;  // RWF_NOWAIT, SPLICE_F_NONBLOCK: EAGAIN rather than to wait, also for a slow disk
 };
 
 // The streaming core. Bytes move between the file and guest pages directly; nothing is allocated in proportion to the

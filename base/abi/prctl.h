@@ -53,7 +53,6 @@ struct CapUserData {
 };
 static_assert(sizeof(CapUserData) == 12);
 
-
 // execveat(2) takes AT_* of fcntl.h. argv and envp together: a quarter of RLIMIT_STACK, one string at most 32 pages.
 inline constexpr uint64_t kMAX_ARG_STRLEN = 32 * 4096;
 

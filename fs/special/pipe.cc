@@ -129,6 +129,56 @@ ErrnoOr<uint64_t> Pipe::WriteLocked(mm::IoBuffer& from, bool packets) {
   return done;
 }
 
+ErrnoOr<uint64_t> Pipe::Peek(mm::IoBuffer& to) const {
+  MutexLock lock(&mu_);
+  if (used_ == 0) {
+    if (num_writers_ == 0 || to.remaining() == 0) return 0u;
+    return Errno(EAGAIN);
+  }
+  uint64_t done = 0;
+  for (uint32_t i = 0; i < used_ && to.remaining() != 0; ++i) {
+    const Slot& slot = slots_[(first_ + i) & (slots_.size() - 1)];
+    const auto copied = to.Write(std::span<const std::byte>(slot.page.get() + slot.offset, slot.length));
+    if (!copied.ok()) {
+      if (done != 0) return done;
+      return copied.error();
+    }
+    done += *copied;
+    if (slot.packet) break;
+  }
+  return done;
+}
+
+void Pipe::PutBack(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  {
+    MutexLock lock(&mu_);
+    const auto needed = static_cast<uint32_t>((bytes.size() + kSlotBytes - 1) / kSlotBytes);
+    if (used_ + needed > slots_.size()) {
+      std::vector<Slot> larger(std::bit_ceil(used_ + needed));
+      for (uint32_t i = 0; i < used_; ++i) larger[i] = std::move(SlotAt(i));
+      slots_ = std::move(larger);
+      first_ = 0;
+    }
+    // The last piece first: each goes before what is there.
+    for (uint32_t i = needed; i-- > 0;) {
+      const auto piece = bytes.subspan(uint64_t{i} * kSlotBytes)
+                             .first(std::min<uint64_t>(kSlotBytes, bytes.size() - uint64_t{i} * kSlotBytes));
+      auto page = std::make_unique_for_overwrite<std::byte[]>(kSlotBytes);
+      std::copy(piece.begin(), piece.end(), page.get());
+      first_ = (first_ + static_cast<uint32_t>(slots_.size()) - 1) & static_cast<uint32_t>(slots_.size() - 1);
+      ++used_;
+      SlotAt(0) = Slot{std::move(page), 0, static_cast<uint16_t>(piece.size()), false};
+    }
+  }
+  queue_.Notify(sync::kReadable | kReadNormal);
+}
+
+uint64_t Pipe::bytes_free() const {
+  MutexLock lock(&mu_);
+  return (slots_.size() - used_) * kSlotBytes;
+}
+
 uint64_t Pipe::bytes_available() const {
   MutexLock lock(&mu_);
   uint64_t sum = 0;

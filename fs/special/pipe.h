@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/errno_or.h"
@@ -42,6 +43,13 @@ class Pipe final : public RefCounted {
   // Bytes written, as many as fit; EPIPE without a reader; EAGAIN if nothing fits; EFAULT. With `packets` (O_DIRECT)
   // each page is a packet that one read takes.
   ErrnoOr<uint64_t> Write(mm::IoBuffer& from, bool packets);
+
+  // As Read, but what it copies stays: tee(2).
+  ErrnoOr<uint64_t> Peek(mm::IoBuffer& to) const;
+  // Bytes that a Read took and nobody wanted stand at the front again. Should others have filled the pipe meanwhile, it
+  // grows: nothing is lost.
+  void PutBack(std::span<const std::byte> bytes);
+  uint64_t bytes_free() const;  // in whole slots: what a Write surely takes
 
   uint64_t bytes_available() const;  // FIONREAD
   uint64_t capacity_bytes() const;

@@ -17,6 +17,10 @@ class PipeFile final : public File {
   // An end of a FIFO: see Pipe::Open. ENXIO.
   static ErrnoOr<Ref<File>> OpenFifo(Ref<Inode> inode, const Path& path, Ref<Pipe> pipe, uint32_t flags);
 
+  // The file as a pipe's end; null if it is something else.
+  static PipeFile* From(File& file) { return dynamic_cast<PipeFile*>(&file); }
+  Pipe& pipe() const { return *pipe_; }
+
   ErrnoOr<uint64_t> Read(mm::IoBuffer& to, uint64_t offset) override;
   ErrnoOr<uint64_t> Write(mm::IoBuffer& from, uint64_t offset) override;
   ErrnoOr<uint64_t> Ioctl(const IoctlContext& context, uint32_t request, uint64_t argument) override;
