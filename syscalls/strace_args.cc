@@ -9,7 +9,7 @@
 #include "base/abi/abi.h"
 #include "syscalls/strace_flags.h"
 #include "syscalls/strace_sockets.h"
-#include "syscalls/strace_timers.h"
+#include "syscalls/strace_structs.h"
 
 namespace remora::syscalls {
 namespace {
@@ -439,7 +439,6 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return JoinFlags(FallocateModes(), word);
     case kIpcFlags: {
       const std::string flags = JoinFlags(IpcFlags(), word & ~0777u, "");
-      if ((word & 0777) == 0 && !flags.empty()) return flags;
       return absl::StrCat(flags, flags.empty() ? "" : "|", ModeBits(word & 0777));
     }
     case kIpcKey:
@@ -452,6 +451,18 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return FormatItimerval(memory, value);
     case kMembarrierCommand:
       return NameOrNumber(MembarrierCommands(), word);
+    case kMsgCommand:
+      return NameOrNumber(MsgCommands(), word, false);
+    case kMsgFlags:
+      return JoinFlags(MsgFlags(), word);
+    case kSemCommand:
+      return NameOrNumber(SemCommands(), word, false);
+    case kSembufs:
+      return FormatSembufs(memory, value, static_cast<uint32_t>(next));
+    case kShmCommand:
+      return NameOrNumber(ShmCommands(), word, false);
+    case kShmatFlags:
+      return JoinFlags(ShmatFlags(), word);
     case kMemfdFlags:
       return JoinFlags(MemfdFlags(), word);
     case kPidfdFlags:

@@ -86,6 +86,15 @@ constexpr NamedValue kFutexOps[] = {V(FUTEX_WAIT),           V(FUTEX_WAKE),     
                                     V(FUTEX_WAIT_BITSET),    V(FUTEX_WAKE_BITSET), V(FUTEX_WAIT_REQUEUE_PI),
                                     V(FUTEX_CMP_REQUEUE_PI), V(FUTEX_LOCK_PI2)};
 constexpr NamedValue kIpcFlags[] = {V(IPC_CREAT), V(IPC_EXCL), V(IPC_NOWAIT)};
+constexpr NamedValue kMsgCommands[] = {V(IPC_RMID), V(IPC_SET),  V(IPC_STAT),    V(IPC_INFO),
+                                       V(MSG_STAT), V(MSG_INFO), V(MSG_STAT_ANY)};
+constexpr NamedValue kMsgFlags[] = {V(MSG_NOERROR), V(MSG_EXCEPT), V(MSG_COPY), V(IPC_NOWAIT)};
+constexpr NamedValue kSemCommands[] = {V(IPC_RMID), V(IPC_SET), V(IPC_STAT), V(IPC_INFO),    V(SEM_STAT),
+                                       V(SEM_INFO), V(GETPID),  V(GETVAL),   V(GETALL),      V(GETNCNT),
+                                       V(GETZCNT),  V(SETVAL),  V(SETALL),   V(SEM_STAT_ANY)};
+constexpr NamedValue kShmCommands[] = {V(IPC_RMID),   V(IPC_SET),  V(IPC_STAT), V(IPC_INFO),    V(SHM_LOCK),
+                                       V(SHM_UNLOCK), V(SHM_STAT), V(SHM_INFO), V(SHM_STAT_ANY)};
+constexpr NamedValue kShmatFlags[] = {V(SHM_RDONLY), V(SHM_RND), V(SHM_REMAP), V(SHM_EXEC)};
 constexpr NamedValue kItimers[] = {V(ITIMER_REAL), V(ITIMER_VIRTUAL), V(ITIMER_PROF)};
 constexpr NamedValue kIoctlRequests[] = {
     V(TCGETS),   V(TCSETS),     V(TCSETSW),    V(TCSETSF),         V(TCGETA),          V(TCSBRK),    V(TCXONC),
@@ -210,6 +219,11 @@ NamedValues MemfdFlags() { return kMemfdFlags; }
 NamedValues MremapFlags() { return kMremapFlags; }
 NamedValues MsyncFlags() { return kMsyncFlags; }
 NamedValues OpenFlags() { return kOpenFlags; }
+NamedValues MsgCommands() { return kMsgCommands; }
+NamedValues MsgFlags() { return kMsgFlags; }
+NamedValues SemCommands() { return kSemCommands; }
+NamedValues ShmCommands() { return kShmCommands; }
+NamedValues ShmatFlags() { return kShmatFlags; }
 NamedValues PidfdFlags() { return kPidfdFlags; }
 NamedValues PollEvents() { return kPollEvents; }
 NamedValues PrctlOptions() { return kPrctlOptions; }

@@ -38,6 +38,8 @@ NamedValues MapFlags();
 NamedValues MembarrierCommands();
 NamedValues MemfdFlags();
 NamedValues MremapFlags();
+NamedValues MsgCommands();
+NamedValues MsgFlags();
 NamedValues MsyncFlags();
 NamedValues OpenFlags();  // without the access mode
 NamedValues PidfdFlags();
@@ -49,6 +51,9 @@ NamedValues RenameFlags();
 NamedValues Resources();
 NamedValues SigactionFlags();
 NamedValues SigeventNotifications();
+NamedValues SemCommands();
+NamedValues ShmCommands();
+NamedValues ShmatFlags();
 NamedValues SignalCodesOfChild();
 NamedValues SignalfdFlags();
 NamedValues SigprocmaskHows();

@@ -262,8 +262,15 @@ std::string FormatSignal(const proc::SignalInfo& info) {
   std::string text = absl::StrCat("--- ", name, " {si_signo=", name, ", si_code=", SignalCode(info.signal, info.code));
   if (info.code > 0 && IsFault(info.signal)) {
     absl::StrAppend(&text, ", si_addr=", FormatAddress(info.address.value()));
+  } else if (info.code == abi::kSI_TIMER) {
+    absl::StrAppend(&text, absl::StrFormat(", si_timerid=%#x, si_overrun=%d, si_int=%d, si_ptr=%s", info.pid,
+                                           static_cast<int32_t>(info.uid), static_cast<int32_t>(info.value),
+                                           FormatAddress(info.value)));
   } else if (info.code != abi::kSI_KERNEL) {
     absl::StrAppend(&text, ", si_pid=", info.pid, ", si_uid=", info.uid);
+    if (info.code == abi::kSI_QUEUE)
+      absl::StrAppend(&text, absl::StrFormat(", si_int=%d, si_ptr=%s", static_cast<int32_t>(info.value),
+                                             FormatAddress(info.value)));
     if (info.code > 0 && info.signal == abi::kSIGCHLD) {
       const std::string status = info.code == abi::kCLD_EXITED ? absl::StrCat(info.status) : SignalName(info.status);
       absl::StrAppend(&text, ", si_status=", status, ", si_utime=", info.user_ticks, ", si_stime=", info.system_ticks);

@@ -7,6 +7,7 @@
 
 #include "base/abi/epoll.h"
 #include "base/abi/fcntl.h"
+#include "base/abi/ipc.h"
 #include "base/abi/mman.h"
 #include "base/abi/poll.h"
 #include "base/abi/prctl.h"
@@ -15,6 +16,7 @@
 #include "base/abi/signal.h"
 #include "base/abi/socket.h"
 #include "base/abi/stat.h"
+#include "base/abi/time.h"
 #include "base/abi/uio.h"
 #include "gtest/gtest.h"
 #include "mm/address_space.h"
@@ -104,6 +106,62 @@ TEST_F(StraceFormatTest, WhatCannotBeReadIsAnAddress) {
             "write(1, 0x1000, 5)                     = -1 EFAULT (Bad address)");
   EXPECT_EQ(Line("openat", {kCwd, 8, 0}, -EFAULT), "openat(AT_FDCWD, 0x8, O_RDONLY)         = -1 EFAULT (Bad address)");
   EXPECT_EQ(Line("read", {0, base_, 5}, -EAGAIN).substr(0, 10), "read(0, 0x");
+}
+
+TEST_F(StraceFormatTest, Timers) {
+  const uint64_t spec = PutStruct(abi::Itimerspec{{1, 2}, {3, 4}});
+  const std::string text = "{it_interval={tv_sec=1, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=4}}";
+  EXPECT_EQ(Line("timerfd_settime", {3, abi::kTFD_TIMER_ABSTIME, spec, 0}, 0),
+            "timerfd_settime(3, TFD_TIMER_ABSTIME, " + text + ", NULL) = 0");
+  EXPECT_EQ(Line("timerfd_gettime", {3, spec}, 0), "timerfd_gettime(3, " + text + ") = 0");
+  EXPECT_EQ(Line("timer_settime", {2, abi::kTIMER_ABSTIME, spec, 0}, 0),
+            "timer_settime(2, TIMER_ABSTIME, " + text + ", NULL) = 0");
+  EXPECT_EQ(Line("setitimer", {2, PutStruct(abi::Itimerval{{0, 0}, {5, 6}}), 0}, 0),
+            "setitimer(ITIMER_PROF, {it_interval={tv_sec=0, tv_usec=0}, it_value={tv_sec=5, tv_usec=6}}, NULL) = 0");
+  abi::Sigevent event{};
+  event.value = 7;
+  event.signo = abi::kSIGUSR1;
+  event.notify = abi::kSIGEV_THREAD_ID;
+  event.thread = 7904;
+  EXPECT_EQ(Line("timer_create", {1, PutStruct(event), PutStruct(int32_t{2})}, 0),
+            "timer_create(CLOCK_MONOTONIC, {sigev_value={sival_int=7, sival_ptr=0x7}, sigev_signo=SIGUSR1, "
+            "sigev_notify=SIGEV_THREAD_ID, sigev_notify_thread_id=7904}, [2]) = 0");
+  proc::SignalInfo info;
+  info.signal = abi::kSIGUSR1;
+  info.code = abi::kSI_TIMER;
+  info.pid = 2;
+  info.uid = 13349;
+  info.value = 7;
+  EXPECT_EQ(FormatSignal(info),
+            "--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_TIMER, si_timerid=0x2, si_overrun=13349, si_int=7, "
+            "si_ptr=0x7} ---");
+}
+
+TEST_F(StraceFormatTest, DescriptorsOfOtherKinds) {
+  EXPECT_EQ(Line("timerfd_create", {1, abi::kTFD_CLOEXEC | abi::kTFD_NONBLOCK}, 3),
+            "timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC|TFD_NONBLOCK) = 3");
+  EXPECT_EQ(Line("signalfd4", {~uint64_t{0}, PutStruct(uint64_t{2}), 8, abi::kSFD_CLOEXEC}, 4),
+            "signalfd4(-1, [INT], 8, SFD_CLOEXEC)    = 4");
+  EXPECT_EQ(Line("memfd_create", {PutString("n"), abi::kMFD_CLOEXEC | abi::kMFD_ALLOW_SEALING}, 5),
+            "memfd_create(\"n\", MFD_CLOEXEC|MFD_ALLOW_SEALING) = 5");
+  EXPECT_EQ(Line("pidfd_open", {8008, 0}, 6), "pidfd_open(8008, 0)                     = 6");
+  EXPECT_EQ(Line("membarrier", {16, 0, 0}, 0), "membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) = 0");
+  EXPECT_EQ(Line("splice", {3, PutStruct(int64_t{3}), 8, 0, 10, 3}, -EINVAL),
+            "splice(3, [3], 8, NULL, 10, SPLICE_F_MOVE|SPLICE_F_NONBLOCK) = -1 EINVAL (Invalid argument)");
+}
+
+TEST_F(StraceFormatTest, SystemV) {
+  EXPECT_EQ(Line("shmget", {0, 10, abi::kIPC_CREAT | 0600}, 2), "shmget(IPC_PRIVATE, 10, IPC_CREAT|0600) = 2");
+  EXPECT_EQ(Line("shmget", {0x1234, 10, 0}, -ENOENT),
+            "shmget(0x1234, 10, 000)                 = -1 ENOENT (No such file or directory)");
+  EXPECT_EQ(Line("shmctl", {2, 0, 0}, 0), "shmctl(2, IPC_RMID, NULL)               = 0");
+  EXPECT_EQ(Line("semget", {0, 2, abi::kIPC_CREAT | abi::kIPC_EXCL | 0644}, 2),
+            "semget(IPC_PRIVATE, 2, IPC_CREAT|IPC_EXCL|0644) = 2");
+  EXPECT_EQ(Line("semtimedop", {99, PutStruct(abi::Sembuf{0, 1, 0}), 1, 0}, -EINVAL),
+            "semtimedop(99, [{sem_num=0, sem_op=1, sem_flg=0}], 1, NULL) = -1 EINVAL (Invalid argument)");
+  EXPECT_EQ(Line("semctl", {99, 0, 0, 0}, -EINVAL),
+            "semctl(99, 0, IPC_RMID, NULL)           = -1 EINVAL (Invalid argument)");
+  EXPECT_EQ(Line("msgget", {0, 0600}, 1), "msgget(IPC_PRIVATE, 0600)               = 1");
 }
 
 TEST_F(StraceFormatTest, Iovecs) {

@@ -1,5 +1,5 @@
-#ifndef REMORA_SYSCALLS_STRACE_TIMERS_H_
-#define REMORA_SYSCALLS_STRACE_TIMERS_H_
+#ifndef REMORA_SYSCALLS_STRACE_STRUCTS_H_
+#define REMORA_SYSCALLS_STRACE_STRUCTS_H_
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,9 @@ namespace remora::syscalls {
 std::string FormatItimerspec(const mm::UserMemory& memory, uint64_t address);
 std::string FormatItimerval(const mm::UserMemory& memory, uint64_t address);
 std::string FormatSigevent(const mm::UserMemory& memory, uint64_t address);
+// An array of struct sembuf.
+std::string FormatSembufs(const mm::UserMemory& memory, uint64_t address, uint64_t count);
 
 }  // namespace remora::syscalls
 
-#endif  // REMORA_SYSCALLS_STRACE_TIMERS_H_
+#endif  // REMORA_SYSCALLS_STRACE_STRUCTS_H_

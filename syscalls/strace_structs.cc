@@ -1,4 +1,4 @@
-#include "syscalls/strace_timers.h"
+#include "syscalls/strace_structs.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -34,6 +34,25 @@ std::string FormatSigevent(const mm::UserMemory& memory, uint64_t address) {
                                      NameOrNumber(SigeventNotifications(), static_cast<uint32_t>(e->notify)));
   if (e->notify == abi::kSIGEV_THREAD_ID) absl::StrAppend(&text, ", sigev_notify_thread_id=", e->thread);
   return text + "}";
+}
+
+std::string FormatSembufs(const mm::UserMemory& memory, uint64_t address, uint64_t count) {
+  constexpr uint64_t kShown = 32;
+  constexpr NamedValue kFlags[] = {{abi::kIPC_NOWAIT, "IPC_NOWAIT"}, {abi::kSEM_UNDO, "SEM_UNDO"}};
+  if (address == 0) return "NULL";
+  std::string text = "[";
+  for (uint64_t i = 0; i < count; ++i) {
+    if (i != 0) text += ", ";
+    if (i == kShown) {
+      text += "...";
+      break;
+    }
+    const auto each = memory.Read<abi::Sembuf>(GuestAddr(address + sizeof(abi::Sembuf) * i));
+    if (!each.ok()) return FormatAddress(address);
+    absl::StrAppend(&text, "{sem_num=", each->sem_num, ", sem_op=", each->sem_op,
+                    ", sem_flg=", JoinFlags(kFlags, static_cast<uint16_t>(each->sem_flg)), "}");
+  }
+  return text + "]";
 }
 
 }  // namespace remora::syscalls
