@@ -84,8 +84,9 @@ class IpcTable {
   void Remove(int32_t id) { const Ref<T> gone = Take(id, /*keep_weakly=*/false); }
   // Its key is free; it is found by its number as long as others count it.
   void Weaken(int32_t id) { const Ref<T> gone = Take(id, /*keep_weakly=*/true); }
-  // Of an object that is weakly held, when its last reference is gone.
+  // Of an object that is weakly held, when its last reference is gone. A negative id: it never was in the table.
   void Forget(int32_t id, const T* object) {
+    if (id < 0) return;
     MutexLock lock(&mu_);
     Entry& entry = slots_[static_cast<size_t>(id % kSlots)];
     if (entry.object != object) return;

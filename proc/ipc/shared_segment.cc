@@ -13,9 +13,7 @@ SharedSegment::SharedSegment(IpcTable<SharedSegment>* table, mm::MemoryContext* 
   facts_.changed_seconds = now_seconds;
 }
 
-SharedSegment::~SharedSegment() {
-  if (id() >= 0) table_->Forget(id(), this);
-}
+SharedSegment::~SharedSegment() { table_->Forget(id(), this); }
 
 SharedSegment::Facts SharedSegment::facts() const {
   MutexLock lock(&mu_);
