@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/full_fence.h"
 #include "mm/guest_copy.h"
 
 namespace remora::mm {
@@ -80,7 +81,7 @@ std::byte* UserMemory::ResolveWaiting(GuestAddr addr, Access access) const {
 
 void UserMemory::FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const {
   // Our stores must be visible before the generation is read; whoever prepares code bumps it, then reads the bytes.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  FullFence();
   if (tlb_->source()->generation() == generation) [[likely]]
     return;
   tlb_->Synchronize();
