@@ -38,6 +38,7 @@ enum class LockRank : uint8_t {
   kPageTableSharing = 78,
   kReverseMap = 80,
   kBlockCache = 82,
+  kTranslations = 83,
   kFramePool = 84,
   // sync/
   kFutexBucket = 90,      // two at once in address order: see sync/futex_table.h

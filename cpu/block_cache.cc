@@ -122,9 +122,21 @@ void BlockCache::Impl::DropLocked(uint32_t frame) {
 }
 
 BlockCache::BlockCache(mm::FramePool* frames, sync::Reclaimer* reclaimer)
-    : impl_(std::make_unique<Impl>(frames, reclaimer)) {}
+    : impl_(std::make_unique<Impl>(frames, reclaimer)), reclaimer_(reclaimer) {}
 BlockCache::~BlockCache() = default;
-void BlockCache::DropCode(mm::FrameId frame) { impl_->Drop(frame); }
+void BlockCache::DropCode(mm::FrameId frame) {
+  impl_->Drop(frame);
+  if (mm::CodeObserver* companion = companion_.load(std::memory_order_acquire)) companion->DropCode(frame);
+}
+mm::CodeObserver* BlockCache::Companion(
+    absl::FunctionRef<std::unique_ptr<mm::CodeObserver>(sync::Reclaimer* reclaimer)> make) {
+  MutexLock lock(&companion_mu_);
+  if (!owned_companion_) {
+    owned_companion_ = make(reclaimer_);
+    companion_.store(owned_companion_.get(), std::memory_order_release);
+  }
+  return owned_companion_.get();
+}
 uint64_t BlockCache::generation() const { return impl_->generation(); }
 uint64_t BlockCache::num_blocks() const { return impl_->num_blocks(); }
 

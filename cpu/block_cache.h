@@ -1,9 +1,12 @@
 #ifndef REMORA_CPU_BLOCK_CACHE_H_
 #define REMORA_CPU_BLOCK_CACHE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
+#include "base/mutex.h"
 #include "mm/frame_pool.h"
 #include "sync/reclaimer.h"
 
@@ -26,10 +29,18 @@ class BlockCache final : public mm::CodeObserver {
   uint64_t generation() const;
   uint64_t num_blocks() const;
 
+  // Another cache of what was made from the same frames: told of every DropCode, destroyed with this one. The first who
+  // asks makes it.
+  mm::CodeObserver* Companion(absl::FunctionRef<std::unique_ptr<mm::CodeObserver>(sync::Reclaimer* reclaimer)> make);
+
  private:
   friend class InterpreterCore;
   class Impl;
   std::unique_ptr<Impl> impl_;
+  sync::Reclaimer* const reclaimer_;
+  Mutex companion_mu_{LockRank::kLeaf};
+  std::unique_ptr<mm::CodeObserver> owned_companion_ ABSL_GUARDED_BY(companion_mu_);
+  std::atomic<mm::CodeObserver*> companion_{nullptr};
 };
 
 }  // namespace remora::cpu

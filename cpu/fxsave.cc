@@ -42,20 +42,23 @@ void WriteFxsaveImage(const CpuState& state, std::span<std::byte, kFxsaveBytes> 
     std::memcpy(image.data() + kXmmOffset + kSlot * i, state.vector[i].bytes.data(), kSlot);
 }
 
-void ReadFxsaveImage(std::span<const std::byte, kFxsaveBytes> image, CpuState* state) {
-  X87State& x87 = state->x87;
-  x87.control = (Get<uint16_t>(image, 0) & 0x1f3f) | 0x40;
-  X87Unit(x87).LoadStatus(Get<uint16_t>(image, 2));
-  x87.valid = Get<uint8_t>(image, 4);
-  x87.last_opcode = Get<uint16_t>(image, 6) & 0x7ff;
-  x87.last_ip = Get<uint64_t>(image, 8);
-  x87.last_data = Get<uint64_t>(image, 16);
-  state->mxcsr = Get<uint32_t>(image, kFxsaveMxcsrOffset) & kMxcsrMask;
+void ReadFxsaveX87(std::span<const std::byte, kFxsaveBytes> image, X87State* x87) {
+  x87->control = (Get<uint16_t>(image, 0) & 0x1f3f) | 0x40;
+  X87Unit(*x87).LoadStatus(Get<uint16_t>(image, 2));
+  x87->valid = Get<uint8_t>(image, 4);
   for (unsigned i = 0; i < 8; ++i) {
-    X87Register& reg = x87.registers[(x87.top + i) & 7];
+    X87Register& reg = x87->registers[(x87->top + i) & 7];
     reg.significand = Get<uint64_t>(image, kX87Offset + kSlot * i);
     reg.sign_exponent = Get<uint16_t>(image, kX87Offset + kSlot * i + 8);
   }
+}
+
+void ReadFxsaveImage(std::span<const std::byte, kFxsaveBytes> image, CpuState* state) {
+  ReadFxsaveX87(image, &state->x87);
+  state->x87.last_opcode = Get<uint16_t>(image, 6) & 0x7ff;
+  state->x87.last_ip = Get<uint64_t>(image, 8);
+  state->x87.last_data = Get<uint64_t>(image, 16);
+  state->mxcsr = Get<uint32_t>(image, kFxsaveMxcsrOffset) & kMxcsrMask;
   for (unsigned i = 0; i < 16; ++i)
     std::memcpy(state->vector[i].bytes.data(), image.data() + kXmmOffset + kSlot * i, kSlot);
 }

@@ -20,6 +20,8 @@ inline constexpr uint32_t kMxcsrMask = 0xffff;  // bits that MXCSR has: no misal
 // Bytes from kFxsaveUsedBytes on become zero.
 void WriteFxsaveImage(const CpuState& state, std::span<std::byte, kFxsaveBytes> image);
 // Reserved bits of MXCSR are ignored; FXRSTOR's #GP for them is the caller's to raise.
+// The x87 unit alone, without where its last instruction was.
+void ReadFxsaveX87(std::span<const std::byte, kFxsaveBytes> image, X87State* x87);
 void ReadFxsaveImage(std::span<const std::byte, kFxsaveBytes> image, CpuState* state);
 
 }  // namespace remora::cpu

@@ -122,7 +122,10 @@ std::byte* Tlb::Fill(GuestAddr addr, Access access) {
     Promote(set, way);
     const bool moved = frame(set, 0) != translation.frame ||
                        front_[set].delta + GuestAddr(page).value() != reinterpret_cast<uint64_t>(translation.host_page);
-    if (moved && Drop(set, 0)) NoteFetchRightsGone();
+    if (moved) {
+      NoteLoss({page, page + 1}, /*writes_only=*/false);
+      if (Drop(set, 0)) NoteFetchRightsGone();
+    }
   } else {
     Displace(set);
   }
@@ -177,6 +180,7 @@ void Tlb::ForEachEntry(PageRange range, F visit) {
 }
 
 void Tlb::Invalidate(PageRange range) {
+  NoteLoss(range, /*writes_only=*/false);
   bool fetch_rights_gone = false;
   if (range.num_pages() <= kSets) {
     for (PageNumber page = range.first; page < range.end && !fetch_rights_gone; ++page)
@@ -192,6 +196,7 @@ void Tlb::Invalidate(PageRange range) {
 }
 
 void Tlb::InvalidateWriteRights(PageRange range) {
+  NoteLoss(range, /*writes_only=*/true);
   ForEachEntry(range, [&](uint32_t set, uint32_t way) {
     if (way == 0) {
       front_[set].write_tag = kNoTag;
@@ -202,6 +207,7 @@ void Tlb::InvalidateWriteRights(PageRange range) {
 }
 
 void Tlb::Flush() {
+  NoteLoss({PageNumber(0), PageNumber(~uint64_t{0})}, /*writes_only=*/false);
   ForEachUsed([&](uint32_t set, uint32_t way) {
     evictions_by_flush_.Add();
     Drop(set, way);

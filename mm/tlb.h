@@ -122,6 +122,20 @@ class Tlb {
   void InvalidateWriteRights(PageRange range);
   void Flush();
 
+  // What was taken away lately, for caches of what Probe answered (cpu/translator's extents): they compare losses(),
+  // the number of such events so far, and look at those that they have not seen.
+  uint64_t losses() const { return losses_; }
+  // Calls visit(range, writes_only) for each after `since`; false, and nothing called, if they are no longer known.
+  template <typename F>
+  bool ForEachLossSince(uint64_t since, F visit) const {
+    if (losses_ - since > kRememberedLosses) return false;
+    for (uint64_t i = since; i != losses_; ++i) {
+      const Loss& loss = recent_losses_[i % kRememberedLosses];
+      visit(loss.range, loss.writes_only);
+    }
+    return true;
+  }
+
   // Grows whenever a fetch right is taken away or a page's frame changes, not when an entry is merely displaced: what
   // caches pc -> block compares it.
   uint64_t fetch_generation() const { return fetch_generation_; }
@@ -161,6 +175,14 @@ class Tlb {
       bool write, fetch;   // rights beside reading
     } entries[kWays - 1];
   };
+  struct Loss {
+    PageRange range;
+    bool writes_only = false;
+  };
+  static constexpr uint64_t kRememberedLosses = 16;
+  void NoteLoss(PageRange range, bool writes_only) {
+    recent_losses_[losses_++ % kRememberedLosses] = {range, writes_only};
+  }
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
@@ -223,6 +245,8 @@ class Tlb {
   uint64_t source_id_ = 0;
   uint64_t seen_generation_ = 0;
   uint64_t fetch_generation_ = 1;
+  uint64_t losses_ = 0;
+  std::array<Loss, kRememberedLosses> recent_losses_;
   uint32_t clock_ = 0;
   Fault last_fault_;
   Counter hits_, way_hits_, misses_, evictions_by_conflict_, evictions_by_range_, evictions_by_flush_;

@@ -16,6 +16,7 @@
 
 #include "base/entropy.h"
 #include "cpu/interpreter.h"
+#include "cpu/translator/translator.h"
 #include "proc/kernel.h"
 #include "proc/thread_group.h"
 #include "runner/file_systems.h"
@@ -66,8 +67,15 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   HostEntropy entropy;
   kernel_options.entropy = &entropy;
   const bool count_accesses = options.stats != StatsFormat::kNone;
-  kernel_options.make_engine = [&entropy, count_accesses](cpu::BlockCache* blocks) {
-    return cpu::MakeInterpreter(blocks, {.clock = nullptr, .entropy = &entropy, .count_accesses = count_accesses});
+  cpu::TranslatorOptions translator_options;
+  translator_options.interpreter = {.clock = nullptr, .entropy = &entropy, .count_accesses = count_accesses};
+  translator_options.max_code_bytes = options.code_cache_mib << 20;
+  if (!translator_options.optimizations.Apply(options.cpu_optimizations))
+    return Fail(kSetUpFailed, "--cpu-opt: names of optimisations, each with + or -, separated by commas");
+  const bool translate = options.engine == EngineKind::kTranslator;
+  kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
+    std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;
+    return engine != nullptr ? std::move(engine) : cpu::MakeInterpreter(blocks, translator_options.interpreter);
   };
   kernel_options.on_first_process_stopped = HostSignals::StopSelf;
   kernel_options.on_fatal_fault = [](proc::Task& task, const proc::SignalInfo& info) {

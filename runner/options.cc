@@ -34,6 +34,9 @@ ABSL_FLAG(std::string, chdir, "", "working directory");
 ABSL_FLAG(uint32_t, workers, 0, "host threads that run guest code");
 ABSL_FLAG(uint64_t, memory, 0, "MiB");
 ABSL_FLAG(std::string, strace, "", "regular expression");
+ABSL_FLAG(std::string, engine, "interpreter", "interpreter or translator");
+ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
+ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
@@ -44,8 +47,9 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 10> kFlags = {"root",   "bind",   "env",   "chdir",       "workers",
-                                                     "memory", "strace", "stats", "stats-every", "version"};
+constexpr std::array<std::string_view, 13> kFlags = {"root",    "bind",        "env",    "chdir",  "workers",
+                                                     "memory",  "strace",      "stats",  "engine", "code-cache",
+                                                     "cpu-opt", "stats-every", "version"};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
 absl::Status Refuse(std::string_view flag, std::string_view why) {
@@ -61,6 +65,9 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_workers, 0u);
   absl::SetFlag(&FLAGS_memory, uint64_t{0});
   absl::SetFlag(&FLAGS_strace, "");
+  absl::SetFlag(&FLAGS_engine, "interpreter");
+  absl::SetFlag(&FLAGS_code_cache, uint64_t{64});
+  absl::SetFlag(&FLAGS_cpu_opt, "");
   absl::SetFlag(&FLAGS_stats, "");
   absl::SetFlag(&FLAGS_stats_every, 0.0);
   absl::SetFlag(&FLAGS_version, false);
@@ -97,6 +104,14 @@ absl::StatusOr<Options> FromFlags() {
   if (options.num_workers > 256) return Refuse("workers", "at most 256");
   options.max_memory_mib = absl::GetFlag(FLAGS_memory);
   if (const std::string pattern = absl::GetFlag(FLAGS_strace); !pattern.empty()) options.strace = pattern;
+  if (const std::string engine = absl::GetFlag(FLAGS_engine); engine == "translator") {
+    options.engine = EngineKind::kTranslator;
+  } else if (engine != "interpreter") {
+    return Refuse("engine", absl::StrCat("\"", engine, "\" is neither interpreter nor translator"));
+  }
+  options.code_cache_mib = absl::GetFlag(FLAGS_code_cache);
+  if (options.code_cache_mib < 1 || options.code_cache_mib > 1024) return Refuse("code-cache", "1 to 1024 MiB");
+  options.cpu_optimizations = absl::GetFlag(FLAGS_cpu_opt);
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
     options.stats = StatsFormat::kText;
@@ -180,6 +195,9 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --chdir=DIR              start in DIR instead of the present folder
   --workers=N              host threads that run guest code (default: one for each core)
   --memory=MiB             the most memory that all guests together may use
+  --engine=NAME            interpreter (default) or translator
+  --code-cache=MiB         the most translated code (default: 64)
+  --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
   --stats[=text|json]      at the end, print to stderr what was done and where time went
   --stats-every=SECONDS    print that while PROGRAM runs, too (json: an object a line)

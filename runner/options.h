@@ -19,6 +19,8 @@ struct Bind {
 
 enum class StatsFormat : uint8_t { kNone, kText, kJson };
 
+enum class EngineKind : uint8_t { kInterpreter, kTranslator };
+
 // What the command line asks for.
 struct Options {
   std::string root = "/";
@@ -28,6 +30,9 @@ struct Options {
   uint32_t num_workers = 0;              // 0: as many as the host has cores
   uint64_t max_memory_mib = 0;           // 0: no limit of Remora's own
   std::optional<std::string> strace;     // a regular expression over syscall names; ".*" for plain --strace
+  EngineKind engine = EngineKind::kInterpreter;
+  uint64_t code_cache_mib = 64;   // of translated code
+  std::string cpu_optimizations;  // --cpu-opt: names of the translator's switches, each with + or -
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

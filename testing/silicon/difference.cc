@@ -146,7 +146,7 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   const MakersChoice makers = MakersChoiceIn(decoded, native, interpreted);
   if (makers.everything) return text;
   if (native.reason != interpreted.reason) {
-    Append(&text, "  exit: native %s, interpreter %s\n", std::string(cpu::ExitReasonName(native.reason)).c_str(),
+    Append(&text, "  exit: native %s, Remora %s\n", std::string(cpu::ExitReasonName(native.reason)).c_str(),
            std::string(cpu::ExitReasonName(interpreted.reason)).c_str());
   } else if (native.reason == ExitReason::kFault) {
     const mm::Fault &a = native.fault, &b = interpreted.fault;
@@ -156,12 +156,12 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
       large = large || (decoded.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && decoded.operands[i].size > 64);
     large = large || makers.fault_address;
     if (a.access != b.access || (!large && (a.addr != b.addr || a.kind != b.kind)))
-      Append(&text, "  fault: native address %#lx access %d kind %d, interpreter address %#lx access %d kind %d\n",
+      Append(&text, "  fault: native address %#lx access %d kind %d, Remora address %#lx access %d kind %d\n",
              a.addr.value(), static_cast<int>(a.access), static_cast<int>(a.kind), b.addr.value(),
              static_cast<int>(b.access), static_cast<int>(b.kind));
   }
   auto compare = [&](const char* name, uint64_t was, uint64_t a, uint64_t b) {
-    if (a != b) Append(&text, "  %s: before %#lx, native %#lx, interpreter %#lx\n", name, was, a, b);
+    if (a != b) Append(&text, "  %s: before %#lx, native %#lx, Remora %#lx\n", name, was, a, b);
   };
   const cpu::CpuState &x = native.state, &y = interpreted.state;
   // XGETBV: the host has components that the interpreter has not.
@@ -177,7 +177,7 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   compare("mxcsr", before.mxcsr, x.mxcsr, y.mxcsr);
   for (int i = 0; i < 16; ++i) {
     if (std::memcmp(&x.vector[i], &y.vector[i], 32) == 0) continue;
-    Append(&text, "  ymm%d: before %s, native %s, interpreter %s\n", i, Hex(&before.vector[i], 32).c_str(),
+    Append(&text, "  ymm%d: before %s, native %s, Remora %s\n", i, Hex(&before.vector[i], 32).c_str(),
            Hex(&x.vector[i], 32).c_str(), Hex(&y.vector[i], 32).c_str());
   }
   compare("fcw", before.x87.control, x.x87.control, y.x87.control);
@@ -187,7 +187,7 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   for (int i = 0; i < 8; ++i) {
     const cpu::X87Register &a = x.x87.registers[i], &b = y.x87.registers[i], &was = before.x87.registers[i];
     if (a.significand == b.significand && a.sign_exponent == b.sign_exponent) continue;
-    Append(&text, "  physical x87 register %d: before %04x:%016lx, native %04x:%016lx, interpreter %04x:%016lx\n", i,
+    Append(&text, "  physical x87 register %d: before %04x:%016lx, native %04x:%016lx, Remora %04x:%016lx\n", i,
            was.sign_exponent, was.significand, a.sign_exponent, a.significand, b.sign_exponent, b.significand);
   }
   // What an ENTER that faults has pushed lies below RSP, as far as its microcode came.
@@ -205,8 +205,8 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
     int shown = 0;
     for (size_t at = 0; at < kDataBytes && shown < 8; ++at) {
       if (native.data[at] == interpreted.data[at] || ignored.Has(kScratchStart + at)) continue;
-      Append(&text, "  memory %#lx: before %02x, native %02x, interpreter %02x\n", kScratchStart + at,
-             test_case.data[at], native.data[at], interpreted.data[at]);
+      Append(&text, "  memory %#lx: before %02x, native %02x, Remora %02x\n", kScratchStart + at, test_case.data[at],
+             native.data[at], interpreted.data[at]);
       ++shown;
     }
   }

@@ -12,7 +12,7 @@
 
 namespace remora::silicon {
 
-// The same little world on the host's CPU and in the interpreter, at the same addresses: code pages full of INT3, two
+// The same little world on the host's CPU and in Remora's engines, at the same addresses: code pages full of INT3, two
 // writable pages, a read-only page, and nothing around them.
 inline constexpr uint64_t kPage = 4096;
 inline constexpr uint64_t kScratchStart = 0x2000'1000;  // the page before is not mapped

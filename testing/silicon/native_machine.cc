@@ -196,10 +196,8 @@ class NativeMachine final : public Machine {
       protected_ = true;
     }
     std::memcpy(code, test_case.bytes.data(), test_case.length);
-    if (gs_base_ != test_case.state.gs_base) {
-      gs_base_ = test_case.state.gs_base;
-      syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base_);
-    }
+    // Each time: the translator has a use of its own for it.
+    syscall(SYS_arch_prctl, ARCH_SET_GS, test_case.state.gs_base);
     g_channel.test_case = &test_case;
     g_channel.outcome = outcome;
     g_channel.phase = Phase::kEntering;
@@ -218,7 +216,6 @@ class NativeMachine final : public Machine {
   }
   const std::unique_ptr<std::byte[]> stack_ = std::make_unique<std::byte[]>(kStackBytes);  // of the signal handlers
   bool protected_ = false;
-  uint64_t gs_base_ = 0;
 };
 
 }  // namespace

@@ -8,10 +8,12 @@
 #include <string>
 #include <string_view>
 
+#include "cpu/interpreter.h"
+#include "cpu/translator/translator.h"
 #include "testing/silicon/catalogue.h"
 #include "testing/silicon/difference.h"
+#include "testing/silicon/engine_machine.h"
 #include "testing/silicon/generator.h"
-#include "testing/silicon/interpreter_machine.h"
 #include "testing/silicon/machine.h"
 #include "testing/silicon/native_machine.h"
 #include "testing/silicon/random.h"
@@ -28,14 +30,14 @@ struct Options {
 };
 Options g_options;
 
-TEST(SiliconTest, InterpreterAgreesWithTheHostsCpu) {
+void CompareWithTheHostsCpu(const MakeEngine& make) {
   const Catalogue catalogue = MakeCatalogue();
   std::printf("seed %lu: %lu cases over %zu forms of %zu mnemonics\n", g_options.seed, g_options.cases,
               catalogue.num_forms, catalogue.forms.size());
   Generator generator(&catalogue, g_options.only);
   ASSERT_GT(generator.num_mnemonics(), 0u) << "no mnemonic contains " << g_options.only;
   const std::unique_ptr<Machine> native = MakeNativeMachine();
-  const std::unique_ptr<Machine> interpreter = MakeInterpreterMachine();
+  const std::unique_ptr<Machine> remora = MakeEngineMachine(make);
 
   struct Tally {
     uint64_t run = 0, failed = 0;
@@ -54,7 +56,7 @@ TEST(SiliconTest, InterpreterAgreesWithTheHostsCpu) {
     }
     ++run;
     native->Run(*test_case, on_host.get());
-    interpreter->Run(*test_case, in_remora.get());
+    remora->Run(*test_case, in_remora.get());
     ++exits[on_host->reason];
     Tally& tally = tallies[decoded.info.mnemonic];
     ++tally.run;
@@ -74,6 +76,14 @@ TEST(SiliconTest, InterpreterAgreesWithTheHostsCpu) {
     if (tally.failed != 0)
       std::printf("%s: %lu of %lu differ\n", ZydisMnemonicGetString(mnemonic), tally.failed, tally.run);
   EXPECT_EQ(failed, 0u) << "of " << run << " cases";
+}
+
+TEST(SiliconTest, InterpreterAgreesWithTheHostsCpu) {
+  CompareWithTheHostsCpu([](cpu::BlockCache* cache) { return cpu::MakeInterpreter(cache); });
+}
+
+TEST(SiliconTest, TranslatorAgreesWithTheHostsCpu) {
+  CompareWithTheHostsCpu([](cpu::BlockCache* cache) { return cpu::MakeTranslator(cache); });
 }
 
 // What stays outside is said, so that nobody takes silence for coverage.

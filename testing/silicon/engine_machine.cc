@@ -1,4 +1,4 @@
-#include "testing/silicon/interpreter_machine.h"
+#include "testing/silicon/engine_machine.h"
 
 #include <atomic>
 #include <cstring>
@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "cpu/block_cache.h"
-#include "cpu/interpreter.h"
 #include "mm/frame_pool.h"
 #include "mm/tlb.h"
 #include "sync/reclaimer.h"
@@ -85,9 +84,9 @@ class FewPages final : public mm::TlbSource {
   std::vector<Page> pages_;
 };
 
-class InterpreterMachine final : public Machine {
+class EngineMachine final : public Machine {
  public:
-  InterpreterMachine() {
+  explicit EngineMachine(const MakeEngine& make) : engine_(make(&cache_)) {
     frames_.set_code_observer(&cache_);
     tlb_->Bind(&pages_, 1);
     tlb_->Synchronize();
@@ -119,13 +118,13 @@ class InterpreterMachine final : public Machine {
   cpu::BlockCache cache_{&frames_, &reclaimer_};
   FewPages pages_{&frames_};
   std::unique_ptr<mm::Tlb> tlb_ = std::make_unique<mm::Tlb>();
-  std::unique_ptr<cpu::Engine> engine_ = cpu::MakeInterpreter(&cache_);
+  const std::unique_ptr<cpu::Engine> engine_;
   sync::Reclaimer::Participant participant_{&reclaimer_};
   std::atomic<uint32_t> interrupt_{0};
 };
 
 }  // namespace
 
-std::unique_ptr<Machine> MakeInterpreterMachine() { return std::make_unique<InterpreterMachine>(); }
+std::unique_ptr<Machine> MakeEngineMachine(const MakeEngine& make) { return std::make_unique<EngineMachine>(make); }
 
 }  // namespace remora::silicon

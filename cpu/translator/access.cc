@@ -1,0 +1,47 @@
+#include "cpu/translator/access.h"
+
+#include <bit>
+#include <cstring>
+#include <span>
+
+#include "base/guest_addr.h"
+#include "cpu/fxsave.h"
+#include "cpu/translator/translator_core.h"
+#include "cpu/xsave.h"
+#include "mm/tlb.h"
+
+namespace remora::cpu::translator {
+
+std::byte* FillAccess(GuestContext* context, uint64_t address) {
+  const auto site = std::bit_cast<AccessSite>(context->site);
+  const uint64_t size = uint64_t{1} << site.size_class;
+  if ((address & kPageMask) + size > kPageSize) return nullptr;
+  if (!IsCanonical(address)) return nullptr;
+  mm::Tlb& tlb = *context->tlb;
+  const mm::Access access = site.write ? mm::Access::kWrite : mm::Access::kRead;
+  constexpr int kMaxTries = 3;
+  for (int i = 0; i < kMaxTries; ++i) {
+    std::byte* host = tlb.Fill(GuestAddr(address), access);
+    if (host == nullptr) {
+      // The interpreter will find out why, and say so.
+      tlb.ForgetFault();
+      return nullptr;
+    }
+    // The fill may have replaced a page that others of our translations still show, or dropped code.
+    const uint64_t seen = tlb.seen_generation();
+    tlb.Synchronize();
+    if (!static_cast<TranslatorCore*>(context->engine)->FollowChanges(*context)) return nullptr;
+    if (tlb.seen_generation() != seen) continue;
+    RecordExtent(context, address, host);
+    return host;
+  }
+  return nullptr;
+}
+
+void PrepareX87(GuestContext* context) {
+  const std::span image = std::span(context->x87_image).first<kFxsaveBytes>();
+  WriteFxsaveImage(*context->state, image);
+  context->x87_image[kXsaveComponentsOffset] = std::byte{kXstateX87};
+}
+
+}  // namespace remora::cpu::translator

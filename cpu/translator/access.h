@@ -1,0 +1,28 @@
+#ifndef REMORA_CPU_TRANSLATOR_ACCESS_H_
+#define REMORA_CPU_TRANSLATOR_ACCESS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/translator/guest_context.h"
+
+namespace remora::cpu::translator {
+
+// The miss path of a memory operand, called by Stubs::access. Both answer the host address, or null.
+
+// What the TLB's first way has. Compiled for general registers only, so that nothing has to be saved for it.
+std::byte* FastAccess(GuestContext* context, uint64_t address);
+
+// All the rest: fills the TLB. Null: the interpreter has to carry this instruction out, because the access fails,
+// crosses pages, or changes code.
+std::byte* FillAccess(GuestContext* context, uint64_t address);
+
+// Puts the x87 unit of *context->state into context->x87_image.
+void PrepareX87(GuestContext* context);
+
+// Remembers in the site's extent that `address`, which is in one page and has the right, is at `host`.
+void RecordExtent(GuestContext* context, uint64_t address, std::byte* host);
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_ACCESS_H_

@@ -1,0 +1,72 @@
+#include "cpu/translator/code_buffer.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+uint64_t RegionBytes(uint64_t max_bytes) {
+  const uint64_t bytes = std::max<uint64_t>(max_bytes, uint64_t{1} << 20) / CodeBuffer::kNumRegions;
+  return (bytes + kPage - 1) & ~(kPage - 1);
+}
+
+}  // namespace
+
+CodeBuffer::CodeBuffer(uint64_t max_bytes)
+    : region_bytes_(RegionBytes(max_bytes)), total_bytes_(kPermanentBytes + kNumRegions * region_bytes_) {
+  const int fd = memfd_create("remora-code", MFD_CLOEXEC);
+  CHECK_MSG(fd >= 0 && ftruncate(fd, static_cast<off_t>(total_bytes_)) == 0, "no memory for translated code");
+  void* writable = mmap(nullptr, total_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* code = mmap(nullptr, total_bytes_, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+  close(fd);
+  CHECK_MSG(writable != MAP_FAILED && code != MAP_FAILED, "no address space for translated code");
+  writable_ = static_cast<std::byte*>(writable);
+  code_ = static_cast<std::byte*>(code);
+  states_[0].store(State::kFilling, std::memory_order_relaxed);
+}
+
+CodeBuffer::~CodeBuffer() {
+  munmap(writable_, total_bytes_);
+  munmap(code_, total_bytes_);
+}
+
+CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
+  bytes = (bytes + 15) & ~15u;
+  CHECK(bytes <= region_bytes_);
+  if (used_[filling_] + bytes > region_bytes_) {
+    const uint32_t next = (filling_ + 1) % kNumRegions;
+    if (states_[next].load(std::memory_order_acquire) != State::kFree) return {};
+    states_[filling_].store(State::kFull, std::memory_order_relaxed);
+    states_[next].store(State::kFilling, std::memory_order_relaxed);
+    used_[next] = 0;
+    filling_ = next;
+  }
+  const std::byte* code = code_ + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
+  used_[filling_] += bytes;
+  return {code, filling_};
+}
+
+bool CodeBuffer::BeginEviction(uint32_t* region) {
+  // The next one to be filled is the oldest.
+  const uint32_t next = (filling_ + 1) % kNumRegions;
+  if (states_[next].load(std::memory_order_acquire) != State::kFull) return false;
+  states_[next].store(State::kDraining, std::memory_order_relaxed);
+  *region = next;
+  return true;
+}
+
+uint64_t CodeBuffer::used_bytes() const {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < kNumRegions; ++i)
+    if (states_[i].load(std::memory_order_relaxed) != State::kFree) sum += used_[i];
+  return sum;
+}
+
+}  // namespace remora::cpu::translator

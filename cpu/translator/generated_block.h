@@ -1,0 +1,47 @@
+#ifndef REMORA_CPU_TRANSLATOR_GENERATED_BLOCK_H_
+#define REMORA_CPU_TRANSLATOR_GENERATED_BLOCK_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace remora::cpu::translator {
+
+// Where the code of one instruction begins, and what is known there.
+struct Mark {
+  uint16_t host_offset = 0;       // from the block's code
+  int16_t guest_offset = 0;       // from the block's pc
+  bool flags_in_context = false;  // else they are the host's
+  uint8_t spilled = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
+  static constexpr uint8_t kNone = 0xff;
+};
+
+// A jump within the page: its 4-byte displacement, 4-byte aligned, leads to a stub of the block until the target is
+// translated.
+struct Link {
+  uint32_t displacement_offset = 0;
+  bool flags_saved = false;  // leads to the target's `saved` entry
+  uint64_t target = 0;
+};
+
+// Code of one block as BlockWriter makes it, before it has an address.
+struct GeneratedBlock {
+  struct Relocation {
+    uint32_t displacement_offset = 0;
+    const void* target = nullptr;  // a stub
+  };
+  std::span<const uint8_t> code;
+  std::vector<Relocation> relocations;
+  std::vector<Link> links;
+  std::vector<Mark> marks;
+  // Entries: with the flags in the host's register, with the flags saved, through the table of indirect branches (flags
+  // saved, GuestContext::target to be compared). The first two begin with an instruction of 5 bytes or more, 8-byte
+  // aligned, so that a jump can be put there in one store.
+  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  // Where those jumps lead once the block is dropped.
+  uint32_t dropped_host = 0, dropped_saved = 0;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_GENERATED_BLOCK_H_

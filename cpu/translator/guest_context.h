@@ -1,0 +1,87 @@
+#ifndef REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_
+#define REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "cpu/cpu_state.h"
+#include "mm/tlb.h"
+
+namespace remora::cpu::translator {
+
+// A run of guest pages that lie side by side in the host's memory with the same right, as one site of translated code
+// last found it. An address of `size` bytes belongs to it if address - start < limit: the limit is the run's length
+// less size, plus 1. A limit of 0 holds nothing.
+struct Extent {
+  uint64_t start = 0;
+  uint64_t limit = 0;
+  uint64_t host = 0;  // where `start` is
+  uint64_t misses = 0;
+};
+static_assert(sizeof(Extent) == 32);
+
+// Why translated code came back.
+enum class Leave : uint32_t {
+  kLookup,     // on at exit_pc, through a lookup
+  kInterpret,  // the instruction at exit_pc is not in the table
+  kBudget,     // `remaining` is less than the block at exit_pc has
+  kSyscall,    // SYSCALL; exit_pc is behind it
+  kNoAccess,   // the memory operand of site `site`, in the block around exit_host_pc, has no plain host address
+  kTrap,       // the host's CPU refused the instruction at exit_host_pc; trap_flags are the flags there
+};
+
+// Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit.
+inline constexpr uint32_t kSizeClasses = 8;
+inline constexpr uint32_t kExtentsOfClass = 64;
+inline constexpr uint32_t kNumExtents = kSizeClasses * kExtentsOfClass;
+
+// What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
+struct AccessSite {
+  uint32_t extent : 10;
+  uint32_t write_extent : 1;  // which of the two arrays
+  uint32_t write : 1;         // the right that is wanted
+  uint32_t size_class : 3;    // log2 of the bytes
+  uint32_t instruction : 8;   // of the block
+  uint32_t unused : 9;
+};
+static_assert(sizeof(AccessSite) == 4);
+
+// What translated code reaches by the host's GS base: one for each worker and TLB. The guest's registers are in the
+// host's own while it runs, but for R14 and R15, which live here, and RSP, which is in the host's R15. The host's R14
+// is scratch, its RSP stays the host's.
+//
+// Plain data with known offsets. Thread safety: its worker's alone.
+struct alignas(64) GuestContext {
+  static constexpr uint32_t kIndirectEntries = 1 << 16;
+
+  uint64_t r14 = 0, r15 = 0;
+  CpuState* state = nullptr;
+  uint64_t fs_base = 0, gs_base = 0;
+  uint64_t flags = 0;   // as PUSHFQ gives them: the guest's status flags where the host's are spoilt
+  uint64_t target = 0;  // where an indirect or far branch goes
+  uint64_t spill[2] = {};
+  uint64_t value = 0;  // between two accesses of one instruction
+  int32_t remaining = 0;
+  uint32_t site = 0;         // AccessSite
+  uint8_t vectors_live = 0;  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state
+  uint8_t x87_live = 0;      // 1: so is the x87 unit; 2: it is in x87_image
+  uint64_t exit_pc = 0, exit_host_pc = 0, trap_flags = 0;
+  Leave leave = Leave::kLookup;
+  uint32_t host_mxcsr = 0x1f80;
+  uint64_t host_rsp = 0, entry = 0;
+  GuestContext* self = nullptr;
+  mm::Tlb* tlb = nullptr;
+  void* engine = nullptr;  // for the miss path
+
+  alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
+  alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
+  // Where code for a branch target may be, by the target's low 16 bits. What is found there compares `target`.
+  alignas(64) std::array<const void*, kIndirectEntries> indirect{};
+};
+static_assert(std::is_standard_layout_v<GuestContext>);
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_

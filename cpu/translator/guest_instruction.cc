@@ -1,0 +1,270 @@
+#include "cpu/translator/guest_instruction.h"
+
+#include <Zydis/Zydis.h>
+
+#include <optional>
+
+#include "cpu/cpu_state.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
+
+bool IsExcepted(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+#define REEMIT_NOT(name) case ZYDIS_MNEMONIC_##name:
+#include "cpu/translator/reemit_table.inc"
+    return true;
+    default:
+      return false;
+  }
+}
+
+bool IsGeneral(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+#define REEMIT(name) case ZYDIS_MNEMONIC_##name:
+#include "cpu/translator/reemit_table.inc"
+    return true;
+    default:
+      return false;
+  }
+}
+
+enum class Unit : uint8_t { kGeneral, kVectors, kX87 };
+
+// The unit of a set that the host's CPU has.
+std::optional<Unit> UnitOfSet(ZydisISASet set) {
+  switch (set) {
+#define REEMIT_SET(name, feature, unit)                      \
+  case ZYDIS_ISA_SET_##name: {                               \
+    static const bool has = __builtin_cpu_supports(feature); \
+    return has ? std::optional(Unit::unit) : std::nullopt;   \
+  }
+#include "cpu/translator/reemit_table.inc"
+    default:
+      return std::nullopt;
+  }
+}
+
+bool IsShift(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// A shift by none changes no flag.
+bool MayShiftByNone(const DecodedInstruction& in) {
+  const ZydisDecodedOperand& count = in.operands[in.info.operand_count_visible - 1];
+  if (count.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return true;
+  return (count.imm.value.u & (in.operands[0].size == 64 ? 63 : 31)) == 0;
+}
+
+// Operands that can be re-encoded: no segment, control or wider registers, and memory by ModRM.
+bool HasPlainOperands(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  // AH..BH have no REX beside them, and RSP is where only a REX leads.
+  bool high_byte = false, stack_pointer = false;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+      if (operand.mem.type != ZYDIS_MEMOP_TYPE_MEM || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) return false;
+      if (operand.size == 0 || operand.size > 256) return false;
+      if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) continue;
+    }
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    switch (ZydisRegisterGetClass(operand.reg.value)) {
+      case ZYDIS_REGCLASS_GPR8:
+      case ZYDIS_REGCLASS_GPR16:
+      case ZYDIS_REGCLASS_GPR32:
+      case ZYDIS_REGCLASS_GPR64: {
+        // RSP, R14 and R15 are elsewhere: what names them in no field cannot be moved.
+        const int number = GeneralRegister(operand.reg.value);
+        high_byte |= IsHighByte(operand.reg.value);
+        stack_pointer |= number == kRsp;
+        if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT && (number == kRsp || number >= kR14)) return false;
+        break;
+      }
+      case ZYDIS_REGCLASS_X87:
+      case ZYDIS_REGCLASS_MMX:
+      case ZYDIS_REGCLASS_XMM:
+      case ZYDIS_REGCLASS_YMM:
+      case ZYDIS_REGCLASS_FLAGS:
+        break;
+      default:
+        // The x87 unit's and MXCSR, which no field names.
+        if (operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) return false;
+    }
+  }
+  return !(high_byte && stack_pointer);
+}
+
+bool NamesRegister(const GuestInstruction& instruction, int number) {
+  for (int i = 0; i < instruction.decoded.info.operand_count_visible; ++i) {
+    const ZydisDecodedOperand& operand = instruction.decoded.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(operand.reg.value) == number) return true;
+  }
+  return false;
+}
+
+bool IsReemitted(const GuestInstruction& instruction) {
+  const ZydisDecodedInstruction& info = instruction.decoded.info;
+  if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+    return false;
+  if (IsExcepted(info.mnemonic)) return false;
+  if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.meta.isa_set)) return false;
+  if (!HasPlainOperands(instruction)) return false;
+  // Two registers that are elsewhere, and an address: more than there is room for.
+  if (instruction.memory >= 0 && NamesRegister(instruction, kR14) && NamesRegister(instruction, kR15)) return false;
+  // XACQUIRE and XRELEASE.
+  if ((info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 &&
+      (info.attributes & (ZYDIS_ATTRIB_HAS_XACQUIRE | ZYDIS_ATTRIB_HAS_XRELEASE)) != 0)
+    return false;
+  switch (info.mnemonic) {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+      // A bit of a string in memory: its byte may be far from the operand.
+      return instruction.memory < 0 || instruction.decoded.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    default:
+      return true;
+  }
+}
+
+bool Is64Bit(const DecodedInstruction& in) { return in.info.operand_width == 64; }
+
+Action ActionOf(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  const ZydisDecodedInstruction& info = in.info;
+  const bool register_form = info.raw.modrm.mod == 3;
+  const bool far = info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+  switch (info.mnemonic) {
+    case ZYDIS_MNEMONIC_NOP:
+      // 0F 0D is a prefetch, which has no register form; 90 with REX.B is no NOP.
+      if (info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x0d && register_form) return Action::kInterpret;
+      return info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && info.raw.rex.B ? Action::kInterpret : Action::kNothing;
+    case ZYDIS_MNEMONIC_PAUSE:
+      return info.raw.rex.B ? Action::kInterpret : Action::kNothing;
+    case ZYDIS_MNEMONIC_PREFETCH:
+    case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_PREFETCHT0:
+    case ZYDIS_MNEMONIC_PREFETCHT1:
+    case ZYDIS_MNEMONIC_PREFETCHT2:
+    case ZYDIS_MNEMONIC_PREFETCHNTA:
+    case ZYDIS_MNEMONIC_ENDBR64:
+      return register_form && info.opcode == 0x0d ? Action::kInterpret : Action::kNothing;
+    case ZYDIS_MNEMONIC_LEA:
+      return register_form ? Action::kInterpret : Action::kLea;
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_POP:
+      if (!Is64Bit(in)) return Action::kInterpret;
+      if (in.operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE && in.operands[0].size != 64) return Action::kInterpret;
+      if (in.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(in.operands[0].reg.value) < 0)
+        return Action::kInterpret;
+      if (info.mnemonic == ZYDIS_MNEMONIC_PUSH) return Action::kPush;
+      return in.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? Action::kPop : Action::kInterpret;
+    case ZYDIS_MNEMONIC_LEAVE:
+      return Is64Bit(in) ? Action::kLeaveFrame : Action::kInterpret;
+    case ZYDIS_MNEMONIC_CALL:
+      return far || !Is64Bit(in) ? Action::kInterpret : Action::kCall;
+    case ZYDIS_MNEMONIC_JMP:
+      return far ? Action::kInterpret : Action::kJmp;
+    case ZYDIS_MNEMONIC_RET:
+      return far || !Is64Bit(in) ? Action::kInterpret : Action::kRet;
+    case ZYDIS_MNEMONIC_LOOP:
+      return info.address_width == 64 ? Action::kLoop : Action::kInterpret;
+    case ZYDIS_MNEMONIC_JRCXZ:
+      return Action::kJrcxz;
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return Action::kSyscall;
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE:
+    case ZYDIS_MNEMONIC_JECXZ:
+    case ZYDIS_MNEMONIC_JCXZ:
+      return Action::kInterpret;
+    default:
+      if (info.meta.category == ZYDIS_CATEGORY_COND_BR) return Action::kJcc;
+      return IsReemitted(instruction) ? Action::kReemit : Action::kInterpret;
+  }
+}
+
+void FindFlags(GuestInstruction* instruction) {
+  const DecodedInstruction& in = instruction->decoded;
+  if (in.info.cpu_flags == nullptr) return;
+  const ZydisAccessedFlags& flags = *in.info.cpu_flags;
+  instruction->flags_read = flags.tested & kAllFlags;
+  instruction->flags_written = (flags.modified | flags.set_0 | flags.set_1 | flags.undefined) & kAllFlags;
+  if (IsShift(in.info.mnemonic) && MayShiftByNone(in)) instruction->flags_read = kAllFlags;
+}
+
+void FindUnits(GuestInstruction* instruction) {
+  const DecodedInstruction& in = instruction->decoded;
+  if (const std::optional<Unit> unit = UnitOfSet(in.info.meta.isa_set)) {
+    instruction->uses_vectors = *unit == Unit::kVectors;
+    instruction->uses_x87 = *unit == Unit::kX87;
+  }
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    if (in.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const ZydisRegisterClass kind = ZydisRegisterGetClass(in.operands[i].reg.value);
+    if (kind == ZYDIS_REGCLASS_XMM || kind == ZYDIS_REGCLASS_YMM) instruction->uses_vectors = true;
+    if (kind == ZYDIS_REGCLASS_MMX || kind == ZYDIS_REGCLASS_X87) instruction->uses_x87 = true;
+  }
+}
+
+bool MayLeave(const GuestInstruction& instruction) {
+  switch (instruction.action) {
+    case Action::kNothing:
+    case Action::kLea:
+    case Action::kJcc:
+    case Action::kLoop:
+    case Action::kJrcxz:
+      return false;
+    case Action::kReemit:
+      return instruction.memory >= 0 || instruction.uses_vectors || instruction.uses_x87 ||
+             instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_DIV ||
+             instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_IDIV;
+    case Action::kJmp:
+      return instruction.decoded.operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+int GeneralRegister(ZydisRegister reg) {
+  const ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+  return whole >= ZYDIS_REGISTER_RAX && whole <= ZYDIS_REGISTER_R15 ? whole - ZYDIS_REGISTER_RAX : -1;
+}
+
+bool IsHighByte(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH; }
+
+uint64_t GuestInstruction::target() const { return next_pc() + static_cast<uint64_t>(decoded.operands[0].imm.value.s); }
+
+void Classify(GuestInstruction* instruction) {
+  const DecodedInstruction& in = instruction->decoded;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+      instruction->memory = i;
+  }
+  instruction->action = ActionOf(*instruction);
+  if (instruction->action == Action::kNothing) return;
+  FindFlags(instruction);
+  if (instruction->action == Action::kReemit) FindUnits(instruction);
+  instruction->may_leave = MayLeave(*instruction);
+}
+
+}  // namespace remora::cpu::translator

@@ -1,0 +1,60 @@
+#ifndef REMORA_CPU_TRANSLATOR_GUEST_INSTRUCTION_H_
+#define REMORA_CPU_TRANSLATOR_GUEST_INSTRUCTION_H_
+
+#include <array>
+#include <cstdint>
+
+#include "cpu/op.h"
+
+namespace remora::cpu::translator {
+
+// What becomes of an instruction.
+enum class Action : uint8_t {
+  kInterpret,  // not in the table: translated code leaves before it
+  kReemit,     // as it is, operands re-encoded: reemit_table.inc
+  kNothing,    // NOP, prefetches
+  kLea,
+  kPush,
+  kPop,
+  kLeaveFrame,  // LEAVE
+  kCall,
+  kRet,
+  kJmp,
+  kJcc,
+  kLoop,
+  kJrcxz,
+  kSyscall,
+};
+
+inline constexpr uint32_t kMaxInstructionBytes = 15;
+
+// One instruction of a block with what its translation needs to know. Flags are bits as RFLAGS has them.
+struct GuestInstruction {
+  DecodedInstruction decoded;
+  uint64_t pc = 0;
+  std::array<uint8_t, kMaxInstructionBytes> bytes{};
+  Action action = Action::kInterpret;
+  uint32_t flags_read = 0;     // those that it may keep count as read
+  uint32_t flags_written = 0;  // those that it may leave undefined count as written
+  bool may_leave = false;      // it may fault or trap: the state before it can be seen
+  bool uses_vectors = false, uses_x87 = false;
+  int memory = -1;  // which operand is the memory operand that is accessed or, for LEA, computed
+
+  uint64_t next_pc() const { return pc + decoded.info.length; }
+  const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }
+  // Of a direct branch.
+  uint64_t target() const;
+  bool ends_block() const { return action >= Action::kCall || action == Action::kInterpret; }
+};
+
+// Fills in all behind `bytes` from what was decoded.
+void Classify(GuestInstruction* instruction);
+
+// The number of the 64-bit general register that `reg` is or is a part of; -1: it is none.
+int GeneralRegister(ZydisRegister reg);
+// AH, CH, DH, BH.
+bool IsHighByte(ZydisRegister reg);
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_GUEST_INSTRUCTION_H_

@@ -1,0 +1,148 @@
+#include "cpu/translator/reencode.h"
+
+#include "base/check.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr uint8_t kVex2 = 0xc5, kVex3 = 0xc4;
+
+bool IsLegacyPrefix(uint8_t byte) {
+  switch (byte) {
+    case 0x66:
+    case 0x67:
+    case 0xf0:
+    case 0xf2:
+    case 0xf3:
+    case 0x26:
+    case 0x2e:
+    case 0x36:
+    case 0x3e:
+    case 0x64:
+    case 0x65:
+      return true;
+    default:
+      return false;
+  }
+}
+// Those that change more than how an address is made.
+bool IsKept(uint8_t prefix) { return prefix == 0x66 || prefix >= 0xf0; }
+
+// Extension bits, plain, and where the register fields come to.
+struct Fields {
+  bool w = false, r = false, x = false, b = false, had_rex = false;
+  uint8_t vex_source = 0;  // VEX.vvvv
+  uint8_t reg = 0, rm = 0, opcode_register = 0;
+  bool in_opcode = false;
+};
+
+void PlaceRegisters(const GuestInstruction& instruction, const Placement& placement, Fields* fields) {
+  const DecodedInstruction& in = instruction.decoded;
+  for (int i = 0; i < in.info.operand_count_visible; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || IsHighByte(operand.reg.value)) continue;
+    const int guest = GeneralRegister(operand.reg.value);
+    if (guest < 0) continue;
+    const uint8_t host = placement.general[static_cast<unsigned>(guest)];
+    const bool upper = host >= 8;
+    const uint8_t low = host & 7;
+    switch (operand.encoding) {
+      case ZYDIS_OPERAND_ENCODING_MODRM_REG:
+        fields->r = upper;
+        fields->reg = low;
+        break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_RM:
+        fields->b = upper;
+        fields->rm = low;
+        break;
+      case ZYDIS_OPERAND_ENCODING_NDSNDD:
+        fields->vex_source = host;
+        break;
+      case ZYDIS_OPERAND_ENCODING_OPCODE:
+        fields->b = upper;
+        fields->opcode_register = low;
+        fields->in_opcode = true;
+        break;
+      default:
+        break;  // implied by the opcode
+    }
+  }
+}
+
+}  // namespace
+
+unsigned Reencode(const GuestInstruction& instruction, const Placement& placement, uint8_t* out) {
+  const ZydisDecodedInstruction& info = instruction.decoded.info;
+  const uint8_t* bytes = instruction.bytes.data();
+  unsigned at = 0, length = 0;
+  const auto put = [&](unsigned byte) { out[length++] = static_cast<uint8_t>(byte); };
+
+  Fields fields;
+  const bool vex = info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+  unsigned rex = 0;
+  for (; IsLegacyPrefix(bytes[at]) || (!vex && (bytes[at] & 0xf0) == 0x40); ++at) {
+    if (IsLegacyPrefix(bytes[at])) {
+      rex = 0;  // a REX that another prefix follows means nothing
+      if (IsKept(bytes[at])) put(bytes[at]);
+    } else {
+      rex = bytes[at];
+    }
+  }
+  unsigned map = 0, vex_length_and_prefix = 0;
+  if (!vex) {
+    fields = {.w = (rex & 8) != 0, .r = (rex & 4) != 0, .x = (rex & 2) != 0, .b = (rex & 1) != 0, .had_rex = rex != 0};
+  } else {
+    const bool three = bytes[at++] == kVex3;
+    const uint8_t first = bytes[at++];
+    const uint8_t last = three ? bytes[at++] : first;
+    fields.r = (first & 0x80) == 0;
+    fields.x = three && (first & 0x40) == 0;
+    fields.b = three && (first & 0x20) == 0;
+    fields.w = three && (last & 0x80) != 0;
+    map = three ? first & 0x1f : 1;
+    fields.vex_source = ~(last >> 3) & 15;
+    vex_length_and_prefix = last & 7;
+  }
+  const bool has_modrm = (info.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
+  fields.reg = info.raw.modrm.reg;
+  fields.rm = info.raw.modrm.rm;
+  PlaceRegisters(instruction, placement, &fields);
+  const bool memory = instruction.memory >= 0;
+  if (memory) {
+    fields.x = false;
+    fields.b = placement.memory >= 8;
+    fields.rm = placement.memory & 7;
+  }
+
+  if (vex) {
+    if (!fields.x && !fields.b && !fields.w && map == 1) {
+      put(kVex2);
+      put((fields.r ? 0u : 0x80u) | (~fields.vex_source & 15u) << 3 | vex_length_and_prefix);
+    } else {
+      put(kVex3);
+      put((fields.r ? 0u : 0x80u) | (fields.x ? 0u : 0x40u) | (fields.b ? 0u : 0x20u) | map);
+      put((fields.w ? 0x80u : 0u) | (~fields.vex_source & 15u) << 3 | vex_length_and_prefix);
+    }
+  } else {
+    const unsigned bits = (fields.w ? 8u : 0u) | (fields.r ? 4u : 0u) | (fields.x ? 2u : 0u) | (fields.b ? 1u : 0u);
+    if (bits != 0 || fields.had_rex) put(0x40u | bits);
+  }
+  const unsigned immediate_bytes = (info.raw.imm[0].size + info.raw.imm[1].size) / 8u;
+  const unsigned opcode_end = has_modrm ? info.raw.modrm.offset : info.length - immediate_bytes;
+  for (; at < opcode_end; ++at) {
+    const bool last = at + 1 == opcode_end;
+    put(last && fields.in_opcode ? (bytes[at] & ~7u) | fields.opcode_register : bytes[at]);
+  }
+  if (has_modrm) {
+    constexpr unsigned kNeedsSib = 4, kNeedsDisplacement = 5;
+    const unsigned mod = !memory ? info.raw.modrm.mod : fields.rm == kNeedsDisplacement ? 1 : 0;
+    put(mod << 6 | unsigned{fields.reg} << 3 | fields.rm);
+    if (memory && fields.rm == kNeedsSib) put(0x24);
+    if (memory && fields.rm == kNeedsDisplacement) put(0);
+  }
+  for (at = info.length - immediate_bytes; at < info.length; ++at) put(bytes[at]);
+  DCHECK(length <= kMaxReencodedBytes);
+  return length;
+}
+
+}  // namespace remora::cpu::translator

@@ -1,0 +1,273 @@
+#include "cpu/translator/stubs.h"
+
+#include <cstddef>
+#include <cstring>
+
+#include "base/check.h"
+#include "cpu/translator/context_assembler.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+using namespace Xbyak::util;  // the registers' names
+
+constexpr int kVectors = 16;
+constexpr int kHostRsp = 4, kFirstSpecial = 14;
+// What C++ may spoil.
+const Xbyak::Reg64 kCallerSaved[] = {rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11};
+
+class StubWriter : public ContextAssembler {
+ public:
+  explicit StubWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kPermanentBytes), calls_(calls) {}
+
+  size_t Enter() {
+    const size_t at = Begin();
+    for (const Xbyak::Reg64& reg : {rbx, rbp, r12, r13, r14, r15}) push(reg);
+    sub(rsp, 8);
+    StoreField(REMORA_FIELD(host_rsp), rsp);
+    LoadField(r14, REMORA_FIELD(state));
+    for (const auto& [guest, field] : kInContext) {
+      mov(rax, qword[r14 + 8 * guest]);
+      StoreField(field, rax);
+    }
+    mov(r15, qword[r14 + 8 * kRsp]);
+    for (int i = 0; i < kFirstSpecial; ++i)
+      if (i != kHostRsp) mov(Xbyak::Reg64(i), qword[r14 + 8 * i]);
+    JumpField(REMORA_FIELD(entry));
+    return at;
+  }
+
+  // `leave_` is generated first.
+  size_t Leave() {
+    leave_ = Begin();
+    LoadField(rsp, REMORA_FIELD(host_rsp));
+    LoadField(r14, REMORA_FIELD(state));
+    for (int i = 0; i < kFirstSpecial; ++i)
+      if (i != kHostRsp) mov(qword[r14 + 8 * i], Xbyak::Reg64(i));
+    mov(qword[r14 + 8 * kRsp], r15);
+    for (const auto& [guest, field] : kInContext) {
+      LoadField(rax, field);
+      mov(qword[r14 + 8 * guest], rax);
+    }
+    Xbyak::Label no_vectors, no_x87;
+    CompareField8(REMORA_FIELD(vectors_live), 0);
+    je(no_vectors, T_NEAR);
+    SaveVectors();
+    L(no_vectors);
+    CompareField8(REMORA_FIELD(x87_live), 1);
+    jne(no_x87, T_NEAR);
+    SaveX87();
+    L(no_x87);
+    add(rsp, 8);
+    for (const Xbyak::Reg64& reg : {r15, r14, r13, r12, rbp, rbx}) pop(reg);
+    ret();
+    return leave_;
+  }
+
+  size_t LeaveWith(cpu::translator::Leave why) {
+    const size_t at = Begin();
+    StoreField(REMORA_FIELD(exit_pc), r14);
+    GoLeave(why);
+    return at;
+  }
+
+  size_t IndirectMiss() {
+    const size_t at = Begin();
+    LoadField(r14, REMORA_FIELD(target));
+    StoreField(REMORA_FIELD(exit_pc), r14);
+    GoLeave(cpu::translator::Leave::kLookup);
+    return at;
+  }
+
+  size_t Trap() {
+    const size_t at = Begin();
+    StoreField(REMORA_FIELD(exit_host_pc), r14);
+    pushfq();
+    PopField(REMORA_FIELD(trap_flags));
+    GoLeave(cpu::translator::Leave::kTrap);
+    return at;
+  }
+
+  size_t LoadVectors() {
+    const size_t at = Begin();
+    LoadField(r14, REMORA_FIELD(state));
+    LoadVectorsFrom(r14);
+    ret();
+    return at;
+  }
+
+  size_t Access() {
+    const size_t at = Begin();
+    PushAll();
+    LoadField(rdi, REMORA_FIELD(self));
+    mov(rsi, r14);
+    CallHost(reinterpret_cast<const void*>(calls_.fast_access));
+    Xbyak::Label found, fill;
+    test(rax, rax);
+    jz(fill, T_NEAR);
+    L(found);
+    mov(r14, rax);
+    PopAll();
+    ret();
+    L(fill);
+    WithVectorsSaved([&] {
+      LoadField(rdi, REMORA_FIELD(self));
+      mov(rsi, r14);
+      CallHost(reinterpret_cast<const void*>(calls_.fill_access));
+    });
+    test(rax, rax);
+    jnz(found, T_NEAR);
+    PopAll();
+    mov(r14, qword[rsp]);
+    StoreField(REMORA_FIELD(exit_host_pc), r14);
+    GoLeave(cpu::translator::Leave::kNoAccess);
+    return at;
+  }
+
+  size_t LoadX87() {
+    const size_t at = Begin();
+    PushAll();
+    WithVectorsSaved([&] {
+      LoadField(rdi, REMORA_FIELD(self));
+      CallHost(reinterpret_cast<const void*>(calls_.prepare_x87));
+    });
+    RestoreX87();
+    PopAll();
+    ret();
+    return at;
+  }
+
+ private:
+  size_t Begin() {
+    align(16);
+    return getSize();
+  }
+  void CallHost(const void* function) {
+    mov(rax, reinterpret_cast<size_t>(function));
+    call(rax);
+  }
+  // With the return address they keep the stack aligned.
+  void PushAll() {
+    for (const Xbyak::Reg64& reg : kCallerSaved) push(reg);
+  }
+  void PopAll() {
+    for (size_t i = std::size(kCallerSaved); i-- > 0;) pop(kCallerSaved[i]);
+  }
+  void GoLeave(cpu::translator::Leave why) {
+    SetField32(REMORA_FIELD(leave), static_cast<uint32_t>(why));
+    jmp(getCode() + leave_, T_NEAR);
+  }
+  // C++ that may use vectors: what of the guest's is in the host's registers goes to its place and comes back. RAX is
+  // the answer, RDI and RSI are the caller's to set, from R14 if it likes.
+  template <typename F>
+  void WithVectorsSaved(F call_host) {
+    Xbyak::Label no_vectors, no_x87, no_vectors_again, no_x87_again;
+    push(rbx);
+    push(r14);
+    Gs(), movzx(ebx, word[At(REMORA_FIELD(vectors_live))]);  // the upper byte is x87_live
+    LoadField(r14, REMORA_FIELD(state));
+    test(bl, bl);
+    jz(no_vectors, T_NEAR);
+    SaveVectors();
+    L(no_vectors);
+    test(bh, 1);
+    jz(no_x87, T_NEAR);
+    SaveX87();
+    L(no_x87);
+    mov(r14, qword[rsp]);
+    call_host();
+    test(bh, 1);
+    jz(no_x87_again, T_NEAR);
+    mov(r14, rax);
+    RestoreX87();
+    mov(rax, r14);
+    L(no_x87_again);
+    test(bl, bl);
+    jz(no_vectors_again, T_NEAR);
+    LoadField(r14, REMORA_FIELD(state));
+    LoadVectorsFrom(r14);
+    L(no_vectors_again);
+    pop(r14);
+    pop(rbx);
+  }
+  static constexpr size_t VectorOffset(int i) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * i; }
+  // R14 is the state.
+  void SaveVectors() {
+    for (int i = 0; i < kVectors; ++i) vmovups(yword[r14 + VectorOffset(i)], Xbyak::Ymm(i));
+    vzeroupper();
+    stmxcsr(dword[r14 + offsetof(CpuState, mxcsr)]);
+    Gs(), ldmxcsr(Field(REMORA_FIELD(host_mxcsr)));
+    SetField8(REMORA_FIELD(vectors_live), 0);
+  }
+  // Where all upper halves are zero the host's are left as VZEROUPPER does: SSE code then runs without waiting for
+  // them.
+  void LoadVectorsFrom(const Xbyak::Reg64& state) {
+    Xbyak::Label uppers, done;
+    constexpr int kUpper = 16;
+    vmovups(xmm0, xword[state + VectorOffset(0) + kUpper]);
+    for (int i = 1; i < kVectors; ++i) vorps(xmm0, xmm0, xword[state + VectorOffset(i) + kUpper]);
+    vptest(xmm0, xmm0);
+    jnz(uppers, T_NEAR);
+    vzeroupper();
+    for (int i = 0; i < kVectors; ++i) movups(Xbyak::Xmm(i), xword[state + VectorOffset(i)]);
+    jmp(done, T_NEAR);
+    L(uppers);
+    for (int i = 0; i < kVectors; ++i) vmovups(Xbyak::Ymm(i), yword[state + VectorOffset(i)]);
+    L(done);
+    ldmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
+    SetField8(REMORA_FIELD(vectors_live), 1);
+  }
+  void SaveX87() {
+    SaveFx(REMORA_FIELD(x87_image));
+    fninit();
+    SetField8(REMORA_FIELD(x87_live), 2);
+  }
+  // RAX and RDX are spoilt. Of the image only the x87 unit is loaded.
+  void RestoreX87() {
+    mov(eax, 1);
+    xor_(edx, edx);
+    RestoreX(REMORA_FIELD(x87_image));
+    SetField8(REMORA_FIELD(x87_live), 1);
+  }
+
+  const HostCalls calls_;
+  size_t leave_ = 0;
+};
+
+}  // namespace
+
+Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls) {
+  StubWriter writer(calls);
+  struct Placed {
+    const void** to;
+    size_t offset;
+  };
+  Stubs stubs;
+  const void* enter = nullptr;
+  writer.Leave();
+  const Placed placed[] = {
+      {&enter, writer.Enter()},
+      {&stubs.leave_lookup, writer.LeaveWith(Leave::kLookup)},
+      {&stubs.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
+      {&stubs.leave_budget, writer.LeaveWith(Leave::kBudget)},
+      {&stubs.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
+      {&stubs.indirect_miss, writer.IndirectMiss()},
+      {&stubs.trap, writer.Trap()},
+      {&stubs.load_vectors, writer.LoadVectors()},
+      {&stubs.access, writer.Access()},
+      {&stubs.load_x87, writer.LoadX87()},
+  };
+  CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
+  // Jumps among the stubs are relative, so the code may be moved as a whole.
+  std::memcpy(buffer->Writable(buffer->permanent()), writer.getCode(), writer.getSize());
+  for (const Placed& stub : placed) *stub.to = buffer->permanent() + stub.offset;
+  stubs.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
+  return stubs;
+}
+
+bool HostCanTranslate() {
+  // XSAVE itself has no name there; whoever has AVX has it.
+  return __builtin_cpu_supports("avx");
+}
+
+}  // namespace remora::cpu::translator

@@ -1,0 +1,54 @@
+#ifndef REMORA_CPU_TRANSLATOR_STUBS_H_
+#define REMORA_CPU_TRANSLATOR_STUBS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/translator/code_buffer.h"
+#include "cpu/translator/guest_context.h"
+
+namespace remora::cpu::translator {
+
+// The code between C++ and translated code, generated once for each CodeBuffer.
+//
+// In translated code the host's RSP is as `enter` left it, a multiple of 16, with room for nothing below it but calls
+// of these stubs. "Flags saved" means that GuestContext::flags has the guest's status flags; the host's are then free.
+struct Stubs {
+  // Loads the guest's registers from *context->state and jumps to context->entry, flags saved. Returns when translated
+  // code leaves, with the guest's registers in *context->state again; context->leave tells why. The host's GS base is
+  // `context`.
+  void (*enter)(GuestContext* context) = nullptr;
+
+  // Jumped to with flags saved and the guest's address in R14: becomes exit_pc.
+  const void* leave_lookup = nullptr;
+  const void* leave_interpret = nullptr;
+  const void* leave_budget = nullptr;
+  const void* leave_syscall = nullptr;
+  // Jumped to with flags saved: `target` is not where the table of indirect branches said.
+  const void* indirect_miss = nullptr;
+  // Where the trap handler sends a thread, with the refused instruction in R14.
+  const void* trap = nullptr;
+
+  // Called with flags saved, a guest address in R14 and GuestContext::site set. The host address in R14; does not
+  // return where there is none (Leave::kNoAccess).
+  const void* access = nullptr;
+  // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R14 is spoilt.
+  const void* load_vectors = nullptr;
+  const void* load_x87 = nullptr;
+};
+
+// The C++ that stubs call (access.h).
+struct HostCalls {
+  std::byte* (*fast_access)(GuestContext* context, uint64_t address);
+  std::byte* (*fill_access)(GuestContext* context, uint64_t address);
+  void (*prepare_x87)(GuestContext* context);
+};
+
+Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls);
+
+// Whether the host's CPU can do what the stubs need: AVX and XSAVE.
+bool HostCanTranslate();
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_STUBS_H_

@@ -1,0 +1,189 @@
+#include "cpu/translator/translation_cache.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr uint8_t kJmpRel32 = 0xe9;
+
+// A region's translations on their way out.
+struct Eviction {
+  std::shared_ptr<CodeBuffer> buffer;
+  uint32_t region;
+  std::vector<Translation*> translations;
+};
+
+void FinishEviction(void* raw) {
+  auto* eviction = static_cast<Eviction*>(raw);
+  for (Translation* translation : eviction->translations) delete translation;
+  eviction->buffer->FinishEviction(eviction->region);
+  delete eviction;
+}
+
+}  // namespace
+
+TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls)
+    : reclaimer_(reclaimer),
+      buffer_(std::make_shared<CodeBuffer>(max_code_bytes)),
+      stubs_(MakeStubs(buffer_.get(), calls)) {}
+
+TranslationCache::~TranslationCache() {
+  MutexLock lock(&mu_);
+  for (auto& region : in_region_)
+    for (Translation* translation : region) delete translation;
+  for (auto& [frame, code] : frames_)
+    for (auto& [pc, translation] : code.by_pc)
+      if (translation->code == nullptr) delete translation;
+}
+
+Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const {
+  MutexLock lock(&mu_);
+  const auto found = frames_.find(frame.value());
+  if (found == frames_.end()) return nullptr;
+  const auto translation = found->second.by_pc.find(pc);
+  if (translation == found->second.by_pc.end()) return nullptr;
+  *tail_frame = translation->second->tail_frame;
+  *crosses = tail_frame->valid();
+  return translation->second;
+}
+
+void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {
+  const std::byte* to = target.code + (link.flags_saved ? target.saved_entry : target.host_entry);
+  const auto displacement = static_cast<int32_t>(to - (link.displacement + 4));
+  // Others may be running through it: one aligned store.
+  __atomic_store_n(reinterpret_cast<int32_t*>(buffer_->Writable(link.displacement)), displacement, __ATOMIC_RELEASE);
+}
+
+void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
+  const std::byte* at = translation.code + entry;
+  auto* word = reinterpret_cast<uint64_t*>(buffer_->Writable(at));
+  uint64_t bytes = *word;
+  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + 5);
+  std::memcpy(&bytes, &kJmpRel32, 1);
+  std::memcpy(reinterpret_cast<std::byte*>(&bytes) + 1, &displacement, 4);
+  __atomic_store_n(word, bytes, __ATOMIC_RELEASE);
+}
+
+void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block) {
+  for (const Link& link : block.links) {
+    const PendingLink pending = {made.code + link.displacement_offset, link.flags_saved};
+    const auto target = code->by_pc.find(link.target);
+    if (target == code->by_pc.end()) {
+      code->pending[link.target].push_back(pending);
+    } else if (target->second->code != nullptr && !target->second->tail_frame.valid()) {
+      PatchLink(pending, *target->second);
+    }
+  }
+  if (const auto waiting = code->pending.find(made.pc); waiting != code->pending.end()) {
+    if (!made.tail_frame.valid())
+      for (const PendingLink& link : waiting->second) PatchLink(link, made);
+    code->pending.erase(waiting);
+  }
+}
+
+Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
+                                       const GeneratedBlock* block, uint64_t generation_before) {
+  MutexLock lock(&mu_);
+  if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
+  if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
+    const auto other = found->second.by_pc.find(pc);
+    if (other != found->second.by_pc.end()) {
+      if (other->second->tail_frame == tail_frame) return other->second;
+      // The page behind is another one here: one of the two has to go.
+      generation_.fetch_add(1, std::memory_order_acq_rel);
+      DropLocked(frame.value());
+      return nullptr;
+    }
+  }
+  auto made = std::make_unique<Translation>();
+  made->pc = pc;
+  made->frame = frame;
+  made->tail_frame = tail_frame;
+  if (block != nullptr) {
+    const CodeBuffer::Piece piece = buffer_->Allocate(static_cast<uint32_t>(block->code.size()));
+    // The region behind the one being filled is emptied in time.
+    EvictLocked();
+    if (piece.code == nullptr) return nullptr;
+    if (generation_.load(std::memory_order_relaxed) != generation_before) {
+      // The eviction may have taken what this block was to be linked to; the piece stays unused.
+      return nullptr;
+    }
+    made->region = piece.region;
+    made->code = piece.code;
+    made->code_bytes = static_cast<uint32_t>(block->code.size());
+    made->host_entry = block->host_entry;
+    made->saved_entry = block->saved_entry;
+    made->indirect_entry = block->indirect_entry;
+    made->dropped_host = block->dropped_host;
+    made->dropped_saved = block->dropped_saved;
+    made->marks = block->marks;
+    std::byte* writable = buffer_->Writable(piece.code);
+    std::memcpy(writable, block->code.data(), block->code.size());
+    for (const GeneratedBlock::Relocation& relocation : block->relocations) {
+      const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
+                                                     (piece.code + relocation.displacement_offset + 4));
+      std::memcpy(writable + relocation.displacement_offset, &displacement, sizeof(displacement));
+    }
+    in_region_[piece.region].push_back(made.get());
+  }
+  FrameCode& code = frames_[frame.value()];
+  if (block != nullptr)
+    LinkLocked(&code, *made, *block);
+  else
+    code.pending.erase(pc);  // such links stay with their stubs
+  code.by_pc.emplace(pc, made.get());
+  if (tail_frame.valid()) frames_[tail_frame.value()].heads.push_back(frame.value());
+  num_translations_.fetch_add(1, std::memory_order_relaxed);
+  return made.release();
+}
+
+void TranslationCache::EvictLocked() {
+  uint32_t region;
+  if (!buffer_->BeginEviction(&region)) return;
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  auto* eviction = new Eviction{buffer_, region, std::exchange(in_region_[region], {})};
+  for (const Translation* translation : eviction->translations) DropLocked(translation->frame.value());
+  reclaimer_->Retire(eviction, &FinishEviction);
+}
+
+void TranslationCache::DropLocked(uint32_t frame) {
+  const auto found = frames_.find(frame);
+  if (found == frames_.end()) return;
+  FrameCode code = std::move(found->second);
+  frames_.erase(found);
+  for (const auto& [pc, translation] : code.by_pc) {
+    num_translations_.fetch_sub(1, std::memory_order_relaxed);
+    if (translation->code == nullptr) {
+      reclaimer_->RetireDelete(translation);
+      continue;
+    }
+    // Its memory goes with its region.
+    PatchEntry(*translation, translation->host_entry, translation->dropped_host);
+    PatchEntry(*translation, translation->saved_entry, translation->dropped_saved);
+  }
+  for (const uint32_t head : code.heads) DropLocked(head);
+}
+
+void TranslationCache::DropCode(mm::FrameId frame) {
+  MutexLock lock(&mu_);
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  DropLocked(frame.value());
+}
+
+const Translation* TranslationCache::FindByHostAddress(const std::byte* host) const {
+  if (!buffer_->Contains(host)) return nullptr;
+  const std::byte* first = buffer_->permanent() + CodeBuffer::kPermanentBytes;
+  MutexLock lock(&mu_);
+  const auto& region = in_region_[static_cast<uint64_t>(host - first) / buffer_->region_bytes()];
+  const auto behind = std::upper_bound(region.begin(), region.end(), host,
+                                       [](const std::byte* at, const Translation* t) { return at < t->code; });
+  if (behind == region.begin()) return nullptr;
+  const Translation* translation = *(behind - 1);
+  return host < translation->code + translation->code_bytes ? translation : nullptr;
+}
+
+}  // namespace remora::cpu::translator

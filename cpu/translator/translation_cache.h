@@ -1,0 +1,91 @@
+#ifndef REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
+#define REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/mutex.h"
+#include "cpu/translator/code_buffer.h"
+#include "cpu/translator/generated_block.h"
+#include "cpu/translator/stubs.h"
+#include "cpu/translator/translation.h"
+#include "mm/frame_pool.h"
+#include "sync/reclaimer.h"
+
+namespace remora::cpu::translator {
+
+// All translated code of a Kernel, by frame and address: processes that have a page of code at the same address share
+// what was translated from it.
+//
+// Life of a translation: generated (BlockWriter) -> published -> dropped (its frame is written or freed, or its region
+// of the CodeBuffer is needed) -> freed after a grace period.
+//
+// Invariants:
+//  1. A translation is published only if nothing was dropped since before its bytes were read.
+//  2. Jumps from one translation into another (links) stay within a frame, so both are dropped together. All other ways
+//     in lead through an engine's tables, which it clears when generation() has grown.
+//  3. Who enters a dropped translation leaves at once to look its address up again: its entries are patched before
+//     DropCode returns. Who is inside goes on to its end.
+//  4. A region of the buffer is used again only when every worker has been quiescent since its translations were
+//     dropped.
+// Linux twin: none; hardware's instruction cache. Thread safety: all methods from any thread. Translations that were
+// found stay valid until the caller's next quiescent point.
+class TranslationCache final : public mm::CodeObserver {
+ public:
+  TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls);
+  ~TranslationCache() override;
+
+  const Stubs& stubs() const { return stubs_; }
+  const CodeBuffer& buffer() const { return *buffer_; }
+
+  // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
+  Translation* Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const;
+  // `block` null: an address whose instruction is to be interpreted. Answers what was published first, or null if
+  // something was dropped since generation() was `generation_before`, or while there is no room.
+  Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
+                       uint64_t generation_before);
+  // The translation that a host address lies in; it may be dropped already. Null: none.
+  const Translation* FindByHostAddress(const std::byte* host) const;
+
+  // mm::CodeObserver
+  void DropCode(mm::FrameId frame) override;
+
+  // Grows when something is dropped.
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  uint64_t num_translations() const { return num_translations_.load(std::memory_order_relaxed); }
+
+ private:
+  struct PendingLink {
+    const std::byte* displacement = nullptr;
+    bool flags_saved = false;
+  };
+  struct FrameCode {
+    absl::flat_hash_map<uint64_t, Translation*> by_pc;
+    absl::flat_hash_map<uint64_t, std::vector<PendingLink>> pending;  // by target
+    std::vector<uint32_t> heads;                                      // frames whose translations go on in this one
+  };
+
+  void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PatchLink(const PendingLink& link, const Translation& target);
+  void PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped);
+
+  sync::Reclaimer* const reclaimer_;
+  std::atomic<uint64_t> generation_{1};
+  std::atomic<uint64_t> num_translations_{0};
+  mutable Mutex mu_{LockRank::kTranslations};
+  const std::shared_ptr<CodeBuffer> buffer_;  // its regions guarded by mu_; an eviction under way keeps it, too
+  const Stubs stubs_;
+  absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
+  // What lies in each region, by address.
+  std::vector<Translation*> in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_

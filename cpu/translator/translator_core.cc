@@ -1,0 +1,381 @@
+#include "cpu/translator/translator_core.h"
+
+#include <asm/prctl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "base/guest_addr.h"
+#include "cpu/fxsave.h"
+#include "cpu/guest_access.h"
+#include "cpu/translator/access.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+// An engine that is asked to run on is not interrupted while it carries out one instruction for another.
+const std::atomic<uint32_t> kNeverInterrupt{0};
+
+void SetHostGsBase(const void* base) {
+  constexpr unsigned long kHwcap2FsGsBase = 2;
+  static const bool has_instruction = (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) != 0;
+  if (has_instruction)
+    asm volatile("wrgsbase %0" : : "r"(base) : "memory");
+  else
+    CHECK(syscall(SYS_arch_prctl, ARCH_SET_GS, base) == 0);
+}
+
+// The TranslationCache hangs off the BlockCache, so that all engines of a Kernel share it, and its trap handler goes
+// with it.
+class SharedTranslations final : public mm::CodeObserver {
+ public:
+  SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
+      : cache_(reclaimer, max_code_bytes, {&FastAccess, &FillAccess, &PrepareX87}),
+        traps_(&cache_.buffer(), cache_.stubs().trap) {}
+  void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
+  TranslationCache* cache() { return &cache_; }
+
+ private:
+  TranslationCache cache_;
+  const HostTraps traps_;
+};
+
+}  // namespace
+
+TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, TranslatorOptions options)
+    : cache_(cache),
+      options_(options),
+      interpreter_(MakeInterpreter(blocks, options.interpreter)),
+      writer_(cache->stubs(), options.optimizations) {
+  CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
+  // As cpu/decoder.cc has it.
+  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE})
+    CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE)));
+  instructions_.reserve(kMaxBlockInstructions + 1);
+}
+
+TranslatorCore::~TranslatorCore() = default;
+
+// --- contexts ---
+
+void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
+  if (bound_ == nullptr || bound_->tlb != tlb) {
+    Bound* chosen = &contexts_[0];
+    for (Bound& bound : contexts_) {
+      if (bound.tlb == tlb) {
+        chosen = &bound;
+        break;
+      }
+      if (bound.last_used < chosen->last_used) chosen = &bound;
+    }
+    bound_ = chosen;
+    if (!bound_->context) {
+      bound_->context = std::make_unique<GuestContext>();
+      bound_->context->self = bound_->context.get();
+      bound_->context->engine = this;
+      bound_->context->indirect.fill(cache_->stubs().indirect_miss);
+    }
+    if (bound_->tlb != tlb) {
+      bound_->tlb = tlb;
+      bound_->context->tlb = tlb;
+      ForgetTargets(bound_);
+      ForgetExtents(bound_);
+    }
+    bound_->last_used = ++binds_;
+  }
+  bound_->context->state = state;
+}
+
+void TranslatorCore::ForgetTargets(Bound* bound) {
+  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->stubs().indirect_miss;
+  bound->used_entries.clear();
+  bound->known.fill(Bound::Known());
+  bound->fetch_generation = bound->tlb->fetch_generation();
+  bound->code_generation = cache_->generation();
+}
+
+void TranslatorCore::ForgetExtents(Bound* bound) {
+  for (auto& extents : bound->context->extents) extents.fill(Extent());
+  bound->seen_losses = bound->tlb->losses();
+}
+
+bool TranslatorCore::TablesAreCurrent(Bound* bound) const {
+  return bound->fetch_generation == bound->tlb->fetch_generation() && bound->code_generation == cache_->generation();
+}
+
+bool TranslatorCore::FollowChanges(GuestContext& context) {
+  Bound* bound = bound_;
+  DCHECK(bound->context.get() == &context);
+  const uint64_t losses = bound->tlb->losses();
+  if (losses != bound->seen_losses) {
+    const auto forget = [&](PageRange range, bool writes_only) {
+      for (size_t rights = writes_only ? 1 : 0; rights < 2; ++rights) {
+        for (Extent& extent : context.extents[rights]) {
+          if (extent.limit == 0) continue;
+          // A little more than the extent: less a size, which is small.
+          const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
+          if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
+        }
+      }
+    };
+    if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
+    bound->seen_losses = losses;
+  }
+  return TablesAreCurrent(bound);
+}
+
+// --- finding code ---
+
+Translation* TranslatorCore::Find(uint64_t pc) {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  const auto known_at = [&]() -> Bound::Known& { return bound_->known[(pc ^ pc >> 10) % Bound::kKnown]; };
+  if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
+  if (known_at().pc == pc && known_at().translation != nullptr) return known_at().translation;
+  lookups_.Add();
+  if (!IsCanonical(pc)) return nullptr;
+  const PageNumber page = GuestAddr(pc).page();
+  constexpr int kMaxTries = 4;
+  for (int i = 0; i < kMaxTries; ++i) {
+    if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) return nullptr;
+    const mm::FrameId frame = tlb.FetchFrame(page);
+    bool crosses = false;
+    mm::FrameId tail;
+    Translation* translation = cache_->Find(frame, pc, &crosses, &tail);
+    if (translation != nullptr && crosses) {
+      if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page + 1)) == nullptr) return nullptr;
+      if (tlb.FetchFrame(page + 1) != tail) translation = nullptr;
+    }
+    if (translation == nullptr) {
+      translation = Translate(pc, frame);
+      if (translation == nullptr && tlb.last_fault().kind != mm::FaultKind::kNone) {
+        tlb.ForgetFault();
+        return nullptr;
+      }
+    }
+    if (!FollowChanges(*bound_->context)) {
+      ForgetTargets(bound_);
+      continue;
+    }
+    if (translation == nullptr) continue;
+    known_at() = {pc, translation};
+    if (translation->code != nullptr) {
+      const auto entry = static_cast<uint16_t>(pc % GuestContext::kIndirectEntries);
+      const void*& place = bound_->context->indirect[entry];
+      if (place == cache_->stubs().indirect_miss) bound_->used_entries.push_back(entry);
+      place = translation->code + translation->indirect_entry;
+    }
+    return translation;
+  }
+  return nullptr;
+}
+
+bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses) {
+  instructions_.clear();
+  *crosses = next_page != nullptr;
+  const uint64_t page_start = PageRoundDown(pc);
+  const uint64_t end = page_start + (next_page == nullptr ? kPageSize : 2 * kPageSize);
+  while (instructions_.size() < kMaxBlockInstructions && pc < end) {
+    GuestInstruction& instruction = instructions_.emplace_back();
+    instruction.pc = pc;
+    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, end - pc);
+    const uint64_t offset = pc - page_start;
+    if (offset >= kPageSize) {
+      CopyFromGuest(instruction.bytes.data(), next_page + (offset - kPageSize), available);
+    } else {
+      const uint64_t in_first = std::min(available, kPageSize - offset);
+      CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
+      if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
+    }
+    const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), available,
+                                                     &instruction.decoded.info, instruction.decoded.operands);
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
+      // It goes on behind: the next block's, if there is one before it.
+      instructions_.pop_back();
+      return !instructions_.empty();
+    }
+    if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
+    Classify(&instruction);
+    if (instruction.ends_block()) return true;
+    pc = instruction.next_pc();
+  }
+  return true;
+}
+
+Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  const PageNumber page = GuestAddr(pc).page();
+  const uint64_t generation = cache_->generation();
+  tlb.ForgetFault();
+  const auto prepare = [&](PageNumber which) -> const std::byte* {
+    const mm::TlbSource::Translation code = tlb.source()->PrepareCode(which);
+    // What that took away, our own right to write among it, must be gone before the code runs.
+    tlb.Synchronize();
+    if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(which)) == nullptr) return nullptr;
+    return tlb.FetchFrame(which) == code.frame ? code.host_page : nullptr;
+  };
+  const std::byte* host = prepare(page);
+  if (host == nullptr || tlb.FetchFrame(page) != frame) return nullptr;
+  bool crosses = false;
+  mm::FrameId tail;
+  if (!Collect(pc, host, nullptr, &crosses)) {
+    const std::byte* next = prepare(page + 1);
+    if (next == nullptr) return nullptr;
+    tail = tlb.FetchFrame(page + 1);
+    Collect(pc, host, next, &crosses);
+  }
+  if (instructions_.empty()) return nullptr;
+  if (instructions_[0].action == Action::kInterpret) return cache_->Publish(pc, frame, tail, nullptr, generation);
+  blocks_translated_.Add();
+  return cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses), generation);
+}
+
+// --- running it ---
+
+uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion) {
+  GuestContext& context = *bound_->context;
+  context.entry = reinterpret_cast<uint64_t>(translation.code + translation.saved_entry);
+  context.flags = context.state->rflags;
+  context.fs_base = context.state->fs_base;
+  context.gs_base = context.state->gs_base;
+  context.remaining = static_cast<int32_t>(portion);
+  cache_->stubs().enter(&context);
+  return portion - static_cast<uint64_t>(context.remaining);
+}
+
+TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
+  GuestContext& context = *bound_->context;
+  CpuState& state = *context.state;
+  uint64_t flags = context.flags;
+  Next next = Next::kLookup;
+  const auto stop_at = [&](uint32_t (*index_in)(const GuestContext&, const Translation&)) {
+    const auto* host = reinterpret_cast<const std::byte*>(context.exit_host_pc);
+    const Translation* translation = cache_->FindByHostAddress(host);
+    CHECK_MSG(translation != nullptr, "translated code left from where there is none");
+    const uint32_t index = index_in(context, *translation);
+    const Mark& mark = translation->marks[index];
+    state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
+    *retired -= translation->count() - index;
+    next = Next::kInterpret;
+    return &mark;
+  };
+  state.rip = context.exit_pc;
+  switch (context.leave) {
+    case Leave::kLookup:
+    case Leave::kBudget:
+      break;
+    case Leave::kInterpret:
+      next = Next::kInterpret;
+      break;
+    case Leave::kSyscall:
+      next = Next::kSyscall;
+      break;
+    case Leave::kNoAccess:
+      stop_at([](const GuestContext& left, const Translation&) -> uint32_t {
+        return std::bit_cast<AccessSite>(left.site).instruction;
+      });
+      break;
+    case Leave::kTrap: {
+      const Mark* mark = stop_at([](const GuestContext& left, const Translation& translation) {
+        return translation.IndexOf(reinterpret_cast<const std::byte*>(left.exit_host_pc));
+      });
+      if (!mark->flags_in_context) flags = context.trap_flags;
+      if (mark->spilled != Mark::kNone) state.gpr[mark->spilled] = context.spill[0];
+      break;
+    }
+  }
+  state.rflags = (state.rflags & ~kStatusFlags) | kFlagsFixed | (flags & kStatusFlags);
+  if (context.x87_live != 0) {
+    ReadFxsaveX87(std::span(context.x87_image).first<kFxsaveBytes>(), &state.x87);
+    context.x87_live = 0;
+  }
+  if (next == Next::kSyscall) {
+    state.gpr[kRcx] = state.rip;
+    state.gpr[kR11] = state.rflags & ~kFlagRF;
+  }
+  return next;
+}
+
+Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) {
+  budget = std::min<uint64_t>(budget, INT64_MAX);
+  uint64_t left = budget;
+  Exit exit;
+  const auto interpret = [&](uint64_t instructions) {
+    exit = interpreter_->Run(state, tlb, std::min(instructions, left), kNeverInterrupt);
+    left -= exit.instructions_retired;
+    return exit.reason == ExitReason::kBudget;
+  };
+  // Whether the last thing that happened can be followed by more.
+  bool goes_on = true;
+  if ((state.rflags & kFlagTF) == 0) {
+    Bind(&state, &tlb);
+    HostTraps::Install();
+    SetHostGsBase(bound_->context.get());
+  }
+  while (goes_on) {
+    if (left == 0) {
+      exit.reason = ExitReason::kBudget;
+      break;
+    }
+    if (interrupt.load(std::memory_order_relaxed) != 0) {
+      exit.reason = ExitReason::kInterrupt;
+      break;
+    }
+    if ((state.rflags & kFlagTF) != 0) {
+      goes_on = interpret(left);
+      continue;
+    }
+    const Translation* translation = Find(state.rip);
+    if (translation == nullptr) {
+      // A fetch that fails, or no room: the interpreter reports the one, and gets by without the other.
+      constexpr uint64_t kWhileWaiting = 1000;
+      goes_on = interpret(kWhileWaiting);
+    } else if (translation->code == nullptr) {
+      interpreted_.Add();
+      goes_on = interpret(1);
+    } else if (translation->count() > left) {
+      goes_on = interpret(left);
+    } else {
+      uint64_t retired = Enter(*translation, std::min(left, kPortion));
+      const Next next = Settle(&retired);
+      left -= retired;
+      if (next == Next::kSyscall) {
+        exit = Exit();
+        exit.reason = ExitReason::kSyscall;
+        break;
+      }
+      if (next == Next::kInterpret && left > 0) {
+        interpreted_.Add();
+        goes_on = interpret(1);
+      }
+    }
+  }
+  exit.instructions_retired = budget - left;
+  instructions_retired_.Add(exit.instructions_retired);
+  return exit;
+}
+
+Engine::Counters TranslatorCore::counters() const {
+  return {.instructions = instructions_retired_.value(),
+          .blocks_decoded = blocks_translated_.value(),
+          .blocks_entered_slowly = lookups_.value()};
+}
+
+}  // namespace remora::cpu::translator
+
+namespace remora::cpu {
+
+std::unique_ptr<Engine> MakeTranslator(BlockCache* cache, TranslatorOptions options) {
+  using translator::SharedTranslations;
+  if (!translator::HostCanTranslate()) return nullptr;
+  auto* shared = static_cast<SharedTranslations*>(cache->Companion([&](sync::Reclaimer* reclaimer) {
+    return std::make_unique<SharedTranslations>(reclaimer, options.max_code_bytes);
+  }));
+  return std::make_unique<translator::TranslatorCore>(cache, shared->cache(), options);
+}
+
+}  // namespace remora::cpu

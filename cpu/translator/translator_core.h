@@ -1,0 +1,97 @@
+#ifndef REMORA_CPU_TRANSLATOR_TRANSLATOR_CORE_H_
+#define REMORA_CPU_TRANSLATOR_TRANSLATOR_CORE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/counter.h"
+#include "cpu/engine.h"
+#include "cpu/translator/block_writer.h"
+#include "cpu/translator/guest_context.h"
+#include "cpu/translator/host_traps.h"
+#include "cpu/translator/translation_cache.h"
+#include "cpu/translator/translator.h"
+
+namespace remora::cpu::translator {
+
+inline bool IsCanonical(uint64_t address) {
+  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
+}
+
+// How it runs: Run looks the block at rip up (or translates it), and enters it; translated code goes from block to
+// block by itself, through links within a page and through the context's table of targets. It comes back for what it
+// cannot do: the reason is a Leave. An instruction that is not in the table, or whose memory operand has no plain host
+// address, is carried out by the interpreter, which so is the one place where faults are made.
+//
+// `remaining` is filled in portions, so that the interrupt flag is looked at every few thousand instructions without a
+// load in each block.
+class TranslatorCore final : public Engine {
+ public:
+  TranslatorCore(BlockCache* blocks, TranslationCache* cache, TranslatorOptions options);
+  ~TranslatorCore() override;
+
+  Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) override;
+  std::string_view name() const override { return "translator"; }
+  Counters counters() const override;
+
+  // After something may have been taken away from the context's TLB: drops the extents concerned. False if translated
+  // code may be gone or elsewhere.
+  bool FollowChanges(GuestContext& context);
+
+ private:
+  // A TLB's context, with what C++ alone knows of it.
+  struct Bound {
+    std::unique_ptr<GuestContext> context;
+    const mm::Tlb* tlb = nullptr;
+    uint64_t last_used = 0;
+    uint64_t seen_losses = 0;
+    uint64_t fetch_generation = 0;
+    uint64_t code_generation = 0;
+    std::vector<uint16_t> used_entries;  // of the table of targets
+    struct Known {
+      uint64_t pc = 0;
+      Translation* translation = nullptr;
+    };
+    static constexpr uint32_t kKnown = 1024;
+    std::array<Known, kKnown> known;  // pc -> translation, direct mapped
+  };
+
+  void Bind(CpuState* state, mm::Tlb* tlb);
+  void ForgetTargets(Bound* bound);
+  void ForgetExtents(Bound* bound);
+  // Whether the tables may be used as they are; else they are cleared.
+  bool TablesAreCurrent(Bound* bound) const;
+  // The translation of the block at `pc`; null: let the interpreter go on there.
+  Translation* Find(uint64_t pc);
+  Translation* Translate(uint64_t pc, mm::FrameId frame);
+  // Decodes a block at `pc` into instructions_; false: nothing there.
+  bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses);
+  // Runs translated code from state.rip for at most `portion` instructions; those retired.
+  uint64_t Enter(const Translation& translation, uint64_t portion);
+  // Puts rip, the count and the flags right after translated code left; what is to be done next.
+  enum class Next : uint8_t { kLookup, kInterpret, kSyscall };
+  Next Settle(uint64_t* retired);
+
+  static constexpr uint32_t kNumContexts = 8;
+  static constexpr uint64_t kPortion = 16384;
+  static constexpr uint32_t kMaxBlockInstructions = 64;
+
+  TranslationCache* const cache_;
+  const TranslatorOptions options_;
+  const std::unique_ptr<Engine> interpreter_;
+  BlockWriter writer_;
+  ZydisDecoder decoder_;
+  std::vector<GuestInstruction> instructions_;
+  std::array<Bound, kNumContexts> contexts_;
+  Bound* bound_ = nullptr;
+  uint64_t binds_ = 0;
+  Counter instructions_retired_, blocks_translated_, lookups_, interpreted_;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_TRANSLATOR_CORE_H_
