@@ -1,6 +1,7 @@
 #include "cpu/interpreter.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "cpu/interpreter_core.h"
@@ -219,7 +220,31 @@ const Op* InterpreterCore::FindScratch(RunContext& context, uint32_t max_instruc
   return scratch_.ops.data();
 }
 
+const Op* InterpreterCore::FindSingle(RunContext& context) {
+  context.link_from = nullptr;
+  const GuestAddr addr(context.state().rip);
+  if (FetchPage(context, addr.value()) == nullptr) return nullptr;
+  if (!singles_) singles_ = std::make_unique<Single[]>(kSingles);
+  const auto page_offset = static_cast<uint32_t>(addr.page_offset());
+  Single& single = singles_[(page_offset ^ page_offset >> 8) % kSingles];
+  const mm::FrameId frame = context.tlb().FetchFrame(addr.page());
+  const uint64_t generation = blocks_->generation();
+  if (single.frame == frame && single.page_offset == page_offset && single.code_generation == generation)
+    return single.ops.data();
+  if (!Decode(context, 1)) return nullptr;
+  // Decoding may itself have dropped code, or the page may be another now.
+  if (blocks_->generation() != generation || context.tlb().FetchFrame(addr.page()) != frame) return scratch_.ops.data();
+  DCHECK(scratch_.num_ops <= Single::kMaxOps);
+  single.frame = frame;
+  single.page_offset = page_offset;
+  single.code_generation = generation;
+  std::memcpy(static_cast<void*>(single.ops.data()), static_cast<const void*>(scratch_.ops.data()),
+              scratch_.num_ops * sizeof(Op));
+  return single.ops.data();
+}
+
 const Op* InterpreterCore::Find(RunContext& context) {
+  if (context.remaining == 1) return FindSingle(context);
   const uint64_t pc = context.state().rip;
   const GuestAddr addr(pc);
   BranchLinks* const links = context.link_from;

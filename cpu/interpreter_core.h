@@ -36,6 +36,8 @@ class InterpreterCore final : public Engine {
   const Op* Find(RunContext& context);
   // As Find, of at most `max_instructions`, in this engine's buffer.
   const Op* FindScratch(RunContext& context, uint32_t max_instructions);
+  // As Find, of one instruction: for who runs with a budget of one (the translator, TF).
+  const Op* FindSingle(RunContext& context);
   bool CodeChanged(RunContext& context);
   uint64_t TimeStamp(const RunContext& context) const;
   // Null where there is none.
@@ -50,6 +52,16 @@ class InterpreterCore final : public Engine {
     uint64_t epoch = 0;
   };
 
+  // One instruction decoded by itself; good while code_generation stands.
+  struct Single {
+    static constexpr uint32_t kMaxOps = 8;
+    mm::FrameId frame;
+    uint32_t page_offset = 0;
+    uint64_t code_generation = 0;
+    alignas(32) std::array<Op, kMaxOps> ops;
+  };
+  static constexpr uint32_t kSingles = 256;
+
   void RefreshEpoch(RunContext& context);
   // Looks the code page of state.rip up; null: the exit is recorded.
   std::byte* FetchPage(RunContext& context, uint64_t address);
@@ -63,6 +75,7 @@ class InterpreterCore final : public Engine {
   BlockBuffer scratch_;
   RunContext context_;
   std::unique_ptr<JumpCacheEntry[]> jump_cache_;
+  std::unique_ptr<Single[]> singles_;  // by page offset; made when first needed
   std::array<EpochEntry, 64> epochs_;
   uint32_t next_epoch_entry_ = 0;
   uint64_t last_epoch_ = 0;

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/testing/engine_under_test.h"
 #include "cpu/testing/fake_memory.h"
 
 namespace remora::cpu {
@@ -36,7 +37,7 @@ struct Shared {
 CpuState RunToSyscall(Shared* shared, CpuState state, uint64_t slice) {
   auto tlb = std::make_unique<mm::Tlb>();
   tlb->Bind(&shared->memory, 1);
-  const std::unique_ptr<Engine> engine = MakeInterpreter(&shared->cache);
+  const std::unique_ptr<Engine> engine = MakeEngineUnderTest(&shared->cache);
   sync::Reclaimer::Participant participant(&shared->reclaimer);
   state.rip = kCode;
   while (true) {

@@ -17,6 +17,7 @@
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
+#include "cpu/testing/engine_under_test.h"
 #include "mm/frame_pool.h"
 #include "mm/tlb.h"
 #include "mm/types.h"
@@ -130,7 +131,7 @@ class FakeMachine {
     memory.Map(kData, kPages, mm::Protection(3));
     memory.Map(kStackTop - kPages * kPageSize, kPages, mm::Protection(3));
     tlb->Bind(&memory, 1);
-    engine = MakeInterpreter(&cache, options);
+    engine = MakeEngineUnderTest(&cache, options);
     state.rip = kCode;
     state.gpr[kRsp] = kStackTop - 0x100;
   }

@@ -19,23 +19,19 @@ std::byte* FillAccess(GuestContext* context, uint64_t address) {
   if (!IsCanonical(address)) return nullptr;
   mm::Tlb& tlb = *context->tlb;
   const mm::Access access = site.write ? mm::Access::kWrite : mm::Access::kRead;
-  constexpr int kMaxTries = 3;
-  for (int i = 0; i < kMaxTries; ++i) {
-    std::byte* host = tlb.Fill(GuestAddr(address), access);
-    if (host == nullptr) {
-      // The interpreter will find out why, and say so.
-      tlb.ForgetFault();
-      return nullptr;
-    }
-    // The fill may have replaced a page that others of our translations still show, or dropped code.
-    const uint64_t seen = tlb.seen_generation();
-    tlb.Synchronize();
-    if (!static_cast<TranslatorCore*>(context->engine)->FollowChanges(*context)) return nullptr;
-    if (tlb.seen_generation() != seen) continue;
-    RecordExtent(context, address, host);
-    return host;
+  const uint64_t losses = tlb.losses();
+  std::byte* host = tlb.Fill(GuestAddr(address), access);
+  if (host == nullptr) {
+    // The interpreter will find out why, and say so.
+    tlb.ForgetFault();
+    return nullptr;
   }
-  return nullptr;
+  // The fill may have replaced a page, which the block under way may have found before (GuestContext::deltas), or
+  // dropped code: then the block is left.
+  tlb.Synchronize();
+  if (!static_cast<TranslatorCore*>(context->engine)->FollowChanges(*context) || tlb.losses() != losses) return nullptr;
+  RecordExtent(context, address, host);
+  return host;
 }
 
 void PrepareX87(GuestContext* context) {

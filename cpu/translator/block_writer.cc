@@ -84,7 +84,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   }
   if (last.action == Action::kInterpret) {
     SaveFlags();
-    LeaveBlock(stubs_.leave_interpret, last.pc);
+    LeaveBlock(last.repeats() ? stubs_.leave_repeat : stubs_.leave_interpret, last.pc);
   } else if (!last.ends_block()) {
     GoTo(last.next_pc());
   }

@@ -45,6 +45,7 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   extent.start = first;
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
+  extent.delta = delta;
 }
 
 std::byte* FastAccess(GuestContext* context, uint64_t address) {

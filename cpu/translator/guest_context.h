@@ -17,8 +17,8 @@ namespace remora::cpu::translator {
 struct Extent {
   uint64_t start = 0;
   uint64_t limit = 0;
-  uint64_t host = 0;  // where `start` is
-  uint64_t misses = 0;
+  uint64_t host = 0;   // where `start` is
+  uint64_t delta = 0;  // host - start
 };
 static_assert(sizeof(Extent) == 32);
 
@@ -26,6 +26,7 @@ static_assert(sizeof(Extent) == 32);
 enum class Leave : uint32_t {
   kLookup,     // on at exit_pc, through a lookup
   kInterpret,  // the instruction at exit_pc is not in the table
+  kRepeat,     // likewise, and it has a REP prefix
   kBudget,     // `remaining` is less than the block at exit_pc has
   kSyscall,    // SYSCALL; exit_pc is behind it
   kNoAccess,   // the memory operand of site `site`, in the block around exit_host_pc, has no plain host address
@@ -33,7 +34,7 @@ enum class Leave : uint32_t {
 };
 
 // Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit.
-inline constexpr uint32_t kSizeClasses = 8;
+inline constexpr uint32_t kSizeClasses = 10;  // 1 to 512 bytes
 inline constexpr uint32_t kExtentsOfClass = 64;
 inline constexpr uint32_t kNumExtents = kSizeClasses * kExtentsOfClass;
 
@@ -42,9 +43,9 @@ struct AccessSite {
   uint32_t extent : 10;
   uint32_t write_extent : 1;  // which of the two arrays
   uint32_t write : 1;         // the right that is wanted
-  uint32_t size_class : 3;    // log2 of the bytes
+  uint32_t size_class : 4;    // log2 of the bytes
   uint32_t instruction : 8;   // of the block
-  uint32_t unused : 9;
+  uint32_t unused : 8;
 };
 static_assert(sizeof(AccessSite) == 4);
 
@@ -63,6 +64,9 @@ struct alignas(64) GuestContext {
   uint64_t target = 0;  // where an indirect or far branch goes
   uint64_t spill[2] = {};
   uint64_t value = 0;  // between two accesses of one instruction
+  // host - guest of what a block's groups of memory operands lie in; within one run through the block.
+  static constexpr uint32_t kMaxGroups = 16;
+  uint64_t deltas[kMaxGroups] = {};
   int32_t remaining = 0;
   uint32_t site = 0;         // AccessSite
   uint8_t vectors_live = 0;  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state

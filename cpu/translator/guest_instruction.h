@@ -44,6 +44,11 @@ struct GuestInstruction {
   const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }
   // Of a direct branch.
   uint64_t target() const;
+  // A string instruction with REP: one iteration is one instruction of the budget.
+  bool repeats() const {
+    constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+    return decoded.info.meta.category == ZYDIS_CATEGORY_STRINGOP && (decoded.info.attributes & kRepeat) != 0;
+  }
   bool ends_block() const { return action >= Action::kCall || action == Action::kInterpret; }
 };
 

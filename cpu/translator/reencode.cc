@@ -109,7 +109,7 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
   PlaceRegisters(instruction, placement, &fields);
   const bool memory = instruction.memory >= 0;
   if (memory) {
-    fields.x = false;
+    fields.x = placement.index != Placement::kNoIndex && placement.index >= 8;
     fields.b = placement.memory >= 8;
     fields.rm = placement.memory & 7;
   }
@@ -134,14 +134,23 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     put(last && fields.in_opcode ? (bytes[at] & ~7u) | fields.opcode_register : bytes[at]);
   }
   if (has_modrm) {
-    constexpr unsigned kNeedsSib = 4, kNeedsDisplacement = 5;
-    const unsigned mod = !memory ? info.raw.modrm.mod : fields.rm == kNeedsDisplacement ? 1 : 0;
-    put(mod << 6 | unsigned{fields.reg} << 3 | fields.rm);
-    if (memory && fields.rm == kNeedsSib) put(0x24);
-    if (memory && fields.rm == kNeedsDisplacement) put(0);
+    constexpr unsigned kSib = 4, kNeedsDisplacement = 5;
+    const bool has_index = placement.index != Placement::kNoIndex;
+    const int32_t displacement = placement.displacement;
+    const bool fits_byte = displacement == static_cast<int8_t>(displacement);
+    unsigned mod = info.raw.modrm.mod;
+    if (memory) mod = displacement == 0 && fields.rm != kNeedsDisplacement ? 0 : fits_byte ? 1 : 2;
+    put(mod << 6 | unsigned{fields.reg} << 3 | (memory && has_index ? kSib : fields.rm));
+    if (memory && has_index)
+      put((placement.index & 7u) << 3 | fields.rm);
+    else if (memory && fields.rm == kSib)
+      put(0x24);
+    if (memory && mod == 1) put(static_cast<uint8_t>(displacement));
+    if (memory && mod == 2)
+      for (unsigned i = 0; i < 4; ++i) put(static_cast<uint32_t>(displacement) >> 8 * i & 0xff);
   }
   for (at = info.length - immediate_bytes; at < info.length; ++at) put(bytes[at]);
-  DCHECK(length <= kMaxReencodedBytes);
+  CHECK(length <= kMaxReencodedBytes);
   return length;
 }
 

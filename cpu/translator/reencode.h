@@ -12,11 +12,14 @@ namespace remora::cpu::translator {
 struct Placement {
   // The host's general register for each of the guest's that the instruction names in a field.
   std::array<uint8_t, 16> general = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  // The host's general register that holds the host address of the memory operand, if there is one.
+  // The memory operand, if there is one, by host registers: [memory], or [memory + index + displacement].
+  static constexpr uint8_t kNoIndex = 0xff;
   uint8_t memory = 0;
+  uint8_t index = kNoIndex;
+  int32_t displacement = 0;
 };
 
-inline constexpr unsigned kMaxReencodedBytes = 16;
+inline constexpr unsigned kMaxReencodedBytes = 20;
 
 // The instruction's bytes with prefix, ModRM and SIB patched; their number. Segment and address-size prefixes go.
 // Opcode and immediates stay as they are. AH..BH are left alone: with them the placement must need no REX.

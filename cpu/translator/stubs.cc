@@ -249,6 +249,7 @@ Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls) {
       {&enter, writer.Enter()},
       {&stubs.leave_lookup, writer.LeaveWith(Leave::kLookup)},
       {&stubs.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
+      {&stubs.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&stubs.leave_budget, writer.LeaveWith(Leave::kBudget)},
       {&stubs.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
       {&stubs.indirect_miss, writer.IndirectMiss()},

@@ -22,6 +22,7 @@ struct Stubs {
   // Jumped to with flags saved and the guest's address in R14: becomes exit_pc.
   const void* leave_lookup = nullptr;
   const void* leave_interpret = nullptr;
+  const void* leave_repeat = nullptr;
   const void* leave_budget = nullptr;
   const void* leave_syscall = nullptr;
   // Jumped to with flags saved: `target` is not where the table of indirect branches said.

@@ -19,6 +19,7 @@ struct Translation {
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
   uint32_t region = 0;
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
+  bool repeats = false;             // if code is null: it has a REP prefix
   uint32_t code_bytes = 0;
   uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0, dropped_host = 0, dropped_saved = 0;
   std::vector<Mark> marks;

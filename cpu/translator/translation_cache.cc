@@ -86,7 +86,8 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
 }
 
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
-                                       const GeneratedBlock* block, uint64_t generation_before) {
+                                       const GeneratedBlock* block, bool repeats,
+                                       uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
@@ -103,6 +104,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   made->pc = pc;
   made->frame = frame;
   made->tail_frame = tail_frame;
+  made->repeats = repeats;
   if (block != nullptr) {
     const CodeBuffer::Piece piece = buffer_->Allocate(static_cast<uint32_t>(block->code.size()));
     // The region behind the one being filled is emptied in time.

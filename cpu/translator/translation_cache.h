@@ -43,10 +43,10 @@ class TranslationCache final : public mm::CodeObserver {
 
   // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
   Translation* Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const;
-  // `block` null: an address whose instruction is to be interpreted. Answers what was published first, or null if
+  // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was published first, or null if
   // something was dropped since generation() was `generation_before`, or while there is no room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
-                       uint64_t generation_before);
+                       bool repeats, uint64_t generation_before);
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 

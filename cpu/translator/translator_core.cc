@@ -117,7 +117,7 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
       for (size_t rights = writes_only ? 1 : 0; rights < 2; ++rights) {
         for (Extent& extent : context.extents[rights]) {
           if (extent.limit == 0) continue;
-          // A little more than the extent: less a size, which is small.
+          // A little more than the extent, whose limit lacks the access's size.
           const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
           if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
         }
@@ -229,9 +229,10 @@ Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
     Collect(pc, host, next, &crosses);
   }
   if (instructions_.empty()) return nullptr;
-  if (instructions_[0].action == Action::kInterpret) return cache_->Publish(pc, frame, tail, nullptr, generation);
+  if (instructions_[0].action == Action::kInterpret)
+    return cache_->Publish(pc, frame, tail, nullptr, instructions_[0].repeats(), generation);
   blocks_translated_.Add();
-  return cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses), generation);
+  return cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses), false, generation);
 }
 
 // --- running it ---
@@ -271,6 +272,9 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     case Leave::kInterpret:
       next = Next::kInterpret;
       break;
+    case Leave::kRepeat:
+      next = Next::kRepeat;
+      break;
     case Leave::kSyscall:
       next = Next::kSyscall;
       break;
@@ -309,6 +313,8 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     left -= exit.instructions_retired;
     return exit.reason == ExitReason::kBudget;
   };
+  // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little further.
+  const auto repeat = [&] { return interpret(std::max<uint64_t>(state.gpr[kRcx], 1)); };
   // Whether the last thing that happened can be followed by more.
   bool goes_on = true;
   if ((state.rflags & kFlagTF) == 0) {
@@ -336,7 +342,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       goes_on = interpret(kWhileWaiting);
     } else if (translation->code == nullptr) {
       interpreted_.Add();
-      goes_on = interpret(1);
+      goes_on = translation->repeats ? repeat() : interpret(1);
     } else if (translation->count() > left) {
       goes_on = interpret(left);
     } else {
@@ -348,9 +354,9 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
         exit.reason = ExitReason::kSyscall;
         break;
       }
-      if (next == Next::kInterpret && left > 0) {
+      if ((next == Next::kInterpret || next == Next::kRepeat) && left > 0) {
         interpreted_.Add();
-        goes_on = interpret(1);
+        goes_on = next == Next::kRepeat ? repeat() : interpret(1);
       }
     }
   }

@@ -73,7 +73,7 @@ class TranslatorCore final : public Engine {
   // Runs translated code from state.rip for at most `portion` instructions; those retired.
   uint64_t Enter(const Translation& translation, uint64_t portion);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
-  enum class Next : uint8_t { kLookup, kInterpret, kSyscall };
+  enum class Next : uint8_t { kLookup, kInterpret, kRepeat, kSyscall };
   Next Settle(uint64_t* retired);
 
   static constexpr uint32_t kNumContexts = 8;
