@@ -174,7 +174,7 @@ bool InterpreterCore::CodeChanged(RunContext& context) {
 
 uint64_t InterpreterCore::TimeStamp(const RunContext& context) const {
   if (options_.clock != nullptr) return static_cast<uint64_t>(options_.clock->MonotonicNanos());
-  return instructions_.value() + budget_ - static_cast<uint64_t>(context.remaining);
+  return elsewhere_ + instructions_.value() + budget_ - static_cast<uint64_t>(context.remaining);
 }
 
 bool InterpreterCore::FailFetch(RunContext& context, const mm::Fault& fault) {

@@ -40,6 +40,8 @@ class InterpreterCore final : public Engine {
   const Op* FindSingle(RunContext& context);
   bool CodeChanged(RunContext& context);
   uint64_t TimeStamp(const RunContext& context) const;
+  // Instructions that another engine has retired: RDTSC counts them, too.
+  void CountElsewhere(uint64_t instructions) { elsewhere_ += instructions; }
   // Null where there is none.
   Entropy* entropy() const { return options_.entropy; }
   Mutex& split_lock() { return blocks_->split_lock(); }
@@ -82,6 +84,7 @@ class InterpreterCore final : public Engine {
   uint64_t code_generation_ = 0;  // of the block cache, when epochs_ were last known to be good
   uint64_t fetch_generation_ = 0;
   uint64_t budget_ = 0;
+  uint64_t elsewhere_ = 0;
   Counter instructions_, blocks_decoded_, blocks_entered_slowly_, memory_accesses_, slow_memory_accesses_;
 };
 

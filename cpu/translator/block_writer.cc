@@ -25,7 +25,7 @@ unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(
 // Sites of one block use different extents, and the same one each time the block is translated.
 uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
   uint32_t hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
-  if (size_class == 3 && hash == kStackExtent) ++hash;
+  if (hash == kStackExtent) ++hash;
   return size_class * kExtentsOfClass + hash;
 }
 
@@ -51,6 +51,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   const GuestInstruction& last = instructions.back();
   if (last.action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
+  groups_.Find(optimizations_.coalesce ? instructions : instructions.first(0));
   FindLiveFlags(instructions);
   bool vectors = false, x87 = false;
   for (const GuestInstruction& instruction : instructions) {
@@ -77,6 +78,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   for (index_ = 0; index_ < count_; ++index_) {
     const GuestInstruction& instruction = instructions[index_];
     index_pc_ = instruction.pc;
+    flags_dead_ = !optimizations_.exact_flags && live_flags_[index_] == 0;
     out_.marks.push_back({.host_offset = static_cast<uint16_t>(getSize()),
                           .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
                           .flags_in_context = flags_ != Flags::kHost});
@@ -88,6 +90,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   } else if (!last.ends_block()) {
     GoTo(last.next_pc());
   }
+  flags_dead_ = false;
   WriteColdCode();
   ready();
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
@@ -104,13 +107,23 @@ void BlockWriter::Reset() {
   cold_.clear();
 }
 
+bool BlockWriter::Probes(uint32_t index) const {
+  const int number = GroupOf(index);
+  return number == OperandGroups::kNone || groups_.group(number).first == index;
+}
+
 // Where the state can be seen all flags count: see docs/engines.md.
 void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions) {
   live_flags_.assign(count_ + 1, kAllFlags);
   for (uint32_t i = count_; i-- > 0;) {
     const GuestInstruction& instruction = instructions[i];
-    live_flags_[i] =
-        instruction.may_leave ? kAllFlags : instruction.flags_read | (live_flags_[i + 1] & ~instruction.flags_written);
+    const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
+    // An operand whose place is known leads nowhere, unless the host's CPU has something against the instruction.
+    const bool refusable = instruction.uses_vectors || instruction.uses_x87 || instruction.ends_block() ||
+                           mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
+    bool seen = instruction.may_leave && optimizations_.exact_flags && (Probes(i) || refusable);
+    if (instruction.action == Action::kJcc && i + 1 < count_) seen = true;
+    live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (live_flags_[i + 1] & ~instruction.flags_written);
   }
 }
 
@@ -191,6 +204,10 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
 
 void BlockWriter::SaveFlags() {
   if (flags_ != Flags::kHost) return;
+  if (flags_dead_) {
+    flags_ = Flags::kSaved;
+    return;
+  }
   pushfq();
   PopField(REMORA_FIELD(flags));
   flags_ = Flags::kBoth;
@@ -279,45 +296,83 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add_field(REMORA_FIELD(gs_base));
 }
 
-void BlockWriter::Probe(Right right, unsigned size, uint32_t extent, bool in_write_extents) {
+void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
+                        const std::optional<Group>& group) {
   const uint32_t at =
       REMORA_FIELD(extents) + (in_write_extents ? sizeof(Extent) * kNumExtents : 0) + sizeof(Extent) * extent;
-  constexpr uint32_t kStart = offsetof(Extent, start), kLimit = offsetof(Extent, limit), kHost = offsetof(Extent, host);
+  constexpr uint32_t kStart = offsetof(Extent, start), kLimit = offsetof(Extent, limit), kHost = offsetof(Extent, host),
+                     kDelta = offsetof(Extent, delta);
   auto missed = std::make_shared<Xbyak::Label>(), found = std::make_shared<Xbyak::Label>();
   Gs(), sub(kScratch, Field(at + kStart));
   Gs(), cmp(kScratch, Field(at + kLimit));
   jae(*missed, T_NEAR);
-  Gs(), add(kScratch, Field(at + kHost));
+  if (group)
+    LoadField(kScratch, at + kDelta);
+  else
+    Gs(), add(kScratch, Field(at + kHost));
   L(*found);
   flags_ = Flags::kSaved;
   AccessSite site = {};
   site.extent = extent & 0x3ff;
   site.write_extent = in_write_extents;
   site.write = right == Right::kWrite;
-  site.size_class = SizeClass(size) & 7;
+  site.size_class = size_class & 15;
   site.instruction = index_ & 0xff;
-  Cold([this, missed, found, at, word = std::bit_cast<uint32_t>(site)] {
+  Cold([this, missed, found, at, group, word = std::bit_cast<uint32_t>(site)] {
     L(*missed);
     Gs(), add(kScratch, Field(at + kStart));
     SetField32(REMORA_FIELD(site), word);
     CallStub(stubs_.access);
+    if (group) {
+      sub(kScratch, group->base);
+      if (group->displacement != 0) sub(kScratch, group->displacement);
+    }
     jmp(*found, T_NEAR);
   });
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.memory_operand();
-  const unsigned size = operand.size / 8u;
+  const unsigned size_class = SizeClass(operand.size / 8u);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   SaveFlags();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  Probe(write ? Right::kWrite : Right::kRead, size, ExtentOf(instruction.pc, SizeClass(size)), write);
+  Probe(write ? Right::kWrite : Right::kRead, size_class, ExtentOf(instruction.pc, size_class), write, std::nullopt);
 }
 
-// R14 is set.
-void BlockWriter::ProbeStack(Right right) {
-  constexpr unsigned kSize = 8;
-  Probe(right, kSize, SizeClass(kSize) * kExtentsOfClass + kStackExtent, /*in_write_extents=*/true);
+void BlockWriter::LoadDelta(int number) {
+  const OperandGroups::Group& group = groups_.group(number);
+  const uint32_t field = REMORA_FIELD(deltas) + 8 * static_cast<uint32_t>(number);
+  if (group.first != index_) {
+    LoadField(kScratch, field);
+    return;
+  }
+  SaveFlags();
+  const Group place = {HostRegister(group.base), static_cast<int32_t>(group.low)};
+  lea(kScratch, ptr[place.base + place.displacement]);
+  const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
+  // All that concerns the stack looks into one place: it is nearly always the same run.
+  const bool stack = group.base == kRsp;
+  const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(index_pc_, size_class);
+  Probe(group.write ? Right::kWrite : Right::kRead, size_class, extent, stack || group.write, place);
+  StoreField(field, kScratch);
+}
+
+BlockWriter::StackPlace BlockWriter::ProbeStack(Right right, const Xbyak::Reg64& base, int32_t displacement) {
+  const int number = GroupOf(index_);
+  if (number != OperandGroups::kNone) {
+    LoadDelta(number);
+    return {true, base, displacement};
+  }
+  SaveFlags();
+  lea(kScratch, ptr[base + displacement]);
+  constexpr unsigned kWordClass = 3;
+  Probe(right, kWordClass, kWordClass * kExtentsOfClass + kStackExtent, /*in_write_extents=*/true, std::nullopt);
+  return {};
+}
+
+Xbyak::Address BlockWriter::AddressOf(const StackPlace& place) {
+  return place.grouped ? Xbyak::util::qword[place.base + kScratch + place.displacement] : Xbyak::util::qword[kScratch];
 }
 
 void BlockWriter::RequireAligned(unsigned size) {
@@ -348,7 +403,11 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     if (i < in.info.operand_count_visible) named |= 1u << guest;
     high_byte |= IsHighByte(reg);
   }
-  if (memory) {
+  const int group = memory ? GroupOf(index_) : OperandGroups::kNone;
+  if (group != OperandGroups::kNone) {
+    used |= 1u << groups_.group(group).base;
+    LoadDelta(group);
+  } else if (memory) {
     ProbeOperand(instruction);
     const bool locked = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG;
     if (locked) RequireAligned(instruction.memory_operand().size / 8u);
@@ -362,6 +421,12 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   Placement placement;
   placement.general[kRsp] = static_cast<uint8_t>(kGuestRspReg.getIdx());
   placement.memory = static_cast<uint8_t>(kScratch.getIdx());
+  if (group != OperandGroups::kNone) {
+    const ZydisDecodedOperand& operand = instruction.memory_operand();
+    placement.memory = static_cast<uint8_t>(HostRegister(groups_.group(group).base).getIdx());
+    placement.index = static_cast<uint8_t>(kScratch.getIdx());
+    placement.displacement = operand.mem.disp.has_displacement ? static_cast<int32_t>(operand.mem.disp.value) : 0;
+  }
 
   int spilled = -1;
   const auto spill = [&](bool for_high_byte) {
@@ -425,8 +490,22 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
 void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& destination = instruction.decoded.operands[0];
   const auto guest = static_cast<unsigned>(GeneralRegister(destination.reg.value));
-  ComputeAddress(instruction, /*keep_flags=*/true);
   const int bits = destination.size;
+  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
+  if (!IsInContext(guest) && bits >= 32 && instruction.decoded.info.address_width == 64 && base >= 0 && base < kR14 &&
+      index < kR14) {
+    const int32_t offset = memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
+    Xbyak::RegExp address(HostRegister(static_cast<unsigned>(base)));
+    if (index >= 0) address = address + Xbyak::RegExp(HostRegister(static_cast<unsigned>(index)), memory.scale);
+    const Xbyak::Reg64 to = HostRegister(guest);
+    if (bits == 64)
+      lea(to, ptr[address + offset]);
+    else
+      lea(to.cvt32(), ptr[address + offset]);
+    return;
+  }
+  ComputeAddress(instruction, /*keep_flags=*/true);
   if (bits == 32) mov(kScratch.cvt32(), kScratch.cvt32());
   if (IsInContext(guest)) {
     if (bits == 16)
@@ -440,75 +519,53 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   }
 }
 
-// `store` puts the value at R14, a host address.
-void BlockWriter::PushGuest(const std::function<void()>& store) {
-  SaveFlags();
-  lea(kScratch, ptr[kGuestRspReg - 8]);
-  ProbeStack(Right::kWrite);
-  store();
+// `store` puts the value there.
+void BlockWriter::PushGuest(const std::function<void(const Xbyak::Address& to)>& store) {
+  store(AddressOf(ProbeStack(Right::kWrite, kGuestRspReg, -8)));
   lea(kGuestRspReg, ptr[kGuestRspReg - 8]);
-}
-
-void BlockWriter::StoreConstant(uint64_t value) {
-  if (FitsSigned32(value)) {
-    mov(qword[kScratch], value);
-    return;
-  }
-  // In one store, so that a load of all eight bytes need not wait for two.
-  auto literal = std::make_shared<Xbyak::Label>();
-  push(qword[rip + *literal]);
-  pop(qword[kScratch]);
-  Cold([this, literal, value] {
-    L(*literal);
-    dq(value);
-  });
 }
 
 void BlockWriter::WritePush(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    PushGuest([&] { mov(qword[kScratch], static_cast<uint64_t>(operand.imm.value.s)); });
+    PushGuest([&](const Xbyak::Address& to) { mov(to, static_cast<uint64_t>(operand.imm.value.s)); });
   } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
-    PushGuest([&] {
+    PushGuest([&](const Xbyak::Address& to) {
       if (IsInContext(guest)) {
         PushField(FieldOf(guest));
-        pop(qword[kScratch]);
+        pop(to);
       } else {
-        mov(qword[kScratch], HostRegister(guest));
+        mov(to, HostRegister(guest));
       }
     });
   } else {
     ProbeOperand(instruction);
     push(qword[kScratch]);
     PopField(REMORA_FIELD(value));
-    PushGuest([&] {
+    PushGuest([&](const Xbyak::Address& to) {
       PushField(REMORA_FIELD(value));
-      pop(qword[kScratch]);
+      pop(to);
     });
   }
 }
 
 void BlockWriter::WritePop(const GuestInstruction& instruction) {
   const auto guest = static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value));
-  SaveFlags();
-  mov(kScratch, kGuestRspReg);
-  ProbeStack(Right::kRead);
+  const StackPlace place = ProbeStack(Right::kRead, kGuestRspReg, 0);
   if (IsInContext(guest)) {
-    mov(kScratch, qword[kScratch]);
+    mov(kScratch, AddressOf(place));
     StoreField(FieldOf(guest), kScratch);
   } else {
-    mov(HostRegister(guest), qword[kScratch]);
+    mov(HostRegister(guest), AddressOf(place));
   }
   if (guest != kRsp) lea(kGuestRspReg, ptr[kGuestRspReg + 8]);
 }
 
 void BlockWriter::WriteLeaveFrame(const GuestInstruction&) {
-  SaveFlags();
-  mov(kScratch, rbp);
-  ProbeStack(Right::kRead);
+  const StackPlace place = ProbeStack(Right::kRead, rbp, 0);
   lea(kGuestRspReg, ptr[rbp + 8]);
-  mov(rbp, qword[kScratch]);
+  mov(rbp, AddressOf(place));
 }
 
 void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
@@ -544,7 +601,21 @@ void BlockWriter::RequireCanonicalTarget() {
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   if (!direct) LoadTarget(instruction);
-  PushGuest([&] { StoreConstant(instruction.next_pc()); });
+  PushGuest([&](const Xbyak::Address& to) {
+    const uint64_t value = instruction.next_pc();
+    if (FitsSigned32(value)) {
+      mov(to, value);
+      return;
+    }
+    // In one store, so that a load of all eight bytes need not wait for two.
+    auto literal = std::make_shared<Xbyak::Label>();
+    push(qword[rip + *literal]);
+    pop(to);
+    Cold([this, literal, value] {
+      L(*literal);
+      dq(value);
+    });
+  });
   if (direct) return GoTo(instruction.target());
   LoadField(kScratch, REMORA_FIELD(target));
   GoThroughTable();
@@ -552,10 +623,9 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
+  const StackPlace place = ProbeStack(Right::kRead, kGuestRspReg, 0);
+  mov(kScratch, AddressOf(place));
   SaveFlags();
-  mov(kScratch, kGuestRspReg);
-  ProbeStack(Right::kRead);
-  mov(kScratch, qword[kScratch]);
   StoreField(REMORA_FIELD(target), kScratch);
   RequireCanonicalTarget();
   const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
@@ -565,7 +635,11 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
-  if (instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return GoTo(instruction.target());
+  if (instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    // Where the trace goes on there is nothing to do.
+    if (index_ + 1 == count_) GoTo(instruction.target());
+    return;
+  }
   LoadTarget(instruction);
   GoThroughTable();
 }
@@ -575,7 +649,22 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   // The condition is the low half of the opcode in both forms.
   const int condition = instruction.decoded.info.opcode & 15;
   const uint64_t target = instruction.target();
-  if (InPage(target)) {
+  if (index_ + 1 < count_) {
+    // The trace goes on behind it; who leaves here has not run the rest.
+    db(0x0f), db(0x80 | condition);
+    const auto displacement = static_cast<uint32_t>(getSize());
+    dd(0);
+    Cold([this, displacement, target, rest = count_ - index_ - 1, flags = flags_] {
+      rewrite(displacement, getSize() - (displacement + 4), 4);
+      flags_ = flags;
+      SaveFlags();
+      Gs(), add(dword[At(REMORA_FIELD(remaining))], static_cast<int>(rest));
+      flags_ = Flags::kSaved;
+      GoTo(target);
+    });
+    return;
+  }
+  if (optimizations_.chain && InPage(target)) {
     LinkedJump(condition, target);
   } else {
     auto taken = std::make_shared<Xbyak::Label>();

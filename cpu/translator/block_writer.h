@@ -10,6 +10,7 @@
 #include "cpu/translator/context_assembler.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_instruction.h"
+#include "cpu/translator/operand_groups.h"
 #include "cpu/translator/options.h"
 #include "cpu/translator/stubs.h"
 
@@ -56,10 +57,29 @@ class BlockWriter : private ContextAssembler {
   // --- memory operands ---
   // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // R14, a guest address, becomes a host address. Flags are saved.
-  void Probe(Right right, unsigned size, uint32_t extent, bool in_write_extents);
+  // Where a group begins.
+  struct Group {
+    Xbyak::Reg64 base;
+    int32_t displacement = 0;
+  };
+  // R14, a guest address, becomes a host address or, for a group, what is between the two. Flags are saved.
+  void Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
+             const std::optional<Group>& group);
   void ProbeOperand(const GuestInstruction& instruction);
-  void ProbeStack(Right right);
+  // 8 bytes at a register and a displacement, as PUSH and its kin have it: what has to be added to the register for the
+  // host's address is the operand that StackOperand answers.
+  struct StackPlace {
+    bool grouped = false;
+    Xbyak::Reg64 base = Xbyak::Reg64(0);
+    int32_t displacement = 0;
+  };
+  StackPlace ProbeStack(Right right, const Xbyak::Reg64& base, int32_t displacement);
+  static Xbyak::Address AddressOf(const StackPlace& place);
+  // The group's delta comes into R14, by a probe if this is its first operand.
+  void LoadDelta(int number);
+  // Whether the instruction under way has to look whether its operand is there.
+  bool Probes(uint32_t index) const;
+  int GroupOf(uint32_t index) const { return optimizations_.coalesce ? groups_.group_of(index) : OperandGroups::kNone; }
   void RequireAligned(unsigned size);
 
   // --- instructions ---
@@ -73,8 +93,7 @@ class BlockWriter : private ContextAssembler {
   void WriteJmp(const GuestInstruction& instruction);
   void WriteJcc(const GuestInstruction& instruction);
   void WriteLoop(const GuestInstruction& instruction);
-  void PushGuest(const std::function<void()>& store);
-  void StoreConstant(uint64_t value);  // 8 bytes at R14
+  void PushGuest(const std::function<void(const Xbyak::Address& to)>& store);
   // R14 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
@@ -96,12 +115,14 @@ class BlockWriter : private ContextAssembler {
   const Optimizations optimizations_;
   GeneratedBlock out_;
   std::vector<std::function<void()>> cold_;
+  OperandGroups groups_;
   std::vector<uint32_t> live_flags_;  // before each instruction, and at the end
   uint64_t pc_ = 0;
   uint32_t count_ = 0;  // instructions
   uint32_t index_ = 0;  // of the one being written
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
+  bool flags_dead_ = false;  // nothing reads them before they are written, and nobody asks for exact ones
   Flags flags_ = Flags::kSaved;
 };
 

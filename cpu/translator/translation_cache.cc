@@ -10,26 +10,28 @@ namespace {
 
 constexpr uint8_t kJmpRel32 = 0xe9;
 
-// A region's translations on their way out.
-struct Eviction {
-  std::shared_ptr<CodeBuffer> buffer;
+}  // namespace
+
+// A region's translations on their way out. Threads that are inside still ask where they are.
+struct TranslationCache::Eviction {
+  std::shared_ptr<Memory> memory;
   uint32_t region;
   std::vector<Translation*> translations;
+
+  static void Finish(void* raw) {
+    auto* eviction = static_cast<Eviction*>(raw);
+    Memory& memory = *eviction->memory;
+    memory.draining[eviction->region].store(nullptr, std::memory_order_release);
+    for (Translation* translation : eviction->translations) delete translation;
+    memory.buffer.FinishEviction(eviction->region);
+    delete eviction;
+  }
 };
-
-void FinishEviction(void* raw) {
-  auto* eviction = static_cast<Eviction*>(raw);
-  for (Translation* translation : eviction->translations) delete translation;
-  eviction->buffer->FinishEviction(eviction->region);
-  delete eviction;
-}
-
-}  // namespace
 
 TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls)
     : reclaimer_(reclaimer),
-      buffer_(std::make_shared<CodeBuffer>(max_code_bytes)),
-      stubs_(MakeStubs(buffer_.get(), calls)) {}
+      memory_(std::make_shared<Memory>(max_code_bytes)),
+      stubs_(MakeStubs(&memory_->buffer, calls)) {}
 
 TranslationCache::~TranslationCache() {
   MutexLock lock(&mu_);
@@ -55,12 +57,13 @@ void TranslationCache::PatchLink(const PendingLink& link, const Translation& tar
   const std::byte* to = target.code + (link.flags_saved ? target.saved_entry : target.host_entry);
   const auto displacement = static_cast<int32_t>(to - (link.displacement + 4));
   // Others may be running through it: one aligned store.
-  __atomic_store_n(reinterpret_cast<int32_t*>(buffer_->Writable(link.displacement)), displacement, __ATOMIC_RELEASE);
+  __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(link.displacement)), displacement,
+                   __ATOMIC_RELEASE);
 }
 
 void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
   const std::byte* at = translation.code + entry;
-  auto* word = reinterpret_cast<uint64_t*>(buffer_->Writable(at));
+  auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(at));
   uint64_t bytes = *word;
   const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + 5);
   std::memcpy(&bytes, &kJmpRel32, 1);
@@ -86,8 +89,7 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
 }
 
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
-                                       const GeneratedBlock* block, bool repeats,
-                                       uint64_t generation_before) {
+                                       const GeneratedBlock* block, bool repeats, uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
@@ -106,7 +108,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   made->tail_frame = tail_frame;
   made->repeats = repeats;
   if (block != nullptr) {
-    const CodeBuffer::Piece piece = buffer_->Allocate(static_cast<uint32_t>(block->code.size()));
+    const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(block->code.size()));
     // The region behind the one being filled is emptied in time.
     EvictLocked();
     if (piece.code == nullptr) return nullptr;
@@ -123,7 +125,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     made->dropped_host = block->dropped_host;
     made->dropped_saved = block->dropped_saved;
     made->marks = block->marks;
-    std::byte* writable = buffer_->Writable(piece.code);
+    std::byte* writable = memory_->buffer.Writable(piece.code);
     std::memcpy(writable, block->code.data(), block->code.size());
     for (const GeneratedBlock::Relocation& relocation : block->relocations) {
       const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
@@ -145,11 +147,12 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
 
 void TranslationCache::EvictLocked() {
   uint32_t region;
-  if (!buffer_->BeginEviction(&region)) return;
+  if (!memory_->buffer.BeginEviction(&region)) return;
   generation_.fetch_add(1, std::memory_order_acq_rel);
-  auto* eviction = new Eviction{buffer_, region, std::exchange(in_region_[region], {})};
+  auto* eviction = new Eviction{memory_, region, std::exchange(in_region_[region], {})};
+  memory_->draining[region].store(eviction, std::memory_order_release);
   for (const Translation* translation : eviction->translations) DropLocked(translation->frame.value());
-  reclaimer_->Retire(eviction, &FinishEviction);
+  reclaimer_->Retire(eviction, &Eviction::Finish);
 }
 
 void TranslationCache::DropLocked(uint32_t frame) {
@@ -177,15 +180,24 @@ void TranslationCache::DropCode(mm::FrameId frame) {
 }
 
 const Translation* TranslationCache::FindByHostAddress(const std::byte* host) const {
-  if (!buffer_->Contains(host)) return nullptr;
-  const std::byte* first = buffer_->permanent() + CodeBuffer::kPermanentBytes;
+  if (!memory_->buffer.Contains(host)) return nullptr;
+  const std::byte* first = memory_->buffer.permanent() + CodeBuffer::kPermanentBytes;
+  const auto region = static_cast<uint64_t>(host - first) / memory_->buffer.region_bytes();
+  const auto find_in = [host](const std::vector<Translation*>& translations) -> const Translation* {
+    const auto behind = std::upper_bound(translations.begin(), translations.end(), host,
+                                         [](const std::byte* at, const Translation* t) { return at < t->code; });
+    if (behind == translations.begin()) return nullptr;
+    const Translation* translation = *(behind - 1);
+    return host < translation->code + translation->code_bytes ? translation : nullptr;
+  };
+  // The caller is inside, so the region is not used again before its next quiescent point.
+  if (const Eviction* eviction = memory_->draining[region].load(std::memory_order_acquire))
+    return find_in(eviction->translations);
   MutexLock lock(&mu_);
-  const auto& region = in_region_[static_cast<uint64_t>(host - first) / buffer_->region_bytes()];
-  const auto behind = std::upper_bound(region.begin(), region.end(), host,
-                                       [](const std::byte* at, const Translation* t) { return at < t->code; });
-  if (behind == region.begin()) return nullptr;
-  const Translation* translation = *(behind - 1);
-  return host < translation->code + translation->code_bytes ? translation : nullptr;
+  if (const Translation* translation = find_in(in_region_[region])) return translation;
+  // It has begun to drain since.
+  const Eviction* eviction = memory_->draining[region].load(std::memory_order_acquire);
+  return eviction == nullptr ? nullptr : find_in(eviction->translations);
 }
 
 }  // namespace remora::cpu::translator

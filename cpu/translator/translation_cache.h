@@ -39,12 +39,13 @@ class TranslationCache final : public mm::CodeObserver {
   ~TranslationCache() override;
 
   const Stubs& stubs() const { return stubs_; }
-  const CodeBuffer& buffer() const { return *buffer_; }
+  const CodeBuffer& buffer() const { return memory_->buffer; }
 
   // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
   Translation* Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const;
-  // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was published first, or null if
-  // something was dropped since generation() was `generation_before`, or while there is no room.
+  // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was
+  // published first, or null if something was dropped since generation() was `generation_before`, or while there is no
+  // room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
                        bool repeats, uint64_t generation_before);
   // The translation that a host address lies in; it may be dropped already. Null: none.
@@ -61,6 +62,13 @@ class TranslationCache final : public mm::CodeObserver {
   struct PendingLink {
     const std::byte* displacement = nullptr;
     bool flags_saved = false;
+  };
+  struct Eviction;
+  // What an eviction under way needs after the cache itself has gone.
+  struct Memory {
+    explicit Memory(uint64_t max_bytes) : buffer(max_bytes) {}
+    CodeBuffer buffer;
+    std::atomic<const Eviction*> draining[CodeBuffer::kNumRegions] = {};
   };
   struct FrameCode {
     absl::flat_hash_map<uint64_t, Translation*> by_pc;
@@ -79,7 +87,7 @@ class TranslationCache final : public mm::CodeObserver {
   std::atomic<uint64_t> generation_{1};
   std::atomic<uint64_t> num_translations_{0};
   mutable Mutex mu_{LockRank::kTranslations};
-  const std::shared_ptr<CodeBuffer> buffer_;  // its regions guarded by mu_; an eviction under way keeps it, too
+  const std::shared_ptr<Memory> memory_;  // its regions guarded by mu_
   const Stubs stubs_;
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.

@@ -50,7 +50,7 @@ class SharedTranslations final : public mm::CodeObserver {
 TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, TranslatorOptions options)
     : cache_(cache),
       options_(options),
-      interpreter_(MakeInterpreter(blocks, options.interpreter)),
+      interpreter_(blocks, options.interpreter),
       writer_(cache->stubs(), options.optimizations) {
   CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
   // As cpu/decoder.cc has it.
@@ -200,8 +200,16 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
     }
     if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
     Classify(&instruction);
-    if (instruction.ends_block()) return true;
     pc = instruction.next_pc();
+    if (!instruction.ends_block()) continue;
+    if (!options_.optimizations.trace || next_page != nullptr) return true;
+    // Along what goes on within the page; a jump back begins anew, or a loop would be unrolled.
+    if (instruction.action == Action::kJmp && instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+      if (PageRoundDown(instruction.target()) != page_start || instruction.target() < pc) return true;
+      pc = instruction.target();
+    } else if (instruction.action != Action::kJcc || instruction.target() <= instruction.pc) {
+      return true;
+    }
   }
   return true;
 }
@@ -308,18 +316,23 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
   budget = std::min<uint64_t>(budget, INT64_MAX);
   uint64_t left = budget;
   Exit exit;
-  const auto interpret = [&](uint64_t instructions) {
-    exit = interpreter_->Run(state, tlb, std::min(instructions, left), kNeverInterrupt);
+  const auto interpret = [&](uint64_t instructions, const std::atomic<uint32_t>& flag = kNeverInterrupt) {
+    exit = interpreter_.Run(state, tlb, std::min(instructions, left), flag);
     left -= exit.instructions_retired;
     return exit.reason == ExitReason::kBudget;
   };
-  // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little further.
-  const auto repeat = [&] { return interpret(std::max<uint64_t>(state.gpr[kRcx], 1)); };
+  // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little
+  // further.
+  const auto repeat = [&] { return interpret(std::max<uint64_t>(state.gpr[kRcx], 1), interrupt); };
   // Whether the last thing that happened can be followed by more.
   bool goes_on = true;
   if ((state.rflags & kFlagTF) == 0) {
     Bind(&state, &tlb);
-    HostTraps::Install();
+    if (!traps_installed_) {
+      // Not before: others take these signals over while a program starts.
+      HostTraps::Install();
+      traps_installed_ = true;
+    }
     SetHostGsBase(bound_->context.get());
   }
   while (goes_on) {
@@ -332,14 +345,14 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       break;
     }
     if ((state.rflags & kFlagTF) != 0) {
-      goes_on = interpret(left);
+      goes_on = interpret(left, interrupt);
       continue;
     }
     const Translation* translation = Find(state.rip);
     if (translation == nullptr) {
       // A fetch that fails, or no room: the interpreter reports the one, and gets by without the other.
       constexpr uint64_t kWhileWaiting = 1000;
-      goes_on = interpret(kWhileWaiting);
+      goes_on = interpret(kWhileWaiting, interrupt);
     } else if (translation->code == nullptr) {
       interpreted_.Add();
       goes_on = translation->repeats ? repeat() : interpret(1);
@@ -349,6 +362,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       uint64_t retired = Enter(*translation, std::min(left, kPortion));
       const Next next = Settle(&retired);
       left -= retired;
+      interpreter_.CountElsewhere(retired);
       if (next == Next::kSyscall) {
         exit = Exit();
         exit.reason = ExitReason::kSyscall;

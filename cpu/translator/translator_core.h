@@ -10,6 +10,7 @@
 
 #include "base/counter.h"
 #include "cpu/engine.h"
+#include "cpu/interpreter_core.h"
 #include "cpu/translator/block_writer.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
@@ -82,13 +83,14 @@ class TranslatorCore final : public Engine {
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
-  const std::unique_ptr<Engine> interpreter_;
+  InterpreterCore interpreter_;
   BlockWriter writer_;
   ZydisDecoder decoder_;
   std::vector<GuestInstruction> instructions_;
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
+  bool traps_installed_ = false;
   Counter instructions_retired_, blocks_translated_, lookups_, interpreted_;
 };
 

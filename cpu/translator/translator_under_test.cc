@@ -4,7 +4,9 @@
 namespace remora::cpu {
 
 std::unique_ptr<Engine> MakeEngineUnderTest(BlockCache* cache, InterpreterOptions options) {
-  return MakeTranslator(cache, {.interpreter = options});
+  TranslatorOptions translator_options;
+  translator_options.interpreter = options;
+  return MakeTranslator(cache, translator_options);
 }
 
 }  // namespace remora::cpu

@@ -1,0 +1,147 @@
+#include "cpu/translator/operand_groups.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "cpu/cpu_state.h"
+#include "cpu/translator/guest_context.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+bool NamesHighByte(const DecodedInstruction& in) {
+  for (int i = 0; i < in.info.operand_count; ++i)
+    if (in.operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER && IsHighByte(in.operands[i].reg.value)) return true;
+  return false;
+}
+
+// By how much the instruction moves `base`; nothing: in some other way, or not at all.
+std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base) {
+  const DecodedInstruction& in = instruction.decoded;
+  switch (instruction.action) {
+    case Action::kPush:
+    case Action::kCall:
+      if (base == kRsp) return -8;
+      return std::nullopt;
+    case Action::kPop:
+      if (base == kRsp && GeneralRegister(in.operands[0].reg.value) != kRsp) return 8;
+      return std::nullopt;
+    default:
+      break;
+  }
+  const ZydisDecodedOperand& to = in.operands[0];
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64 ||
+      GeneralRegister(to.reg.value) != static_cast<int>(base))
+    return std::nullopt;
+  const ZydisDecodedOperand& from = in.operands[1];
+  switch (in.info.mnemonic) {
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+      if (from.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return std::nullopt;
+      return in.info.mnemonic == ZYDIS_MNEMONIC_ADD ? from.imm.value.s : -from.imm.value.s;
+    case ZYDIS_MNEMONIC_INC:
+      return 1;
+    case ZYDIS_MNEMONIC_DEC:
+      return -1;
+    case ZYDIS_MNEMONIC_LEA:
+      if (from.mem.index != ZYDIS_REGISTER_NONE || in.info.address_width != 64 ||
+          GeneralRegister(from.mem.base) != static_cast<int>(base))
+        return std::nullopt;
+      return from.mem.disp.has_displacement ? from.mem.disp.value : 0;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool Changes(const GuestInstruction& instruction, unsigned base) {
+  const DecodedInstruction& in = instruction.decoded;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 &&
+        GeneralRegister(operand.reg.value) == static_cast<int>(base))
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  constexpr int64_t kWord = 8;
+  switch (instruction.action) {
+    case Action::kPush:
+    case Action::kCall:
+      // Of two operands the other one is probed.
+      if (instruction.memory >= 0) return {};
+      return {kRsp, -kWord, 0, true};
+    case Action::kPop:
+    case Action::kRet:
+      return {kRsp, 0, kWord, false};
+    case Action::kReemit:
+      break;
+    default:
+      return {};
+  }
+  if (instruction.memory < 0 || NamesHighByte(in)) return {};
+  if ((in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG) return {};
+  const ZydisDecodedOperand& operand = instruction.memory_operand();
+  if (operand.mem.index != ZYDIS_REGISTER_NONE || in.info.address_width != 64) return {};
+  if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
+  const int base = GeneralRegister(operand.mem.base);
+  if (base < 0 || base >= kR14) return {};
+  const int64_t displacement = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
+  return {base, displacement, displacement + operand.size / 8,
+          (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
+}
+
+void OperandGroups::MoveBases(const GuestInstruction& instruction) {
+  std::erase_if(open_, [&](Open& open) {
+    const unsigned base = groups_[static_cast<uint32_t>(open.group)].base;
+    if (!Changes(instruction, base)) return false;
+    const std::optional<int64_t> moved = Moves(instruction, base);
+    if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
+    open.moved += *moved;
+    return open.moved > INT32_MAX || open.moved < INT32_MIN;
+  });
+}
+
+void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
+  groups_.clear();
+  open_.clear();
+  group_of_.assign(instructions.size(), kNone);
+  for (uint32_t i = 0; i < instructions.size(); ++i) {
+    const GuestInstruction& instruction = instructions[i];
+    if (const Operand operand = OperandOf(instruction); operand.base >= 0) {
+      int joined = kNone;
+      for (const Open& open : open_) {
+        Group& group = groups_[static_cast<uint32_t>(open.group)];
+        if (group.base != static_cast<unsigned>(operand.base)) continue;
+        const int64_t low = std::min(group.low, operand.low + open.moved);
+        const int64_t high = std::max(group.high, operand.high + open.moved);
+        if (high - low > kMaxBytes) continue;
+        const bool grows = low != group.low || high != group.high || (operand.write && !group.write);
+        if (grows && open.closed) continue;
+        group.low = low;
+        group.high = high;
+        group.write |= operand.write;
+        ++group.members;
+        joined = open.group;
+        break;
+      }
+      if (joined == kNone && groups_.size() < GuestContext::kMaxGroups) {
+        joined = static_cast<int>(groups_.size());
+        groups_.push_back({static_cast<unsigned>(operand.base), operand.low, operand.high, operand.write, i, 1});
+        open_.push_back({joined, 0, false});
+      }
+      group_of_[i] = joined;
+    }
+    if (instruction.action == Action::kJcc)
+      for (Open& open : open_) open.closed = true;
+    MoveBases(instruction);
+  }
+  for (int& number : group_of_)
+    if (number != kNone && groups_[static_cast<uint32_t>(number)].members < 2) number = kNone;
+}
+
+}  // namespace remora::cpu::translator

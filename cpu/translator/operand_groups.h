@@ -1,0 +1,65 @@
+#ifndef REMORA_CPU_TRANSLATOR_OPERAND_GROUPS_H_
+#define REMORA_CPU_TRANSLATOR_OPERAND_GROUPS_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/translator/guest_instruction.h"
+
+namespace remora::cpu::translator {
+
+// Memory operands of one block that lie close together behind one base register: one probe, at the first of them, finds
+// where all of them are in the host's memory.
+//
+//     push rbp            rsp - 8                    one group: [-24, 0) from RSP at the block's start, for writing
+//     mov rbp, rsp
+//     push rbx            rsp - 16
+//     mov [rsp - 8], rdi  rsp - 24 (at the start)
+//
+// What moves a base by a constant (PUSH, ADD RSP, 8, LEA RBX, [RBX + 16]) does not end its groups, any other change
+// does. Behind a conditional branch a group takes nothing in that it does not cover already: the operand might never be
+// reached.
+//
+// Thread safety: one instance for each engine.
+class OperandGroups {
+ public:
+  struct Group {
+    unsigned base = 0;  // guest register
+    int64_t low = 0;    // of the bytes covered, from the base's value at the first operand
+    int64_t high = 0;
+    bool write = false;
+    uint32_t first = 0;  // instruction
+    uint32_t members = 0;
+  };
+  static constexpr int kNone = -1;
+  static constexpr int64_t kMaxBytes = 512;
+
+  void Find(std::span<const GuestInstruction> instructions);
+
+  // The group of the instruction's operand; kNone: it is probed alone.
+  int group_of(uint32_t instruction) const { return group_of_[instruction]; }
+  const Group& group(int number) const { return groups_[static_cast<uint32_t>(number)]; }
+
+ private:
+  struct Operand {
+    int base = -1;
+    int64_t low = 0, high = 0;
+    bool write = false;
+  };
+  static Operand OperandOf(const GuestInstruction& instruction);
+  void MoveBases(const GuestInstruction& instruction);
+
+  struct Open {
+    int group = kNone;
+    int64_t moved = 0;  // the base, since the group began
+    bool closed = false;
+  };
+  std::vector<Group> groups_;
+  std::vector<int> group_of_;
+  std::vector<Open> open_;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_OPERAND_GROUPS_H_

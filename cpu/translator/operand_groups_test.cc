@@ -1,0 +1,85 @@
+#include "cpu/translator/operand_groups.h"
+
+#include <Zydis/Zydis.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <vector>
+
+#include "cpu/cpu_state.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+class OperandGroupsTest : public testing::Test {
+ protected:
+  OperandGroupsTest() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
+
+  void Find(std::initializer_list<uint8_t> code) {
+    const std::vector<uint8_t> bytes(code);
+    std::vector<GuestInstruction> instructions;
+    for (size_t at = 0; at < bytes.size();) {
+      GuestInstruction& instruction = instructions.emplace_back();
+      instruction.pc = 0x1000 + at;
+      std::copy_n(bytes.begin() + static_cast<int64_t>(at), std::min<size_t>(kMaxInstructionBytes, bytes.size() - at),
+                  instruction.bytes.begin());
+      ASSERT_TRUE(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), kMaxInstructionBytes,
+                                                      &instruction.decoded.info, instruction.decoded.operands)));
+      Classify(&instruction);
+      at += instruction.decoded.info.length;
+    }
+    groups_.Find(instructions);
+  }
+
+  ZydisDecoder decoder_;
+  OperandGroups groups_;
+};
+
+TEST_F(OperandGroupsTest, APrologueIsOneGroup) {
+  Find({0x55,                      // push rbp
+        0x48, 0x89, 0xe5,          // mov rbp, rsp
+        0x53,                      // push rbx
+        0x48, 0x83, 0xec, 0x18,    // sub rsp, 24
+        0x48, 0x89, 0x3c, 0x24});  // mov [rsp], rdi
+  const int group = groups_.group_of(0);
+  ASSERT_NE(group, OperandGroups::kNone);
+  EXPECT_EQ(groups_.group_of(2), group);
+  EXPECT_EQ(groups_.group_of(4), group);
+  EXPECT_EQ(groups_.group(group).base, unsigned{kRsp});
+  EXPECT_EQ(groups_.group(group).low, -40);
+  EXPECT_EQ(groups_.group(group).high, 0);
+  EXPECT_TRUE(groups_.group(group).write);
+}
+
+TEST_F(OperandGroupsTest, AnotherValueInTheBaseEndsAGroup) {
+  Find({0x48, 0x8b, 0x03,        // mov rax, [rbx]
+        0x48, 0x8b, 0x5b, 0x08,  // mov rbx, [rbx+8]
+        0x48, 0x8b, 0x0b});      // mov rcx, [rbx]
+  EXPECT_NE(groups_.group_of(0), OperandGroups::kNone);
+  EXPECT_EQ(groups_.group_of(0), groups_.group_of(1));
+  EXPECT_EQ(groups_.group_of(2), OperandGroups::kNone);
+}
+
+TEST_F(OperandGroupsTest, BehindABranchAGroupDoesNotGrow) {
+  Find({0x48, 0x8b, 0x03,          // mov rax, [rbx]
+        0x48, 0x8b, 0x4b, 0x10,    // mov rcx, [rbx+16]
+        0x74, 0x02,                // jz +2
+        0x48, 0x8b, 0x53, 0x08,    // mov rdx, [rbx+8]: covered
+        0x48, 0x89, 0x53, 0x08,    // mov [rbx+8], rdx: no right to write
+        0x48, 0x8b, 0x73, 0x20});  // mov rsi, [rbx+32]: further away
+  EXPECT_EQ(groups_.group_of(3), groups_.group_of(0));
+  EXPECT_FALSE(groups_.group(groups_.group_of(0)).write);
+  EXPECT_NE(groups_.group_of(4), groups_.group_of(0));
+  EXPECT_NE(groups_.group_of(5), groups_.group_of(0));
+}
+
+TEST_F(OperandGroupsTest, WhatIsFarApartIsProbedAlone) {
+  Find({0x48, 0x8b, 0x03,                            // mov rax, [rbx]
+        0x48, 0x8b, 0x8b, 0x00, 0x10, 0x00, 0x00});  // mov rcx, [rbx+4096]
+  EXPECT_EQ(groups_.group_of(0), OperandGroups::kNone);
+  EXPECT_EQ(groups_.group_of(1), OperandGroups::kNone);
+}
+
+}  // namespace
+}  // namespace remora::cpu::translator
