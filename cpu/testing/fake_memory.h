@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -123,7 +124,10 @@ class FakeMachine {
   static constexpr uint64_t kCode = 0x400000, kData = 0x600000, kStackTop = 0x7fff0000;
   static constexpr uint64_t kPages = 4;
 
+  using Make = std::function<std::unique_ptr<Engine>(BlockCache*)>;
   explicit FakeMachine(InterpreterOptions options = {})
+      : FakeMachine([options](BlockCache* blocks) { return MakeEngineUnderTest(blocks, options); }) {}
+  explicit FakeMachine(const Make& make)
       : participant_(&reclaimer_), memory(&frames), cache(&frames, &reclaimer_), tlb(std::make_unique<mm::Tlb>()) {
     frames.set_code_observer(&cache);
     participant_.Online();
@@ -131,7 +135,7 @@ class FakeMachine {
     memory.Map(kData, kPages, mm::Protection(3));
     memory.Map(kStackTop - kPages * kPageSize, kPages, mm::Protection(3));
     tlb->Bind(&memory, 1);
-    engine = MakeEngineUnderTest(&cache, options);
+    engine = make(&cache);
     state.rip = kCode;
     state.gpr[kRsp] = kStackTop - 0x100;
   }

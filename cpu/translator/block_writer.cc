@@ -128,13 +128,24 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions) 
 }
 
 void BlockWriter::WriteEntries() {
-  // 5 bytes in one piece, where a jump can be put.
+  Xbyak::Label saved;
+  out_.indirect_entry = static_cast<uint32_t>(getSize());
+  MoveConstant(kScratch, pc_);
+  Gs(), cmp(kScratch, Field(REMORA_FIELD(target)));
+  db(0x0f), db(0x85);  // JNE
+  out_.relocations.push_back({static_cast<uint32_t>(getSize()), stubs_.indirect_miss});
+  dd(0);
+  jmp(saved, T_SHORT);
   align(kEntryAlignment);
   out_.host_entry = static_cast<uint32_t>(getSize());
+  // 5 bytes in one piece, where a jump can be put.
   for (const int byte : {0x0f, 0x1f, 0x44, 0x00, 0x00}) db(byte);
-  pushfq();
-  PopField(REMORA_FIELD(flags));
+  if (optimizations_.exact_flags || live_flags_[0] != 0) {
+    pushfq();
+    PopField(REMORA_FIELD(flags));
+  }
   align(kEntryAlignment);
+  L(saved);
   out_.saved_entry = static_cast<uint32_t>(getSize());
   Gs(), sub(dword[At(REMORA_FIELD(remaining))], static_cast<int>(count_));
   flags_ = Flags::kSaved;
@@ -150,13 +161,6 @@ void BlockWriter::WriteEntries() {
     PopField(REMORA_FIELD(flags));
     out_.dropped_saved = static_cast<uint32_t>(getSize());
     LeaveBlock(stubs_.leave_lookup, pc_);
-    out_.indirect_entry = static_cast<uint32_t>(getSize());
-    MoveConstant(kScratch, pc_);
-    Gs(), cmp(kScratch, Field(REMORA_FIELD(target)));
-    db(0x0f), db(0x85);  // JNE
-    out_.relocations.push_back({static_cast<uint32_t>(getSize()), stubs_.indirect_miss});
-    dd(0);
-    jmp(getCode() + out_.saved_entry, T_NEAR);
   });
 }
 
@@ -297,7 +301,7 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
 }
 
 void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
-                        const std::optional<Group>& group) {
+                        const std::optional<Xbyak::RegExp>& group) {
   const uint32_t at =
       REMORA_FIELD(extents) + (in_write_extents ? sizeof(Extent) * kNumExtents : 0) + sizeof(Extent) * extent;
   constexpr uint32_t kStart = offsetof(Extent, start), kLimit = offsetof(Extent, limit), kHost = offsetof(Extent, host),
@@ -324,8 +328,10 @@ void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool 
     SetField32(REMORA_FIELD(site), word);
     CallStub(stubs_.access);
     if (group) {
-      sub(kScratch, group->base);
-      if (group->displacement != 0) sub(kScratch, group->displacement);
+      push(rax);
+      lea(rax, ptr[*group]);
+      sub(kScratch, rax);
+      pop(rax);
     }
     jmp(*found, T_NEAR);
   });
@@ -348,8 +354,10 @@ void BlockWriter::LoadDelta(int number) {
     return;
   }
   SaveFlags();
-  const Group place = {HostRegister(group.base), static_cast<int32_t>(group.low)};
-  lea(kScratch, ptr[place.base + place.displacement]);
+  Xbyak::RegExp place = Xbyak::RegExp(HostRegister(group.base));
+  if (group.index >= 0) place = place + Xbyak::RegExp(HostRegister(static_cast<unsigned>(group.index)), group.scale);
+  place = place + static_cast<size_t>(group.low);
+  lea(kScratch, ptr[place]);
   const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
   // All that concerns the stack looks into one place: it is nearly always the same run.
   const bool stack = group.base == kRsp;
@@ -405,8 +413,11 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   }
   const int group = memory ? GroupOf(index_) : OperandGroups::kNone;
   if (group != OperandGroups::kNone) {
-    used |= 1u << groups_.group(group).base;
+    const OperandGroups::Group& place = groups_.group(group);
+    used |= 1u << place.base;
+    if (place.index >= 0) used |= 1u << place.index;
     LoadDelta(group);
+    if (place.index >= 0) lea(kScratch, ptr[kScratch + HostRegister(place.base)]);
   } else if (memory) {
     ProbeOperand(instruction);
     const bool locked = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG;
@@ -423,8 +434,14 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   placement.memory = static_cast<uint8_t>(kScratch.getIdx());
   if (group != OperandGroups::kNone) {
     const ZydisDecodedOperand& operand = instruction.memory_operand();
-    placement.memory = static_cast<uint8_t>(HostRegister(groups_.group(group).base).getIdx());
-    placement.index = static_cast<uint8_t>(kScratch.getIdx());
+    const OperandGroups::Group& place = groups_.group(group);
+    if (place.index >= 0) {
+      placement.index = static_cast<uint8_t>(HostRegister(static_cast<unsigned>(place.index)).getIdx());
+      placement.shift = static_cast<uint8_t>(std::countr_zero(place.scale));
+    } else {
+      placement.memory = static_cast<uint8_t>(HostRegister(place.base).getIdx());
+      placement.index = static_cast<uint8_t>(kScratch.getIdx());
+    }
     placement.displacement = operand.mem.disp.has_displacement ? static_cast<int32_t>(operand.mem.disp.value) : 0;
   }
 

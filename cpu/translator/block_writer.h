@@ -57,14 +57,10 @@ class BlockWriter : private ContextAssembler {
   // --- memory operands ---
   // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // Where a group begins.
-  struct Group {
-    Xbyak::Reg64 base;
-    int32_t displacement = 0;
-  };
-  // R14, a guest address, becomes a host address or, for a group, what is between the two. Flags are saved.
+  // R14, a guest address, becomes a host address or, for a group that begins there, what is between the
+  // two. Flags are saved.
   void Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
-             const std::optional<Group>& group);
+             const std::optional<Xbyak::RegExp>& group);
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes at a register and a displacement, as PUSH and its kin have it: what has to be added to the register for the
   // host's address is the operand that StackOperand answers.

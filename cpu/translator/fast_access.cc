@@ -22,6 +22,18 @@ void Grow(const mm::Tlb& tlb, uint64_t delta, uint64_t* first, uint64_t* end) {
   for (int i = 0; i < kMaxPagesEachWay && Continues<kAccess>(tlb, *first - kPageSize, delta); ++i) *first -= kPageSize;
 }
 
+// Two pages serve as one if their frames lie side by side.
+std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool write) {
+  const uint64_t second = (address + size) & ~kPageMask;
+  std::byte* host =
+      write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
+  if (host == nullptr) return nullptr;
+  const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
+  const bool continues =
+      write ? Continues<mm::Access::kWrite>(tlb, second, delta) : Continues<mm::Access::kRead>(tlb, second, delta);
+  return continues ? host : nullptr;
+}
+
 }  // namespace
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
@@ -51,11 +63,14 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
 std::byte* FastAccess(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   const uint64_t size = uint64_t{1} << site.size_class;
-  if ((address & kPageMask) + size > kPageSize) return nullptr;
   const mm::Tlb& tlb = *context->tlb;
+  if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-  if (host != nullptr) RecordExtent(context, address, host);
+  // Not each time: what jumps about would only throw one page out for another.
+  constexpr uint8_t kMissesForEachRecord = 4;
+  if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0)
+    RecordExtent(context, address, host);
   return host;
 }
 

@@ -81,6 +81,8 @@ struct alignas(64) GuestContext {
 
   alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
   alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
+  // For the miss path: how often each was missed.
+  std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
   // Where code for a branch target may be, by the target's low 16 bits. What is found there compares `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};
 };

@@ -74,10 +74,10 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
     case Action::kCall:
       // Of two operands the other one is probed.
       if (instruction.memory >= 0) return {};
-      return {kRsp, -kWord, 0, true};
+      return {.base = kRsp, .low = -kWord, .high = 0, .write = true};
     case Action::kPop:
     case Action::kRet:
-      return {kRsp, 0, kWord, false};
+      return {.base = kRsp, .low = 0, .high = kWord, .write = false};
     case Action::kReemit:
       break;
     default:
@@ -86,18 +86,25 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   if (instruction.memory < 0 || NamesHighByte(in)) return {};
   if ((in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG) return {};
   const ZydisDecodedOperand& operand = instruction.memory_operand();
-  if (operand.mem.index != ZYDIS_REGISTER_NONE || in.info.address_width != 64) return {};
+  if (in.info.address_width != 64) return {};
   if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   const int base = GeneralRegister(operand.mem.base);
-  if (base < 0 || base >= kR14) return {};
+  const int index = GeneralRegister(operand.mem.index);
+  if (base < 0 || base >= kR14 || index >= kR14) return {};
   const int64_t displacement = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
-  return {base, displacement, displacement + operand.size / 8,
-          (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
+  return {.base = base,
+          .index = index,
+          .scale = index < 0 ? uint8_t{0} : operand.mem.scale,
+          .low = displacement,
+          .high = displacement + operand.size / 8,
+          .write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
 }
 
 void OperandGroups::MoveBases(const GuestInstruction& instruction) {
   std::erase_if(open_, [&](Open& open) {
-    const unsigned base = groups_[static_cast<uint32_t>(open.group)].base;
+    const Group& group = groups_[static_cast<uint32_t>(open.group)];
+    const unsigned base = group.base;
+    if (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index))) return true;
     if (!Changes(instruction, base)) return false;
     const std::optional<int64_t> moved = Moves(instruction, base);
     if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
@@ -116,7 +123,9 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
       int joined = kNone;
       for (const Open& open : open_) {
         Group& group = groups_[static_cast<uint32_t>(open.group)];
-        if (group.base != static_cast<unsigned>(operand.base)) continue;
+        if (group.base != static_cast<unsigned>(operand.base) || group.index != operand.index ||
+            group.scale != operand.scale)
+          continue;
         const int64_t low = std::min(group.low, operand.low + open.moved);
         const int64_t high = std::max(group.high, operand.high + open.moved);
         if (high - low > kMaxBytes) continue;
@@ -131,7 +140,14 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
       }
       if (joined == kNone && groups_.size() < GuestContext::kMaxGroups) {
         joined = static_cast<int>(groups_.size());
-        groups_.push_back({static_cast<unsigned>(operand.base), operand.low, operand.high, operand.write, i, 1});
+        groups_.push_back({.base = static_cast<unsigned>(operand.base),
+                           .index = operand.index,
+                           .scale = operand.scale,
+                           .low = operand.low,
+                           .high = operand.high,
+                           .write = operand.write,
+                           .first = i,
+                           .members = 1});
         open_.push_back({joined, 0, false});
       }
       group_of_[i] = joined;

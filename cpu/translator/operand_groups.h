@@ -9,8 +9,8 @@
 
 namespace remora::cpu::translator {
 
-// Memory operands of one block that lie close together behind one base register: one probe, at the first of them, finds
-// where all of them are in the host's memory.
+// Memory operands of one block that lie close together behind one base register (and the same index, if any): one
+// probe, at the first of them, finds where all of them are in the host's memory.
 //
 //     push rbp            rsp - 8                    one group: [-24, 0) from RSP at the block's start, for writing
 //     mov rbp, rsp
@@ -26,7 +26,9 @@ class OperandGroups {
  public:
   struct Group {
     unsigned base = 0;  // guest register
-    int64_t low = 0;    // of the bytes covered, from the base's value at the first operand
+    int index = -1;     // another that is added, by `scale`; -1: none
+    uint8_t scale = 0;
+    int64_t low = 0;  // of the bytes covered, from the registers' sum at the first operand
     int64_t high = 0;
     bool write = false;
     uint32_t first = 0;  // instruction
@@ -43,7 +45,8 @@ class OperandGroups {
 
  private:
   struct Operand {
-    int base = -1;
+    int base = -1, index = -1;
+    uint8_t scale = 0;
     int64_t low = 0, high = 0;
     bool write = false;
   };

@@ -142,7 +142,7 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     if (memory) mod = displacement == 0 && fields.rm != kNeedsDisplacement ? 0 : fits_byte ? 1 : 2;
     put(mod << 6 | unsigned{fields.reg} << 3 | (memory && has_index ? kSib : fields.rm));
     if (memory && has_index)
-      put((placement.index & 7u) << 3 | fields.rm);
+      put(unsigned{placement.shift} << 6 | (placement.index & 7u) << 3 | fields.rm);
     else if (memory && fields.rm == kSib)
       put(0x24);
     if (memory && mod == 1) put(static_cast<uint8_t>(displacement));

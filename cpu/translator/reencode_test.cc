@@ -72,6 +72,15 @@ TEST_F(ReencodeTest, MemoryBehindABaseAndWhatIsAddedToIt) {
   EXPECT_EQ(Reencoded({0x48, 0x8b, 0x8c, 0x24, 0x45, 0x23, 0x01, 0x00}, placement), "mov rcx, [r15+r14*1+0x12345]");
 }
 
+TEST_F(ReencodeTest, MemoryWithAnIndexThatStays) {
+  Placement placement;
+  placement.memory = 14;
+  placement.index = 9;
+  placement.shift = 3;
+  placement.displacement = 0x40;
+  EXPECT_EQ(Reencoded({0x4a, 0x8b, 0x4c, 0xcb, 0x40}, placement), "mov rcx, [r14+r9*8+0x40]");
+}
+
 TEST_F(ReencodeTest, RegistersMove) {
   EXPECT_EQ(Reencoded({0x48, 0x83, 0xec, 0x20}, AtScratch()), "sub r15, 0x20");  // sub rsp, 32
   EXPECT_EQ(Reencoded({0x89, 0xe5}, AtScratch()), "mov ebp, r15d");              // mov ebp, esp
