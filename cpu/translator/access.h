@@ -8,10 +8,14 @@
 
 namespace remora::cpu::translator {
 
-// The miss path of a memory operand, called by Stubs::access. Both answer the host address, or null.
+// What stubs call. FastAccess and FillAccess are the miss path of a memory operand, and answer the host address or
+// null.
 
 // What the TLB's first way has. Compiled for general registers only, so that nothing has to be saved for it.
 std::byte* FastAccess(GuestContext* context, uint64_t address);
+
+// The code for context->target, if the larger table knows it. Like FastAccess it needs nothing saved.
+const void* FastTarget(GuestContext* context);
 
 // All the rest: fills the TLB. Null: the interpreter has to carry this instruction out, because the access fails,
 // crosses pages, or changes code.

@@ -317,7 +317,7 @@ void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool 
   L(*found);
   flags_ = Flags::kSaved;
   AccessSite site = {};
-  site.extent = extent & 0x3ff;
+  site.extent = extent & 0xfff;
   site.write_extent = in_write_extents;
   site.write = right == Right::kWrite;
   site.size_class = size_class & 15;
@@ -343,7 +343,9 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   SaveFlags();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  Probe(write ? Right::kWrite : Right::kRead, size_class, ExtentOf(instruction.pc, size_class), write, std::nullopt);
+  const bool stack = GeneralRegister(operand.mem.base) == kRsp;
+  const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(instruction.pc, size_class);
+  Probe(write ? Right::kWrite : Right::kRead, size_class, extent, stack || write, std::nullopt);
 }
 
 void BlockWriter::LoadDelta(int number) {
@@ -749,23 +751,27 @@ void BlockWriter::LinkedJump(int condition, uint64_t target) {
   out_.links.push_back({displacement, saved, target});
   dd(0);
   Cold([this, displacement, saved, target] {
-    // Where the link leads at first.
+    // Where the link leads at first, and for ever if the target goes on in the next page.
     rewrite(displacement, getSize() - (displacement + 4), 4);
     if (!saved) {
       pushfq();
       PopField(REMORA_FIELD(flags));
     }
-    LeaveBlock(stubs_.leave_lookup, target);
+    GoByTable(target);
   });
+}
+
+void BlockWriter::GoByTable(uint64_t pc) {
+  if (!optimizations_.table) return LeaveBlock(stubs_.leave_lookup, pc);
+  MoveConstant(kScratch, pc);
+  StoreField(REMORA_FIELD(target), kScratch);
+  JumpField(REMORA_FIELD(indirect) + static_cast<uint32_t>(pc % GuestContext::kIndirectEntries) * sizeof(void*));
 }
 
 void BlockWriter::GoTo(uint64_t pc) {
   if (optimizations_.chain && InPage(pc)) return LinkedJump(-1, pc);
   SaveFlags();
-  if (!optimizations_.table) return LeaveBlock(stubs_.leave_lookup, pc);
-  MoveConstant(kScratch, pc);
-  StoreField(REMORA_FIELD(target), kScratch);
-  JumpField(REMORA_FIELD(indirect) + static_cast<uint32_t>(pc & (GuestContext::kIndirectEntries - 1)) * sizeof(void*));
+  GoByTable(pc);
 }
 
 void BlockWriter::GoThroughTable() {

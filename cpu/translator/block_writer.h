@@ -96,7 +96,8 @@ class BlockWriter : private ContextAssembler {
 
   // --- ways out ---
   void GoTo(uint64_t pc);
-  void GoThroughTable();  // to `target`; R14 holds it too
+  void GoByTable(uint64_t pc);  // flags are saved
+  void GoThroughTable();        // to `target`; R14 holds it too
   void LeaveBlock(const void* stub, uint64_t pc);
   void InterpretHere();  // the instruction under way, nothing of which has happened
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) >> 12) == 0; }

@@ -54,10 +54,18 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
     Grow<mm::Access::kWrite>(*context->tlb, delta, &first, &end);
   else
     Grow<mm::Access::kRead>(*context->tlb, delta, &first, &end);
+  if (extent.host == 0)
+    context->used_extents[context->num_used_extents++] =
+        static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
   extent.start = first;
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
   extent.delta = delta;
+}
+
+const void* FastTarget(GuestContext* context) {
+  const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(context->target)];
+  return target.pc == context->target ? target.code : nullptr;
 }
 
 std::byte* FastAccess(GuestContext* context, uint64_t address) {

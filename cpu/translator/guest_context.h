@@ -35,19 +35,19 @@ enum class Leave : uint32_t {
 
 // Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit.
 inline constexpr uint32_t kSizeClasses = 10;  // 1 to 512 bytes
-inline constexpr uint32_t kExtentsOfClass = 64;
+inline constexpr uint32_t kExtentsOfClass = 256;
 inline constexpr uint32_t kNumExtents = kSizeClasses * kExtentsOfClass;
 
 // What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
 struct AccessSite {
-  uint32_t extent : 10;
+  uint32_t extent : 12;
   uint32_t write_extent : 1;  // which of the two arrays
   uint32_t write : 1;         // the right that is wanted
   uint32_t size_class : 4;    // log2 of the bytes
   uint32_t instruction : 8;   // of the block
-  uint32_t unused : 8;
+  uint32_t unused : 6;
 };
-static_assert(sizeof(AccessSite) == 4);
+static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
 
 // What translated code reaches by the host's GS base: one for each worker and TLB. The guest's registers are in the
 // host's own while it runs, but for R14 and R15, which live here, and RSP, which is in the host's R15. The host's R14
@@ -81,10 +81,21 @@ struct alignas(64) GuestContext {
 
   alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
   alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
-  // For the miss path: how often each was missed.
+  // For the miss path: those that were ever set since all were forgotten (their `host` is not 0), by number, those for
+  // writing from kNumExtents on; and how often each was missed.
+  uint32_t num_used_extents = 0;
+  std::array<uint16_t, 2 * kNumExtents> used_extents{};
   std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
   // Where code for a branch target may be, by the target's low 16 bits. What is found there compares `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};
+  // And by all of it, for those whose low bits another one has: see FastTarget.
+  struct Target {
+    uint64_t pc = 0;
+    const void* code = nullptr;
+  };
+  static constexpr uint32_t kTargets = 1 << 12;
+  static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 12 ^ pc >> 16) % kTargets; }
+  std::array<Target, kTargets> targets{};
 };
 static_assert(std::is_standard_layout_v<GuestContext>);
 

@@ -89,7 +89,7 @@ TEST_F(ReencodeTest, RegistersMove) {
   placement.general[14] = 6;
   EXPECT_EQ(Reencoded({0x49, 0x01, 0xc6}, placement), "add rsi, rax");  // add r14, rax
   EXPECT_EQ(Reencoded({0x41, 0x88, 0xc6}, placement), "mov sil, al");   // mov r14b, al
-  EXPECT_EQ(Reencoded({0x49, 0xbe, 1, 2, 3, 4, 5, 6, 7, 8}, placement), "mov rsi, 0x0807060504030201");
+  EXPECT_EQ(Reencoded({0x49, 0xbe, 1, 2, 3, 4, 5, 6, 7, 8}, placement), "mov rsi, 0x807060504030201");
 }
 
 TEST_F(ReencodeTest, HighBytesGetNoRex) {

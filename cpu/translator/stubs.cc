@@ -73,6 +73,18 @@ class StubWriter : public ContextAssembler {
 
   size_t IndirectMiss() {
     const size_t at = Begin();
+    Xbyak::Label unknown;
+    sub(rsp, 8);  // nobody called, so the stack is 8 bytes off
+    PushAll();
+    LoadField(rdi, REMORA_FIELD(self));
+    CallHost(reinterpret_cast<const void*>(calls_.fast_target));
+    mov(r14, rax);
+    PopAll();
+    add(rsp, 8);
+    test(r14, r14);
+    jz(unknown);
+    jmp(r14);
+    L(unknown);
     LoadField(r14, REMORA_FIELD(target));
     StoreField(REMORA_FIELD(exit_pc), r14);
     GoLeave(cpu::translator::Leave::kLookup);

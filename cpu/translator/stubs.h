@@ -40,6 +40,7 @@ struct Stubs {
 
 // The C++ that stubs call (access.h).
 struct HostCalls {
+  const void* (*fast_target)(GuestContext* context);
   std::byte* (*fast_access)(GuestContext* context, uint64_t address);
   std::byte* (*fill_access)(GuestContext* context, uint64_t address);
   void (*prepare_x87)(GuestContext* context);

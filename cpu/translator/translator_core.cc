@@ -30,12 +30,16 @@ void SetHostGsBase(const void* base) {
     CHECK(syscall(SYS_arch_prctl, ARCH_SET_GS, base) == 0);
 }
 
+Extent& ExtentAt(GuestContext& context, uint16_t number) {
+  return context.extents[number / kNumExtents][number % kNumExtents];
+}
+
 // The TranslationCache hangs off the BlockCache, so that all engines of a Kernel share it, and its trap handler goes
 // with it.
 class SharedTranslations final : public mm::CodeObserver {
  public:
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
-      : cache_(reclaimer, max_code_bytes, {&FastAccess, &FillAccess, &PrepareX87}),
+      : cache_(reclaimer, max_code_bytes, {&FastTarget, &FastAccess, &FillAccess, &PrepareX87}),
         traps_(&cache_.buffer(), cache_.stubs().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -94,13 +98,17 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 void TranslatorCore::ForgetTargets(Bound* bound) {
   for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->stubs().indirect_miss;
   bound->used_entries.clear();
+  for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
+  bound->used_targets.clear();
   bound->known.fill(Bound::Known());
   bound->fetch_generation = bound->tlb->fetch_generation();
   bound->code_generation = cache_->generation();
 }
 
 void TranslatorCore::ForgetExtents(Bound* bound) {
-  for (auto& extents : bound->context->extents) extents.fill(Extent());
+  GuestContext& context = *bound->context;
+  for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
+  context.num_used_extents = 0;
   bound->seen_losses = bound->tlb->losses();
 }
 
@@ -114,13 +122,13 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
   const uint64_t losses = bound->tlb->losses();
   if (losses != bound->seen_losses) {
     const auto forget = [&](PageRange range, bool writes_only) {
-      for (size_t rights = writes_only ? 1 : 0; rights < 2; ++rights) {
-        for (Extent& extent : context.extents[rights]) {
-          if (extent.limit == 0) continue;
-          // A little more than the extent, whose limit lacks the access's size.
-          const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
-          if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
-        }
+      for (uint32_t i = 0; i < context.num_used_extents; ++i) {
+        const uint16_t number = context.used_extents[i];
+        if (writes_only && number < kNumExtents) continue;
+        Extent& extent = ExtentAt(context, number);
+        // A little more than the extent, whose limit lacks the access's size.
+        const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
+        if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
       }
     };
     if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
@@ -135,7 +143,10 @@ Translation* TranslatorCore::Find(uint64_t pc) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const auto known_at = [&]() -> Bound::Known& { return bound_->known[(pc ^ pc >> 10) % Bound::kKnown]; };
   if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
-  if (known_at().pc == pc && known_at().translation != nullptr) return known_at().translation;
+  if (known_at().pc == pc && known_at().translation != nullptr) {
+    Install(*known_at().translation);
+    return known_at().translation;
+  }
   lookups_.Add();
   if (!IsCanonical(pc)) return nullptr;
   const PageNumber page = GuestAddr(pc).page();
@@ -163,15 +174,25 @@ Translation* TranslatorCore::Find(uint64_t pc) {
     }
     if (translation == nullptr) continue;
     known_at() = {pc, translation};
-    if (translation->code != nullptr) {
-      const auto entry = static_cast<uint16_t>(pc % GuestContext::kIndirectEntries);
-      const void*& place = bound_->context->indirect[entry];
-      if (place == cache_->stubs().indirect_miss) bound_->used_entries.push_back(entry);
-      place = translation->code + translation->indirect_entry;
-    }
+    Install(*translation);
     return translation;
   }
   return nullptr;
+}
+
+void TranslatorCore::Install(const Translation& translation) {
+  if (translation.code == nullptr) return;
+  const std::byte* code = translation.code + translation.indirect_entry;
+  const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
+  // Whoever was first keeps the place: two that took turns would both miss each time.
+  if (const void*& place = bound_->context->indirect[entry]; place == cache_->stubs().indirect_miss) {
+    bound_->used_entries.push_back(entry);
+    place = code;
+  }
+  const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
+  GuestContext::Target& target = bound_->context->targets[index];
+  if (target.code == nullptr) bound_->used_targets.push_back(index);
+  target = {translation.pc, code};
 }
 
 bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses) {
@@ -263,7 +284,10 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
   Next next = Next::kLookup;
   const auto stop_at = [&](uint32_t (*index_in)(const GuestContext&, const Translation&)) {
     const auto* host = reinterpret_cast<const std::byte*>(context.exit_host_pc);
-    const Translation* translation = cache_->FindByHostAddress(host);
+    // Usually the one that was left last time. Within this Run, so it is still there.
+    if (last_left_ == nullptr || host < last_left_->code || host >= last_left_->code + last_left_->code_bytes)
+      last_left_ = cache_->FindByHostAddress(host);
+    const Translation* translation = last_left_;
     CHECK_MSG(translation != nullptr, "translated code left from where there is none");
     const uint32_t index = index_in(context, *translation);
     const Mark& mark = translation->marks[index];
@@ -316,6 +340,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
   budget = std::min<uint64_t>(budget, INT64_MAX);
   uint64_t left = budget;
   Exit exit;
+  last_left_ = nullptr;
   const auto interpret = [&](uint64_t instructions, const std::atomic<uint32_t>& flag = kNeverInterrupt) {
     exit = interpreter_.Run(state, tlb, std::min(instructions, left), flag);
     left -= exit.instructions_retired;

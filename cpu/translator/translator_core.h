@@ -53,6 +53,7 @@ class TranslatorCore final : public Engine {
     uint64_t fetch_generation = 0;
     uint64_t code_generation = 0;
     std::vector<uint16_t> used_entries;  // of the table of targets
+    std::vector<uint16_t> used_targets;  // of the larger one
     struct Known {
       uint64_t pc = 0;
       Translation* translation = nullptr;
@@ -69,6 +70,8 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there.
   Translation* Find(uint64_t pc);
   Translation* Translate(uint64_t pc, mm::FrameId frame);
+  // Into the tables of targets.
+  void Install(const Translation& translation);
   // Decodes a block at `pc` into instructions_; false: nothing there.
   bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses);
   // Runs translated code from state.rip for at most `portion` instructions; those retired.
@@ -90,6 +93,7 @@ class TranslatorCore final : public Engine {
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
+  const Translation* last_left_ = nullptr;  // in this Run, in the middle
   bool traps_installed_ = false;
   Counter instructions_retired_, blocks_translated_, lookups_, interpreted_;
 };
