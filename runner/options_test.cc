@@ -52,6 +52,17 @@ TEST(OptionsTest, BareStraceMeansAllCallsAndBareStatsMeansText) {
   EXPECT_EQ(Parse({"--strace=^open", "--stats=json", "p"})->strace, "^open");
 }
 
+TEST(OptionsTest, TheEngineIsChosenByName) {
+  EXPECT_EQ(Parse({"p"})->engine, EngineKind::kInterpreter);
+  const auto options = Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "p"});
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(options->engine, EngineKind::kTranslator);
+  EXPECT_EQ(options->code_cache_mib, 8u);
+  EXPECT_EQ(options->cpu_optimizations, "-chain,-trace");
+  EXPECT_FALSE(Parse({"--engine=steam", "p"}).ok());
+  EXPECT_FALSE(Parse({"--code-cache=0", "p"}).ok());
+}
+
 TEST(OptionsTest, EachCallBeginsAfresh) {
   ASSERT_TRUE(Parse({"--workers=3", "--env=A=1", "p"}).ok());
   const auto options = Parse({"p"});

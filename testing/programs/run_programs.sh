@@ -1,9 +1,11 @@
 #!/bin/bash
 # run_programs.sh REMORA ROWS [NAME...]: runs each row natively and under Remora and compares output, errors, exit status and the files left behind.
 # Rows that testing/expectations/programs.txt names are expected to differ: one that is equal after all fails, so that the list stays true.
+# REMORA_FLAGS are given to Remora.
 set -uo pipefail
 remora=$(realpath "$1") rows=$2 expectations=$3
 shift 3
+read -ra flags <<<"${REMORA_FLAGS:-}"
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/programs.XXXXXX")
 trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT
 export LC_ALL=C.UTF-8 TZ=UTC PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
@@ -21,7 +23,7 @@ describe() {
 run() {
   local kind=$1 command=$2 folder=$work/folder prefix=() arguments=()
   rm -rf "$folder" && mkdir -p "$folder" "$work/$kind"
-  [[ $kind == remora ]] && prefix=("$remora" "--bind=$folder:$folder:rw")
+  [[ $kind == remora ]] && prefix=("$remora" "${flags[@]}" "--bind=$folder:$folder:rw")
   if [[ $command == @* ]]; then
     eval "arguments=(${command#@})"
   else
