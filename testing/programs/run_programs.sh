@@ -29,7 +29,7 @@ run() {
   else
     arguments=(/bin/bash -c "$command")
   fi
-  (cd "$folder" && exec timeout -k 5 60 "${prefix[@]}" "${arguments[@]}") >"$work/$kind/out" 2>"$work/$kind/err" </dev/null
+  (cd "$folder" && exec timeout -k 5 200 "${prefix[@]}" "${arguments[@]}") >"$work/$kind/out" 2>"$work/$kind/err" </dev/null
   echo $? >"$work/$kind/status"
   describe "$folder" >"$work/$kind/files"
 }
