@@ -182,6 +182,8 @@ class NativeMachine final : public Machine {
     stack_t none = {};
     none.ss_flags = SS_DISABLE;
     sigaltstack(&none, nullptr);
+    munmap(reinterpret_cast<void*>(kCodeStart), kCodePages * kPage);
+    munmap(reinterpret_cast<void*>(kScratchStart), kDataBytes);
   }
 
   void Run(const TestCase& test_case, Outcome* outcome) override {
