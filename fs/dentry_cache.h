@@ -49,6 +49,11 @@ class Dentry final : public RefCounted {
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   void set_deleted() { deleted_.store(true, std::memory_order_release); }
 
+  // Open files of this name; what keeps an unlinked object.
+  uint32_t num_open() const { return num_open_.load(); }
+  void AddOpen() { num_open_.fetch_add(1, std::memory_order_relaxed); }
+  void DropOpen() { num_open_.fetch_sub(1); }
+
   // May everybody search this directory, by its permissions when they were last looked at? Saves the walk a call of
   // GetAttributes for each component. False says nothing.
   bool known_searchable() const { return known_searchable_.load(std::memory_order_acquire); }
@@ -85,6 +90,7 @@ class Dentry final : public RefCounted {
   std::atomic<bool> known_searchable_{false};
   std::atomic<bool> deleted_{false};
   std::atomic<uint32_t> num_mounts_{0};
+  std::atomic<uint32_t> num_open_{0};
 
   DentryCache* const cache_;
   sync::Reclaimer* const reclaimer_;  // outlives the cache
@@ -155,6 +161,12 @@ class DentryCache {
 
   sync::Reclaimer* reclaimer() const { return reclaimer_; }
   uint64_t num_entries() const;
+
+  // Does anybody watch an inode here (fs/watch_list.h)? What happens need not be told otherwise.
+  bool has_watches() const { return num_watches_.load(std::memory_order_relaxed) != 0; }
+  void AddWatch() { num_watches_.fetch_add(1, std::memory_order_relaxed); }
+  void RemoveWatch() { num_watches_.fetch_sub(1, std::memory_order_relaxed); }
+
   struct Counters {
     uint64_t hits = 0, negative_hits = 0, misses = 0;
   };
@@ -181,6 +193,7 @@ class DentryCache {
   sync::Reclaimer* const reclaimer_;
   const uint64_t shard_capacity_;
   std::atomic<uint64_t> next_id_{1};
+  alignas(64) std::atomic<uint32_t> num_watches_{0};
   mutable SharedMutex tree_mu_{LockRank::kRename};
   const std::unique_ptr<Shards> shards_;
 };

@@ -5,8 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "base/abi/inotify.h"
 #include "fs/dentry_cache.h"
 #include "fs/mount.h"
+#include "fs/watch_events.h"
 
 namespace remora::fs {
 
@@ -31,7 +33,9 @@ File::File(Ref<Inode> inode, Path path, uint32_t flags)
       path_(std::move(path)),
       readable_(OpenedForReading(flags)),
       writable_(OpenedForWriting(flags)),
-      flags_(flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC}) {}
+      flags_(flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC}) {
+  if (path_.dentry) path_.dentry->AddOpen();
+}
 
 File::~File() {
   if (FileWatchers* watchers = watchers_.load(std::memory_order_acquire)) watchers->Release();
@@ -51,6 +55,11 @@ void File::OnLastRelease() {
   if (FileWatchers* watchers = watchers_.load(std::memory_order_acquire)) watchers->DetachAll();
   if (FileLocks* locks = inode_ ? inode_->file_locks.GetIfAny() : nullptr) locks->ReleaseOwner(this);
   OnLastClose();
+  if (const Dentry* dentry = path_.dentry.get()) {
+    path_.dentry->DropOpen();
+    if ((flags() & kPathOnly) == 0) Tell(*dentry, writable_ ? abi::kIN_CLOSE_WRITE : abi::kIN_CLOSE_NOWRITE);
+    TellIfGone(*dentry);
+  }
   if (sync::Reclaimer* reclaimer = reclaimer_.load(std::memory_order_acquire))
     reclaimer->Retire(static_cast<File*>(this), [](void* file) { delete static_cast<File*>(file); });
   else

@@ -10,6 +10,7 @@
 #include "base/ref_counted.h"
 #include "fs/credentials.h"
 #include "fs/file_locks.h"
+#include "fs/watch_list.h"
 
 namespace remora::fs {
 
@@ -123,6 +124,8 @@ class Inode : public RefCounted {
 
   // Advisory locks of fcntl(2) and flock(2).
   LazyFileLocks file_locks;
+  // Who hears of what happens to it: inotify(7).
+  LazyWatchList watches;
 };
 
 // A mounted tree's origin. Linux's super_block.

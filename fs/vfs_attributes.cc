@@ -5,8 +5,10 @@
 
 #include <utility>
 
+#include "base/abi/inotify.h"
 #include "fs/vfs.h"
 #include "fs/vfs_impl.h"
+#include "fs/watch_events.h"
 
 namespace remora::fs {
 
@@ -57,7 +59,9 @@ ErrnoOr<void> Vfs::Truncate(const WalkContext& context, std::string_view path, u
   REMORA_RETURN_IF_ERROR(Impl::MayWriteTo(place));
   REMORA_ASSIGN_OR_RETURN(const Attributes attributes, inode.GetAttributes());
   if (!PermissionsAllow(context.credentials, attributes, W_OK)) return Errno(EACCES);
-  return inode.Truncate(size_bytes);
+  REMORA_RETURN_IF_ERROR(inode.Truncate(size_bytes));
+  Tell(*place.dentry, abi::kIN_MODIFY);
+  return Ok();
 }
 
 ErrnoOr<void> Vfs::SetAttributes(const WalkContext& context, std::string_view path, const AttributeChange& change,
@@ -96,6 +100,7 @@ ErrnoOr<void> Vfs::SetAttributes(const WalkContext& context, const Path& path, I
   }
   REMORA_RETURN_IF_ERROR(inode.SetAttributes(change));
   if (path.dentry && now.is_directory()) path.dentry->ForgetSearchable();
+  if (path.dentry) Tell(*path.dentry, abi::kIN_ATTRIB);
   return Ok();
 }
 

@@ -1,6 +1,7 @@
 #ifndef REMORA_FS_VFS_IMPL_H_
 #define REMORA_FS_VFS_IMPL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@ struct Vfs::Impl {
   DentryCache dentries;
   MountTable mounts;
   Path root;
+  std::atomic<uint32_t> last_rename_cookie{0};
 
   // Runs `operation(revalidate)`, and once more, believing no cache, if a file system says that what a cached name led
   // to is gone (a host folder that others change).
@@ -47,6 +49,9 @@ struct Vfs::Impl {
   // The dentry of an inode that was just given the name.
   Ref<Dentry> Adopt(const Ref<Dentry>& directory, std::string_view name, const Ref<Inode>& inode,
                     uint64_t change_count);
+  // Tells who watches of what a finished rename did.
+  void TellRenamed(const PathWalk& from, const PathWalk& to, const Dentry& moved, const Dentry* replaced,
+                   bool exchange);
   // Makes a dentry that was moved while other names of its directory changed findable, if its name is still its own.
   void KeepMoved(const Ref<Dentry>& dentry);
   // mkdir, mknod and symlink: everything but the node.

@@ -7,8 +7,10 @@
 
 #include <utility>
 
+#include "base/abi/inotify.h"
 #include "fs/vfs.h"
 #include "fs/vfs_impl.h"
+#include "fs/watch_events.h"
 
 namespace remora::fs {
 
@@ -57,7 +59,9 @@ ErrnoOr<Ref<Dentry>> Vfs::Impl::Create(const Credentials& credentials, const Ref
   }
   const uint64_t change_count = directory->change_count();
   REMORA_ASSIGN_OR_RETURN(const Ref<Inode> created, inode.Create(name, node));
-  return Adopt(directory, name, created, change_count);
+  Ref<Dentry> dentry = Adopt(directory, name, created, change_count);
+  TellOfEntry(*directory, abi::kIN_CREATE | ((node.mode & S_IFMT) == S_IFDIR ? abi::kIN_ISDIR : 0), name);
+  return dentry;
 }
 
 ErrnoOr<void> Vfs::Impl::MakeNamed(const WalkContext& context, std::string_view path, const Inode::NewNode& node) {
@@ -117,7 +121,9 @@ ErrnoOr<void> Vfs::Link(const WalkContext& from_context, std::string_view from, 
   const Ref<Dentry>& directory = walk.parent().dentry;
   const uint64_t change_count = directory->change_count();
   REMORA_RETURN_IF_ERROR(directory->inode()->Link(walk.name(), *inode));
-  impl_->Adopt(directory, walk.name(), inode, change_count);
+  const Ref<Dentry> linked = impl_->Adopt(directory, walk.name(), inode, change_count);
+  TellItself(*linked, abi::kIN_ATTRIB);
+  TellOfEntry(*directory, abi::kIN_CREATE, walk.name());
   return Ok();
 }
 
@@ -136,6 +142,9 @@ ErrnoOr<void> Vfs::Unlink(const WalkContext& context, std::string_view path) {
     REMORA_RETURN_IF_ERROR(directory->inode()->Unlink(walk.name(), walk.inode()));
     walk.target().dentry->set_deleted();
     impl_->dentries.Invalidate(directory, walk.name());
+    TellItself(*walk.target().dentry, abi::kIN_ATTRIB);
+    TellIfGone(*walk.target().dentry);
+    TellOfEntry(*directory, abi::kIN_DELETE, walk.name());
     return Ok();
   });
 }
@@ -164,6 +173,8 @@ ErrnoOr<void> Vfs::RemoveDirectory(const WalkContext& context, std::string_view 
     REMORA_RETURN_IF_ERROR(directory->inode()->RemoveDirectory(walk.name(), walk.inode()));
     walk.target().dentry->set_deleted();
     impl_->dentries.Invalidate(directory, walk.name());
+    TellIfGone(*walk.target().dentry);
+    TellOfEntry(*directory, abi::kIN_DELETE | abi::kIN_ISDIR, walk.name());
     return Ok();
   });
 }
@@ -266,7 +277,28 @@ ErrnoOr<void> Vfs::Impl::Rename(const Vfs& vfs, const WalkContext& from_context,
       KeepMoved(moved);
   }
   if (moves_mounts) IndexMounts(vfs);
+  if (dentries.has_watches()) [[unlikely]]
+    TellRenamed(old_walk, new_walk, *moved, replaced.get(), exchange);
   return Ok();
+}
+
+void Vfs::Impl::TellRenamed(const PathWalk& from, const PathWalk& to, const Dentry& moved, const Dentry* replaced,
+                            bool exchange) {
+  const auto tell_move = [this](const PathWalk& from, const PathWalk& to, const Dentry& dentry) {
+    const uint32_t cookie = last_rename_cookie.fetch_add(1, std::memory_order_relaxed) + 1;
+    const uint32_t directory = dentry.type() == S_IFDIR ? abi::kIN_ISDIR : 0;
+    TellOfEntry(*from.parent().dentry, abi::kIN_MOVED_FROM | directory, from.name(), cookie);
+    TellOfEntry(*to.parent().dentry, abi::kIN_MOVED_TO | directory, to.name(), cookie);
+  };
+  tell_move(from, to, moved);
+  if (replaced != nullptr && !exchange)
+    TellItself(*replaced, abi::kIN_ATTRIB | (replaced->type() == S_IFDIR ? abi::kIN_ISDIR : 0));
+  TellItself(moved, abi::kIN_MOVE_SELF);
+  if (replaced != nullptr && !exchange) TellIfGone(*replaced);
+  if (exchange) {
+    tell_move(to, from, *replaced);
+    TellItself(*replaced, abi::kIN_MOVE_SELF);
+  }
 }
 
 }  // namespace remora::fs

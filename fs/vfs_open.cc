@@ -6,8 +6,10 @@
 
 #include <utility>
 
+#include "base/abi/inotify.h"
 #include "fs/vfs.h"
 #include "fs/vfs_impl.h"
+#include "fs/watch_events.h"
 
 namespace remora::fs {
 
@@ -77,8 +79,13 @@ ErrnoOr<void> MayOpen(const Credentials& who, const Path& path, uint32_t flags, 
 ErrnoOr<Ref<File>> OpenPlace(const WalkContext& who, const Path& path, uint32_t flags, bool just_created) {
   const Ref<Inode>& inode = path.dentry->inode();
   REMORA_RETURN_IF_ERROR(MayOpen(who.credentials, path, flags, just_created));
-  if ((flags & O_TRUNC) != 0 && !just_created && inode->type() == S_IFREG) REMORA_RETURN_IF_ERROR(inode->Truncate(0));
-  return inode->OpenFor(who.caller, path, (flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC}) | kLargeFile);
+  const bool truncates = (flags & O_TRUNC) != 0 && !just_created && inode->type() == S_IFREG;
+  if (truncates) REMORA_RETURN_IF_ERROR(inode->Truncate(0));
+  ErrnoOr<Ref<File>> file =
+      inode->OpenFor(who.caller, path, (flags & ~uint32_t{O_CREAT | O_EXCL | O_TRUNC}) | kLargeFile);
+  if (file.ok()) Tell(*path.dentry, abi::kIN_OPEN);
+  if (truncates) Tell(*path.dentry, abi::kIN_MODIFY);
+  return file;
 }
 
 }  // namespace

@@ -205,8 +205,11 @@ ErrnoOr<std::optional<WaitedChild>> ProcessTree::Collect(ThreadGroup& parent, co
   if (by_pid) child = named && named->family_.parent == &parent ? named.get() : nullptr;
   for (; child != nullptr; child = by_pid ? nullptr : child->family_.next) {
     if (request.who == WaitRequest::Who::kProcessGroup && child->process_group() != request.id) continue;
-    any = true;
     ThreadGroup::Family& family = child->family_;
+    const bool is_clone = family.exit_signal != abi::kSIGCHLD;
+    if (request.clones != WaitRequest::Clones::kToo && is_clone != (request.clones == WaitRequest::Clones::kOnly))
+      continue;
+    any = true;
     WaitedChild waited;
     waited.pid = child->pid_;
     waited.uid = family.uid;

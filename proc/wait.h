@@ -17,6 +17,10 @@ struct WaitRequest {
   int32_t id = 0;
   bool exited = true, stopped = false, continued = false;
   bool leave_waitable = false;  // WNOWAIT
+  // Children that announce their end by another signal than SIGCHLD, or by none: left out, the only ones (__WCLONE), or
+  // like all others (__WALL).
+  enum class Clones : uint8_t { kNone, kOnly, kToo };
+  Clones clones = Clones::kNone;
 };
 
 struct WaitedChild {

@@ -3,8 +3,10 @@
 #include <optional>
 
 #include "base/abi/fcntl.h"
+#include "base/abi/inotify.h"
 #include "base/abi/stat.h"
 #include "base/abi/time.h"
+#include "fs/watch_events.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
 
@@ -155,7 +157,11 @@ SyscallOutcome SysFtruncate(SyscallContext& c) {
   if (c.i64(1) < 0) return Errno(EINVAL);
   REMORA_ASSIGN_OR_RETURN(const Ref<fs::File> file, c.FileArg(0));
   if (file->inode()->type() != abi::kS_IFREG || !file->writable()) return Errno(EINVAL);
-  return RunOnFile(c, file, [&] { return file->Truncate(c.arg(1)); });
+  return RunOnFile(c, file, [&]() -> ErrnoOr<void> {
+    REMORA_RETURN_IF_ERROR(file->Truncate(c.arg(1)));
+    if (file->path()) fs::Tell(*file->path().dentry, abi::kIN_MODIFY);
+    return Ok();
+  });
 }
 
 SyscallOutcome SysFallocate(SyscallContext& c) {
@@ -178,7 +184,11 @@ SyscallOutcome SysFallocate(SyscallContext& c) {
       return Errno(ENODEV);
   }
   if (c.i64(2) > INT64_MAX - c.i64(3)) return Errno(EFBIG);
-  return RunOnFile(c, file, [&] { return file->Allocate(static_cast<int>(mode), c.arg(2), c.arg(3)); });
+  return RunOnFile(c, file, [&]() -> ErrnoOr<void> {
+    REMORA_RETURN_IF_ERROR(file->Allocate(static_cast<int>(mode), c.arg(2), c.arg(3)));
+    if (file->path()) fs::Tell(*file->path().dentry, abi::kIN_MODIFY);
+    return Ok();
+  });
 }
 
 SyscallOutcome SysUmask(SyscallContext& c) {

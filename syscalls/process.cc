@@ -86,6 +86,11 @@ WaitResult WaitForChild(SyscallContext& c, const proc::WaitRequest& request, uin
   return {std::nullopt, c.Park()};
 }
 
+proc::WaitRequest::Clones ClonesOf(uint32_t options) {
+  if ((options & abi::k__WALL) != 0) return proc::WaitRequest::Clones::kToo;
+  return (options & abi::k__WCLONE) != 0 ? proc::WaitRequest::Clones::kOnly : proc::WaitRequest::Clones::kNone;
+}
+
 }  // namespace
 
 SyscallOutcome SysClone(SyscallContext& c) {
@@ -172,6 +177,7 @@ SyscallOutcome SysWait4(SyscallContext& c) {
   }
   request.stopped = (options & abi::kWUNTRACED) != 0;
   request.continued = (options & abi::kWCONTINUED) != 0;
+  request.clones = ClonesOf(options);
   const WaitResult result = WaitForChild(c, request, options);
   if (!result.child) return result.otherwise;
   // As on Linux the child is reaped even if what is told of it cannot be stored.
@@ -220,6 +226,7 @@ SyscallOutcome SysWaitid(SyscallContext& c) {
   request.exited = (options & abi::kWEXITED) != 0;
   request.stopped = (options & abi::kWSTOPPED) != 0;
   request.continued = (options & abi::kWCONTINUED) != 0;
+  request.clones = ClonesOf(options);
   request.leave_waitable = (options & abi::kWNOWAIT) != 0;
   const WaitResult result = WaitForChild(c, request, options | (never_waits ? abi::kWNOHANG : 0));
   if (never_waits && (options & abi::kWNOHANG) == 0 && !result.child &&

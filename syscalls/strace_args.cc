@@ -463,6 +463,10 @@ std::optional<std::string> FormatInput(const CallFacts& call, int i, const mm::U
       return NameOrNumber(ShmCommands(), word, false);
     case kShmatFlags:
       return JoinFlags(ShmatFlags(), word);
+    case kInotifyEvents:
+      return JoinFlags(InotifyEvents(), word);
+    case kInotifyFlags:
+      return JoinFlags(InotifyFlags(), word);
     case kMemfdFlags:
       return JoinFlags(MemfdFlags(), word);
     case kPidfdFlags:

@@ -85,6 +85,13 @@ constexpr NamedValue kFutexOps[] = {V(FUTEX_WAIT),           V(FUTEX_WAKE),     
                                     V(FUTEX_LOCK_PI),        V(FUTEX_UNLOCK_PI),   V(FUTEX_TRYLOCK_PI),
                                     V(FUTEX_WAIT_BITSET),    V(FUTEX_WAKE_BITSET), V(FUTEX_WAIT_REQUEUE_PI),
                                     V(FUTEX_CMP_REQUEUE_PI), V(FUTEX_LOCK_PI2)};
+// In strace's order.
+constexpr NamedValue kInotifyEvents[] = {
+    V(IN_ACCESS),      V(IN_MODIFY),     V(IN_ATTRIB),  V(IN_CLOSE_WRITE), V(IN_CLOSE_NOWRITE), V(IN_OPEN),
+    V(IN_MOVED_FROM),  V(IN_MOVED_TO),   V(IN_CREATE),  V(IN_DELETE),      V(IN_DELETE_SELF),   V(IN_MOVE_SELF),
+    V(IN_UNMOUNT),     V(IN_Q_OVERFLOW), V(IN_IGNORED), V(IN_ONLYDIR),     V(IN_DONT_FOLLOW),   V(IN_EXCL_UNLINK),
+    V(IN_MASK_CREATE), V(IN_MASK_ADD),   V(IN_ISDIR),   V(IN_ONESHOT)};
+constexpr NamedValue kInotifyFlags[] = {V(IN_NONBLOCK), V(IN_CLOEXEC)};
 constexpr NamedValue kIpcFlags[] = {V(IPC_CREAT), V(IPC_EXCL), V(IPC_NOWAIT)};
 constexpr NamedValue kMsgCommands[] = {V(IPC_RMID), V(IPC_SET),  V(IPC_STAT),    V(IPC_INFO),
                                        V(MSG_STAT), V(MSG_INFO), V(MSG_STAT_ANY)};
@@ -209,6 +216,8 @@ NamedValues FallocateModes() { return kFallocateModes; }
 NamedValues FcntlCommands() { return kFcntlCommands; }
 NamedValues FlockOps() { return kFlockOps; }
 NamedValues FutexOps() { return kFutexOps; }
+NamedValues InotifyEvents() { return kInotifyEvents; }
+NamedValues InotifyFlags() { return kInotifyFlags; }
 NamedValues IpcFlags() { return kIpcFlags; }
 NamedValues Itimers() { return kItimers; }
 NamedValues IoctlRequests() { return kIoctlRequests; }

@@ -31,6 +31,8 @@ NamedValues FcntlCommands();
 NamedValues FlockOps();
 NamedValues FutexOps();
 NamedValues IoctlRequests();
+NamedValues InotifyEvents();
+NamedValues InotifyFlags();
 NamedValues IpcFlags();
 NamedValues Itimers();
 NamedValues MadviseAdvices();

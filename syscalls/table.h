@@ -39,6 +39,8 @@ enum class ArgKind : uint8_t {
   kHex,
   kInt,
   kIntOut,
+  kInotifyEvents,
+  kInotifyFlags,
   kIoctlRequest,
   kIovecIn,
   kIovecOut,

@@ -51,6 +51,26 @@ SyscallOutcome SysGettimeofday(SyscallContext& c) {
   return SyscallOutcome::Return(0);
 }
 
+SyscallOutcome SysClockSettime(SyscallContext& c) {
+  // As in Linux: a clock of some process refuses, the others cannot be set at all.
+  const int32_t clock = c.i32(0);
+  const bool cpu_time = clock < 0;
+  if (clock != abi::kCLOCK_REALTIME && !cpu_time) return Errno(EINVAL);
+  REMORA_RETURN_IF_ERROR(ReadClock(c, clock));
+  REMORA_ASSIGN_OR_RETURN(const auto time, c.memory().Read<abi::Timespec>(c.addr(1)));
+  if (!cpu_time && (time.tv_sec < 0 || time.tv_nsec < 0 || time.tv_nsec >= kNanosPerSecond)) return Errno(EINVAL);
+  return Errno(EPERM);
+}
+
+SyscallOutcome SysSettimeofday(SyscallContext& c) {
+  if (!c.addr(0).is_null()) {
+    REMORA_ASSIGN_OR_RETURN(const auto time, c.memory().Read<abi::Timeval>(c.addr(0)));
+    if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1'000'000) return Errno(EINVAL);
+  }
+  if (!c.addr(1).is_null()) REMORA_RETURN_IF_ERROR(c.memory().Read<abi::Timezone>(c.addr(1)));
+  return Errno(EPERM);
+}
+
 SyscallOutcome SysTime(SyscallContext& c) {
   const int64_t seconds = c.kernel().clock().RealtimeNanos() / kNanosPerSecond;
   if (!c.addr(0).is_null()) REMORA_RETURN_IF_ERROR(c.memory().Write(c.addr(0), seconds));

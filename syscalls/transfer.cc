@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "base/abi/inotify.h"
 #include "base/abi/signal.h"
 #include "base/abi/stat.h"
 #include "base/abi/uio.h"
+#include "fs/watch_events.h"
 #include "net/socket.h"
 #include "proc/signalfd.h"
 #include "proc/signals.h"
@@ -152,6 +154,8 @@ ErrnoOr<uint64_t> MoveOnce(SyscallContext& c, fs::File& file, mm::IoBuffer& buff
   }
   auto moved = fs::TransferAt(file, buffer, where);
   if (moved.error_number() == EPIPE && BrokenPipeSignals(file)) RaiseSigpipe(c.task());
+  if (const fs::Dentry* dentry = file.path().dentry.get(); dentry != nullptr && moved.ok() && *moved != 0)
+    fs::Tell(*dentry, buffer.direction() == Direction::kFill ? abi::kIN_ACCESS : abi::kIN_MODIFY);
   return moved;
 }
 

@@ -8,6 +8,7 @@
 #include "base/abi/errno.h"
 #include "base/abi/fcntl.h"
 #include "base/abi/futex.h"
+#include "base/abi/inotify.h"
 #include "base/abi/ioctl.h"
 #include "base/abi/ipc.h"
 #include "base/abi/mman.h"
