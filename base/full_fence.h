@@ -5,8 +5,8 @@
 
 namespace remora {
 
-// std::atomic_thread_fence(seq_cst): this thread's earlier stores are visible before its later loads are done. On x86 by
-// a locked instruction on the stack's own line, which takes half the time of the mfence that compilers emit (mfence
+// std::atomic_thread_fence(seq_cst): this thread's earlier stores are visible before its later loads are done. On x86
+// by a locked instruction on the stack's own line, which takes half the time of the mfence that compilers emit (mfence
 // orders non-temporal accesses too). Thread safety: any thread.
 inline void FullFence() {
 #if defined(__x86_64__)
