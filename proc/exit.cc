@@ -93,6 +93,7 @@ void ExitThread(Task& task, int32_t status) {
   task.ReplaceFsContext(nullptr);
   task.tlb = nullptr;
   task.ReplaceSpace(nullptr);
+  if (task.space_holder != nullptr) task.space_holder->LetGoOfSpace();
 
   int32_t group_status = 0;
   int stopped_by = 0;

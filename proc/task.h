@@ -163,6 +163,15 @@ class Task final : public RefCounted {
   Slice slice;
   // The worker's TLB, bound to space(), while a worker runs this task; else null.
   mm::Tlb* tlb = nullptr;
+  // While a worker runs this task: has it let go of the space that it is bound to. Whoever ends the task does so before
+  // the parent hears of it, since the memory may go with it: attached segments, locks, the frames.
+  struct SpaceHolder {
+    virtual void LetGoOfSpace() = 0;
+
+   protected:
+    ~SpaceHolder() = default;
+  };
+  SpaceHolder* space_holder = nullptr;
   // Times it was parked, and put back on the queue because others wanted to run.
   std::atomic<uint64_t> voluntary_switches{0}, involuntary_switches{0};
   // vfork: whom to wake when this task execs or exits; null otherwise.

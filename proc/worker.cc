@@ -125,14 +125,15 @@ void Worker::RunSlice(Task& task) {
   Scheduler::SetRunningOn(task, &slot_);
   budget_left_ = slice_instructions_;
   Bind(task);
+  task.space_holder = this;
   task.rseq.due = !task.rseq.area.is_null();
 
   SliceEnd end = RunTask(task);
   task.tlb = nullptr;
+  task.space_holder = nullptr;
   Scheduler::SetRunningOn(task, nullptr);
   if (end == SliceEnd::kDead) {
-    // The memory goes with the last task that has it, not when this worker finds other work.
-    Unbind();
+    Unbind();  // where the exit has not done so already
     scheduler_.Retire(task);
     kernel_.OnTaskRetired();
     return;

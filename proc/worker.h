@@ -23,12 +23,12 @@ class Kernel;
 // dispatcher, signals), and parks it or puts it back.
 //
 // Invariants:
-//  1. The bound TLB belongs to bound_space_, and the runner is registered there, while a task runs.
+//  1. The bound TLB belongs to bound_space_, and the runner is registered there, while a task runs that is not dead.
 //  2. Guest code runs only between EnterGuest and LeaveGuest, and not before the other runners of the space have
 //     acknowledged what this task changed.
 //  3. Between two calls of one task neither a lock is taken nor a table cleared by the loop itself.
 // Thread safety: Run on the worker's own thread; counters() from any thread, exact once Run has returned.
-class Worker {
+class Worker final : private Task::SpaceHolder {
  public:
   Worker(Kernel* kernel, uint32_t index);
   ~Worker();
@@ -59,6 +59,7 @@ class Worker {
 
   void Bind(Task& task);
   void Unbind();
+  void LetGoOfSpace() override { Unbind(); }
   mm::UserMemory memory() { return mm::UserMemory(tlb_, &scratch_); }
 
   static constexpr uint32_t kNumTlbs = 4;
