@@ -35,11 +35,12 @@ TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code
 
 TranslationCache::~TranslationCache() {
   MutexLock lock(&mu_);
-  for (auto& region : in_region_)
-    for (Translation* translation : region) delete translation;
+  // Those without code are in no region.
   for (auto& [frame, code] : frames_)
     for (auto& [pc, translation] : code.by_pc)
       if (translation->code == nullptr) delete translation;
+  for (auto& region : in_region_)
+    for (Translation* translation : region) delete translation;
 }
 
 Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const {
