@@ -188,12 +188,12 @@ struct Gather {
     const uint64_t offset = env.Offset(base);
     const uint64_t segment = op.segment == 0 ? 0 : op.segment == 1 ? state.fs_base : state.gs_base;
     // The masks are all ones or zeros before the first access, also those that do not count, and after one that faults.
-    std::array<std::make_signed_t<T>, 32 / sizeof(T)> todo = {};
-    std::memcpy(&todo, masks, kWidth<kForm>);
-    for (auto& mask : todo) mask = mask < 0 ? -1 : 0;
-    std::memcpy(masks, &todo, sizeof(todo));
+    std::array<std::make_signed_t<T>, 32 / sizeof(T)> pending = {};
+    std::memcpy(&pending, masks, kWidth<kForm>);
+    for (auto& mask : pending) mask = mask < 0 ? -1 : 0;
+    std::memcpy(masks, &pending, sizeof(pending));
     for (size_t i = 0; i < kLanes; ++i) {
-      if (todo[i] < 0) {
+      if (pending[i] < 0) {
         uint64_t address = offset + (static_cast<uint64_t>(int64_t{index[i]}) << op.scale_shift);
         if (op.address32) address = static_cast<uint32_t>(address);
         if (!env.Read(address + segment, result + i * sizeof(T), sizeof(T))) return false;
