@@ -60,19 +60,40 @@ struct ScalarArithmetic {
   }
 };
 
+// A packed instruction with two sources: `compute(mxcsr, a, b, &flags)` answers the result.
+template <Form kForm, typename T, typename Compute>
+bool RunPacked(HandlerEnv& env, const Op& op, Compute compute) {
+  Numbers<kForm, T> b;
+  if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
+  CpuState& state = env.state();
+  uint8_t flags = 0;
+  const Numbers<kForm, T> result = compute(state.mxcsr, GetNumbers<kForm, T>(state, FirstNumber<kForm>(op)), b, &flags);
+  if (!CommitSse(env, flags)) return false;
+  SetNumbers<kForm, T>(state, op.dst, result);
+  return true;
+}
+
+// One with one source: `compute(mxcsr, number, &flags)` answers a lane of the result.
+template <Form kForm, typename T, typename Compute>
+bool RunPackedUnary(HandlerEnv& env, const Op& op, Compute compute) {
+  Numbers<kForm, T> numbers;
+  if (!LoadNumbers<kForm, T>(env, op, op.src, &numbers)) return false;
+  CpuState& state = env.state();
+  uint8_t flags = 0;
+  for (auto& number : numbers) number = compute(state.mxcsr, number, &flags);
+  if (!CommitSse(env, flags)) return false;
+  SetNumbers<kForm, T>(state, op.dst, numbers);
+  return true;
+}
+
 template <typename Operation, typename T>
 struct PackedArithmetic {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> b;
-    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
-    CpuState& state = env.state();
-    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
-    uint8_t flags = 0;
-    for (size_t i = 0; i < a.size(); ++i) a[i] = Lane<Operation, T>(state.mxcsr, a[i], b[i], &flags);
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(state, op.dst, a);
-    return true;
+    return RunPacked<kForm, T>(env, op, [](uint32_t mxcsr, auto a, const auto& b, uint8_t* flags) {
+      for (size_t i = 0; i < a.size(); ++i) a[i] = Lane<Operation, T>(mxcsr, a[i], b[i], flags);
+      return a;
+    });
   }
 };
 
@@ -81,18 +102,13 @@ template <typename T>
 struct AddSubtract {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> b;
-    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
-    CpuState& state = env.state();
-    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
-    uint8_t flags = 0;
-    for (size_t i = 0; i < a.size(); i += 2) {
-      a[i] = Lane<SubtractOperation, T>(state.mxcsr, a[i], b[i], &flags);
-      a[i + 1] = Lane<AddOperation, T>(state.mxcsr, a[i + 1], b[i + 1], &flags);
-    }
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(state, op.dst, a);
-    return true;
+    return RunPacked<kForm, T>(env, op, [](uint32_t mxcsr, auto a, const auto& b, uint8_t* flags) {
+      for (size_t i = 0; i < a.size(); i += 2) {
+        a[i] = Lane<SubtractOperation, T>(mxcsr, a[i], b[i], flags);
+        a[i + 1] = Lane<AddOperation, T>(mxcsr, a[i + 1], b[i + 1], flags);
+      }
+      return a;
+    });
   }
 };
 
@@ -101,21 +117,17 @@ template <typename Operation, typename T>
 struct HorizontalArithmetic {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> b, result;
-    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
-    CpuState& state = env.state();
-    const auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
-    constexpr size_t kLanes = 16 / sizeof(T);
-    uint8_t flags = 0;
-    for (size_t part = 0; part < a.size(); part += kLanes) {
-      for (size_t i = 0; i < kLanes; i += 2) {
-        result[part + i / 2] = Lane<Operation, T>(state.mxcsr, a[part + i], a[part + i + 1], &flags);
-        result[part + kLanes / 2 + i / 2] = Lane<Operation, T>(state.mxcsr, b[part + i], b[part + i + 1], &flags);
+    return RunPacked<kForm, T>(env, op, [](uint32_t mxcsr, const auto& a, const auto& b, uint8_t* flags) {
+      constexpr size_t kLanes = 16 / sizeof(T);
+      Numbers<kForm, T> result;
+      for (size_t part = 0; part < a.size(); part += kLanes) {
+        for (size_t i = 0; i < kLanes; i += 2) {
+          result[part + i / 2] = Lane<Operation, T>(mxcsr, a[part + i], a[part + i + 1], flags);
+          result[part + kLanes / 2 + i / 2] = Lane<Operation, T>(mxcsr, b[part + i], b[part + i + 1], flags);
+        }
       }
-    }
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(state, op.dst, result);
-    return true;
+      return result;
+    });
   }
 };
 
@@ -191,13 +203,7 @@ template <typename T>
 struct PackedRoot {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> numbers;
-    if (!LoadNumbers<kForm, T>(env, op, op.src, &numbers)) return false;
-    uint8_t flags = 0;
-    for (auto& number : numbers) number = RootLane<T>(env.state().mxcsr, number, &flags);
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(env.state(), op.dst, numbers);
-    return true;
+    return RunPackedUnary<kForm, T>(env, op, &RootLane<T>);
   }
 };
 
@@ -230,13 +236,9 @@ template <typename T>
 struct PackedIntegral {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> numbers;
-    if (!LoadNumbers<kForm, T>(env, op, op.src, &numbers)) return false;
-    uint8_t flags = 0;
-    for (auto& number : numbers) number = IntegralLane<T>(env.state().mxcsr, op.immediate8, number, &flags);
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(env.state(), op.dst, numbers);
-    return true;
+    return RunPackedUnary<kForm, T>(env, op, [&](uint32_t mxcsr, BitsOf<T> number, uint8_t* flags) {
+      return IntegralLane<T>(mxcsr, op.immediate8, number, flags);
+    });
   }
 };
 
@@ -290,16 +292,10 @@ template <typename T>
 struct PackedPredicate {
   template <Form kForm>
   static bool Run(HandlerEnv& env, const Op& op) {
-    Numbers<kForm, T> b;
-    if (!LoadNumbers<kForm, T>(env, op, SecondNumber<kForm>(op), &b)) return false;
-    CpuState& state = env.state();
-    auto a = GetNumbers<kForm, T>(state, FirstNumber<kForm>(op));
-    uint8_t flags = 0;
-    for (size_t i = 0; i < a.size(); ++i)
-      a[i] = PredicateLane<T>(state.mxcsr, PredicateOf<kForm>(op), a[i], b[i], &flags);
-    if (!CommitSse(env, flags)) return false;
-    SetNumbers<kForm, T>(state, op.dst, a);
-    return true;
+    return RunPacked<kForm, T>(env, op, [&](uint32_t mxcsr, auto a, const auto& b, uint8_t* flags) {
+      for (size_t i = 0; i < a.size(); ++i) a[i] = PredicateLane<T>(mxcsr, PredicateOf<kForm>(op), a[i], b[i], flags);
+      return a;
+    });
   }
 };
 

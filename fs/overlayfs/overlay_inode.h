@@ -32,7 +32,8 @@ class OverLower : public Base {
   void OnOwned() override { overlay_->Pin(lower_.get(), this); }
   void OnUnlinked() override { overlay_->Unpin(lower_.get()); }
   void OnLastRelease() override {
-    overlay_->Forget(lower_.get(), this)->Retire(this, [](void* self) { delete static_cast<OverLower*>(self); });
+    overlay_->Forget(lower_.get(), this);
+    overlay_->reclaimer()->Retire(this, [](void* self) { delete static_cast<OverLower*>(self); });
   }
   OverlaySpace& overlay() const { return *overlay_; }
   const Ref<OverlaySpace>& overlay_ref() const { return overlay_; }

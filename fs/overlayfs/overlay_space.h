@@ -38,11 +38,9 @@ class OverlaySpace final : public MemorySpace {
   ErrnoOr<Attributes> AttributesOf(Inode& lower) const;
 
   FileSystem::InodeCounts CountInodes() const { return {table_.size(), table_.longest_chain()}; }
-  // The overlay inode of `lower` is going; its memory is to be retired by this reclaimer.
-  sync::Reclaimer* Forget(const Inode* lower, const MemoryInode* inode) {
-    table_.Remove(lower, inode);
-    return reclaimer_;
-  }
+  void Forget(const Inode* lower, const MemoryInode* inode) { table_.Remove(lower, inode); }
+  // Overlay inodes go through it, since the table is read without a lock.
+  sync::Reclaimer* reclaimer() const { return reclaimer_; }
   void Pin(const Inode* lower, MemoryInode* inode);
   void Unpin(const Inode* lower);
   // When the file system goes: lets go of everything, whatever it knew.
