@@ -133,6 +133,21 @@ TEST_F(InodeTableTest, StridesSpread) {
   }
 }
 
+// Counted in debug and sanitizer builds.
+TEST_F(InodeTableTest, AHitTakesNoLock) {
+  Table table(&reclaimer_, 4);
+  std::vector<Ref<Numbered>> all;
+  for (uint64_t n = 0; n < 100; ++n)
+    all.push_back(table.GetOrCreate(n, [&] { return MakeRef<Numbered>(&table, &reclaimer_, n); }));
+  const uint64_t locks = LocksTakenByThisThread();
+  for (uint64_t n = 0; n < 100; ++n) {
+    EXPECT_EQ(table.Find(n), all[n]);
+    EXPECT_EQ(table.GetOrCreate(n, [] { return Ref<Numbered>(); }), all[n]);
+  }
+  EXPECT_EQ(table.Find(1000), nullptr);
+  EXPECT_EQ(LocksTakenByThisThread(), locks);
+}
+
 TEST_F(InodeTableTest, MakingRunsWithoutALock) {
   Table table(&reclaimer_, 1);
   const Ref<Numbered> outer = table.GetOrCreate(1, [&] {
