@@ -170,7 +170,8 @@ PlainHandler MaskedMove(Form form, const Op& op) {
   return op.memory_first ? HandlerOf<MaskedStore<T>>(form) : HandlerOf<MaskedLoad<T>>(form);
 }
 
-// The gathers: lane by lane, the mask tells what is left to do, so that one that faulted goes on where it stopped.
+// The gathers: lane by lane, the mask tells what is left to do, so that one that faulted goes on where it stopped. What
+// lies above the lanes is cleared at the end.
 // Index is signed. With indices and lanes of two sizes the fewer count.
 template <typename T, typename Index>
 struct Gather {
@@ -187,18 +188,13 @@ struct Gather {
     base.address32 = 0;
     const uint64_t offset = env.Offset(base);
     const uint64_t segment = op.segment == 0 ? 0 : op.segment == 1 ? state.fs_base : state.gs_base;
-    // The masks are all ones or zeros before the first access, also those that do not count, and after one that faults.
     std::array<std::make_signed_t<T>, 32 / sizeof(T)> pending = {};
     std::memcpy(&pending, masks, kWidth<kForm>);
-    for (auto& mask : pending) mask = mask < 0 ? -1 : 0;
-    std::memcpy(masks, &pending, sizeof(pending));
     for (size_t i = 0; i < kLanes; ++i) {
       if (pending[i] < 0) {
         uint64_t address = offset + (static_cast<uint64_t>(int64_t{index[i]}) << op.scale_shift);
         if (op.address32) address = static_cast<uint32_t>(address);
         if (!env.Read(address + segment, result + i * sizeof(T), sizeof(T))) return false;
-        // Each lane is a write as VEX forms do it.
-        if (kForm == Form::kVex128) std::memset(result + 16, 0, 16);
       }
       std::memset(masks + i * sizeof(T), 0, sizeof(T));
     }

@@ -158,9 +158,6 @@ uint16_t ToHalf(uint32_t mxcsr, unsigned control, uint32_t single, uint8_t* flag
   const Unpacked operand = Unpack32(single);
   const Unpacked value = Convert(operand, kBinary16, env);
   *flags |= env.flags;
-  // Of an unmasked underflow the CPU says that it is inexact where the wrapped result would be, or the operand is
-  // denormal.
-  if (operand.denormal && !env.denormals_are_zero) *flags |= kInexact;
   const unsigned sign = value.sign ? 0x8000 : 0;
   switch (value.cls) {
     case FloatClass::kZero:
@@ -204,6 +201,8 @@ struct SinglesToHalves {
     std::array<uint16_t, kWidth<kForm> / 4> to;
     uint8_t flags = 0;
     for (size_t i = 0; i < from.size(); ++i) to[i] = ToHalf(state.mxcsr, op.immediate8, from[i], &flags);
+    // A fault comes before what the conversion has to tell.
+    if (op.has_memory && flags != 0 && !env.ProbeWrite(env.Address(op), sizeof(to))) return false;
     if (!CommitSse(env, flags)) return false;
     if (op.has_memory) return env.Store(env.Address(op), to);
     ByteVec<16> value = {};

@@ -148,16 +148,12 @@ struct DotProduct {
     for (size_t i = 0; i < a.size(); ++i)
       a[i] = (control >> (4 + i % kLanes) & 1) != 0 ? Lane<MultiplyOperation, T>(mxcsr, a[i], b[i], &flags) : 0;
     if (!CommitSse(env, flags)) return false;
-    // Each lane adds for itself: of two NaNs the first operand's stays, and which is first differs from lane to lane.
+    // Of two NaNs the lower lane's stays.
     for (size_t distance = 1; distance < kLanes; distance *= 2) {
       flags = 0;
       const auto terms = a;
-      for (size_t i = 0; i < a.size(); ++i) {
-        const BitsOf<T> own = terms[i], other = terms[i ^ distance];
-        const bool last_step = 2 * distance == kLanes;
-        a[i] = last_step ? Lane<AddOperation, T>(mxcsr, own, other, &flags)
-                         : Lane<AddOperation, T>(mxcsr, other, own, &flags);
-      }
+      for (size_t i = 0; i < a.size(); ++i)
+        a[i] = Lane<AddOperation, T>(mxcsr, terms[i & ~distance], terms[i | distance], &flags);
       if (!CommitSse(env, flags)) return false;
     }
     for (size_t i = 0; i < a.size(); ++i)

@@ -67,13 +67,14 @@ Ignored IgnoredBytes(const Decoded& decoded, uint64_t address) {
       return {address, 12, 28};
     case ZYDIS_MNEMONIC_FXSAVE:
     case ZYDIS_MNEMONIC_FXSAVE64:
+      return {address & ~uint64_t{15}, 6, 24, 28, 32};
     case ZYDIS_MNEMONIC_XSAVE:
     case ZYDIS_MNEMONIC_XSAVE64:
     case ZYDIS_MNEMONIC_XSAVEOPT:
     case ZYDIS_MNEMONIC_XSAVEOPT64:
     case ZYDIS_MNEMONIC_XSAVEC:
     case ZYDIS_MNEMONIC_XSAVEC64:
-      return {address, 6, 24, 28, 32};
+      return {address & ~uint64_t{63}, 6, 24, 28, 32};
     default:
       return {};
   }
@@ -174,9 +175,9 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   const bool completed = native.reason == ExitReason::kBreakpoint;
   const uint64_t flags = makers.flags ? 0 : kComparedFlags & ~(completed ? UndefinedFlags(decoded, before) : 0);
   compare("rflags", before.rflags & flags, x.rflags & flags, y.rflags & flags);
-  compare("mxcsr", before.mxcsr, x.mxcsr, y.mxcsr);
+  if (!makers.mxcsr) compare("mxcsr", before.mxcsr, x.mxcsr, y.mxcsr);
   for (int i = 0; i < 16; ++i) {
-    if (std::memcmp(&x.vector[i], &y.vector[i], 32) == 0) continue;
+    if ((makers.vectors >> i & 1) != 0 || std::memcmp(&x.vector[i], &y.vector[i], 32) == 0) continue;
     Append(&text, "  ymm%d: before %s, native %s, Remora %s\n", i, Hex(&before.vector[i], 32).c_str(),
            Hex(&x.vector[i], 32).c_str(), Hex(&y.vector[i], 32).c_str());
   }

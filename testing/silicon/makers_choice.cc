@@ -2,6 +2,11 @@
 
 #include <cpuid.h>
 
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
 #include "cpu/x87_unit.h"
 
 namespace remora::silicon {
@@ -33,11 +38,62 @@ bool IsMemoryFault(ExitReason reason) {
   return reason == ExitReason::kFault || reason == ExitReason::kProtection || reason == ExitReason::kAlignment;
 }
 
+// Whether the vectors differ in NaNs only, of which another one was taken.
+template <typename T, typename Bits>
+bool OnlyNansDiffer(const cpu::CpuState& native, const cpu::CpuState& interpreted) {
+  for (int i = 0; i < 16; ++i) {
+    std::array<Bits, 32 / sizeof(T)> a, b;
+    std::memcpy(&a, &native.vector[i], 32);
+    std::memcpy(&b, &interpreted.vector[i], 32);
+    for (size_t lane = 0; lane < a.size(); ++lane)
+      if (a[lane] != b[lane] && !(std::isnan(std::bit_cast<T>(a[lane])) && std::isnan(std::bit_cast<T>(b[lane]))))
+        return false;
+  }
+  return true;
+}
+
+// What one AMD CPU does and another one does not.
+void AddModelsChoice(const Decoded& decoded, const Outcome& native, const Outcome& interpreted, MakersChoice* choice) {
+  constexpr uint32_t kMisalignedMode = 1u << 17;
+  switch (decoded.info.mnemonic) {
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ:
+      // Which operand fails first.
+      choice->fault_address = true;
+      choice->everything |=
+          native.reason != interpreted.reason && IsMemoryFault(native.reason) && IsMemoryFault(interpreted.reason);
+      break;
+    case ZYDIS_MNEMONIC_SHA1RNDS4:
+    case ZYDIS_MNEMONIC_SHA1NEXTE:
+    case ZYDIS_MNEMONIC_SHA1MSG1:
+    case ZYDIS_MNEMONIC_SHA1MSG2:
+    case ZYDIS_MNEMONIC_SHA256RNDS2:
+    case ZYDIS_MNEMONIC_SHA256MSG1:
+    case ZYDIS_MNEMONIC_SHA256MSG2:
+      // Zen takes operands that are not aligned.
+      choice->everything |= native.reason != interpreted.reason && interpreted.reason == ExitReason::kProtection;
+      break;
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+    case ZYDIS_MNEMONIC_FXRSTOR:
+    case ZYDIS_MNEMONIC_FXRSTOR64:
+      // MXCSR.MM, for misaligned operands, is a bit that the guest's CPU has not.
+      choice->everything |= native.reason == ExitReason::kBreakpoint &&
+                            (interpreted.reason == ExitReason::kProtection || (interpreted.state.mxcsr & kMisalignedMode) != 0);
+      break;
+    default:
+      break;
+  }
+}
+
 }  // namespace
 
 MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const Outcome& interpreted) {
   static const bool host_is_amd = HostIsAmd();
   MakersChoice choice;
+  AddModelsChoice(decoded, native, interpreted, &choice);
   if (host_is_amd) return choice;
   switch (decoded.info.mnemonic) {
     case ZYDIS_MNEMONIC_PAUSE:
@@ -61,7 +117,7 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
     case ZYDIS_MNEMONIC_SCASD:
     case ZYDIS_MNEMONIC_SCASQ:
       choice.fault_address = true;
-      choice.everything =
+      choice.everything |=
           native.reason != interpreted.reason && IsMemoryFault(native.reason) && IsMemoryFault(interpreted.reason);
       // A repetition that faults: Intel leaves the flags as they were before the first comparison.
       choice.flags = HasPrefix(decoded, ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE) && IsMemoryFault(native.reason);
@@ -89,6 +145,32 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
     case ZYDIS_MNEMONIC_FPREM1:
       // A denormal that comes out as it went in: for AMD an unmasked underflow, for Intel none.
       choice.everything = (interpreted.state.x87.status & ~native.state.x87.status & kUnderflow) != 0;
+      break;
+    case ZYDIS_MNEMONIC_DPPS:
+    case ZYDIS_MNEMONIC_VDPPS:
+      // Of several NaNs Intel takes another one for each lane.
+      choice.everything = OnlyNansDiffer<float, uint32_t>(native.state, interpreted.state);
+      break;
+    case ZYDIS_MNEMONIC_DPPD:
+    case ZYDIS_MNEMONIC_VDPPD:
+      choice.everything = OnlyNansDiffer<double, uint64_t>(native.state, interpreted.state);
+      break;
+    case ZYDIS_MNEMONIC_VCVTPS2PH:
+      // Of a conversion to nowhere Intel tells what was inexact, and of a denormal operand always.
+      choice.mxcsr = IsMemoryFault(native.reason) || native.reason == ExitReason::kSimdError;
+      choice.everything = native.reason == ExitReason::kSimdError && IsMemoryFault(interpreted.reason);
+      break;
+    case ZYDIS_MNEMONIC_VGATHERDPS:
+    case ZYDIS_MNEMONIC_VGATHERDPD:
+    case ZYDIS_MNEMONIC_VGATHERQPS:
+    case ZYDIS_MNEMONIC_VGATHERQPD:
+    case ZYDIS_MNEMONIC_VPGATHERDD:
+    case ZYDIS_MNEMONIC_VPGATHERDQ:
+    case ZYDIS_MNEMONIC_VPGATHERQD:
+    case ZYDIS_MNEMONIC_VPGATHERQQ:
+      // Intel makes the masks all ones or zeros before the first access, and clears what lies above with each lane.
+      if (IsMemoryFault(native.reason))
+        for (const int operand : {0, 2}) choice.vectors |= 1u << ZydisRegisterGetId(decoded.operands[operand].reg.value);
       break;
     case ZYDIS_MNEMONIC_XRSTOR:
     case ZYDIS_MNEMONIC_XRSTOR64:

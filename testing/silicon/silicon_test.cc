@@ -22,7 +22,7 @@ namespace remora::silicon {
 namespace {
 
 struct Options {
-  uint64_t cases = 200'000;
+  uint64_t cases = 500'000;
   uint64_t seed = 1;
   uint64_t first = 0;  // index of the first case: with --cases=1, just that one
   std::string only;    // mnemonics that contain it
