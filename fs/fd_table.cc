@@ -16,8 +16,9 @@ constexpr uint64_t kFull = ~uint64_t{0};
 }  // namespace
 
 // Nobody else knows the table yet.
-FdTable::FdTable(sync::Reclaimer* reclaimer, uint32_t max_fds) ABSL_NO_THREAD_SAFETY_ANALYSIS
+FdTable::FdTable(sync::Reclaimer* reclaimer, uint32_t max_fds, StripedCounter* alive) ABSL_NO_THREAD_SAFETY_ANALYSIS
     : reclaimer_(reclaimer),
+      alive_(alive),
       slots_(new Slots(kFirstCapacity)),
       max_fds_(max_fds) {
   ResizeBits(kFirstCapacity);
@@ -75,7 +76,7 @@ File* FdTable::Exchange(uint32_t fd, File* file, bool close_on_exec) {
   const uint32_t word = fd / kBitsPerWord;
   const uint64_t bit = BitOf(fd);
   if (file != nullptr) {
-    file->SetReclaimer(reclaimer_);
+    file->OnPublish(reclaimer_, alive_);
     open_[word] |= bit;
   } else {
     open_[word] &= ~bit;
@@ -182,7 +183,7 @@ ErrnoOr<void> FdTable::set_close_on_exec(int32_t fd, bool value) {
 
 // The clone's fields are written without its lock: nobody else knows it yet.
 Ref<FdTable> FdTable::Clone() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  Ref<FdTable> clone = MakeRef<FdTable>(reclaimer_, max_fds_);
+  Ref<FdTable> clone = MakeRef<FdTable>(reclaimer_, max_fds_, alive_);
   std::unique_ptr<Slots> room(clone->slots_.exchange(nullptr, std::memory_order_relaxed));
   while (true) {
     uint32_t needed = 0;

@@ -10,6 +10,7 @@
 #include "base/errno_or.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
+#include "base/striped_counter.h"
 #include "fs/file.h"
 #include "sync/reclaimer.h"
 
@@ -49,7 +50,8 @@ class FdTable final : public RefCounted {
  public:
   static constexpr uint32_t kMaxFds = 1 << 20;  // /proc/sys/fs/nr_open
 
-  explicit FdTable(sync::Reclaimer* reclaimer, uint32_t max_fds = kMaxFds);
+  // `alive` counts the files that were given a number here, or in a clone, and still live; may be null.
+  explicit FdTable(sync::Reclaimer* reclaimer, uint32_t max_fds = kMaxFds, StripedCounter* alive = nullptr);
 
   // The file of `fd`, counted. EBADF.
   ErrnoOr<Ref<File>> Lookup(int32_t fd) const {
@@ -127,6 +129,7 @@ class FdTable final : public RefCounted {
 
   // What lookups read; on another cache line than what changes take.
   sync::Reclaimer* const reclaimer_;
+  StripedCounter* const alive_;
   std::atomic<Slots*> slots_;  // written under mu_
   const uint32_t max_fds_;
   std::atomic<uint32_t> num_users_{0};

@@ -60,6 +60,7 @@ void File::OnLastRelease() {
     if ((flags() & kPathOnly) == 0) Tell(*dentry, writable_ ? abi::kIN_CLOSE_WRITE : abi::kIN_CLOSE_NOWRITE);
     TellIfGone(*dentry);
   }
+  if (alive_ != nullptr) alive_->OnDropped(this);
   if (sync::Reclaimer* reclaimer = reclaimer_.load(std::memory_order_acquire))
     reclaimer->Retire(static_cast<File*>(this), [](void* file) { delete static_cast<File*>(file); });
   else

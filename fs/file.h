@@ -9,6 +9,7 @@
 #include "base/errno_or.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
+#include "base/striped_counter.h"
 #include "fs/file_watchers.h"
 #include "fs/inode.h"
 #include "fs/path.h"
@@ -118,8 +119,15 @@ class File : public RefCounted, public sync::Pollable {
   // lock-free lookups in an FdTable may still look at the count. Linux's file_operations::release.
   virtual void OnLastClose() {}
 
-  // FdTable calls this before it publishes the file: from now on memory is given back through `reclaimer`.
-  void SetReclaimer(sync::Reclaimer* reclaimer) { reclaimer_.store(reclaimer, std::memory_order_release); }
+  // FdTable calls this before it publishes the file: from now on memory is given back through `reclaimer`, and the file
+  // counts in `alive` (may be null). The first call decides; both outlive the file.
+  void OnPublish(sync::Reclaimer* reclaimer, StripedCounter* alive) {
+    if (reclaimer_.load(std::memory_order_acquire) != nullptr) return;
+    sync::Reclaimer* none = nullptr;
+    if (!reclaimer_.compare_exchange_strong(none, reclaimer, std::memory_order_acq_rel)) return;
+    alive_ = alive;
+    if (alive != nullptr) alive->OnMade(this);
+  }
 
   // What it was opened as. Null inode never: pipes, sockets and eventfds have anonymous inodes for fstat.
   const Ref<Inode>& inode() const { return inode_; }
@@ -151,6 +159,7 @@ class File : public RefCounted, public sync::Pollable {
 
  private:
   std::atomic<sync::Reclaimer*> reclaimer_{nullptr};
+  StripedCounter* alive_ = nullptr;  // written by who publishes, read behind the last reference
   std::atomic<FileWatchers*> watchers_{nullptr};  // owned; made when first asked for
   const Ref<Inode> inode_;
   const Path path_;

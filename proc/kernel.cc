@@ -74,6 +74,8 @@ struct Kernel::Impl {
 
   mm::FramePool frames;
   mm::ReverseMap reverse_map;
+  // Before whatever has files and tasks.
+  StripedCounter open_files, tasks_alive;
   sync::Reclaimer reclaimer;
   mm::MemoryContext memory;
   IpcNamespace ipc;
@@ -215,6 +217,8 @@ mm::MemoryContext& Kernel::memory() const { return impl_->memory; }
 mm::FramePool& Kernel::frames() const { return impl_->frames; }
 sync::FutexTable& Kernel::futexes() const { return impl_->futexes; }
 sync::WaitQueue& Kernel::signal_arrivals() const { return impl_->signal_arrivals; }
+StripedCounter& Kernel::open_files() const { return impl_->open_files; }
+StripedCounter& Kernel::tasks_alive() const { return impl_->tasks_alive; }
 sync::Reclaimer& Kernel::reclaimer() const { return impl_->reclaimer; }
 cpu::BlockCache& Kernel::blocks() const { return impl_->blocks; }
 PidTable& Kernel::pids() const { return *impl_->pids; }

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/entropy.h"
+#include "base/striped_counter.h"
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
 #include "fs/pseudo/pseudo_inode.h"
@@ -116,6 +117,10 @@ class Kernel {
 
   // Counts up: see ThreadGroup::serial.
   uint64_t NewProcessSerial();
+  // Open files with a number, or on their way in a message; Task objects, dead ones that somebody still looks at
+  // included. A program that leaks either in Remora shows here.
+  StripedCounter& open_files() const;
+  StripedCounter& tasks_alive() const;
   // How often files of /proc were made and read again.
   fs::SnapshotCounters& snapshots() const;
 

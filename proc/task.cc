@@ -12,11 +12,14 @@
 namespace remora::proc {
 
 Task::Task(Kernel* kernel, int32_t tid, Ref<ThreadGroup> group)
-    : kernel_(kernel), tid_(tid), group_(std::move(group)) {}
+    : kernel_(kernel), tid_(tid), group_(std::move(group)) {
+  kernel_->tasks_alive().OnMade(this);
+}
 
 Task::~Task() = default;
 
 void Task::OnLastRelease() {
+  kernel_->tasks_alive().OnDropped(this);
   kernel_->reclaimer().Retire(this, [](void* task) { delete static_cast<Task*>(task); });
 }
 

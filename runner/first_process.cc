@@ -114,7 +114,7 @@ absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& optio
   const mode_t mask = umask(022);
   umask(mask);
   first.fs_context = MakeRef<proc::FsContext>(walk.root, walk.start, mask);
-  first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer());
+  first.fds = MakeRef<fs::FdTable>(&kernel->reclaimer(), fs::FdTable::kMaxFds, &kernel->open_files());
   if (absl::Status added = inherited.AddTo(*first.fds, file_systems.streams(), terminal, kernel->vfs(), walk);
       !added.ok())
     return added;

@@ -59,6 +59,8 @@ Rows Figures(const proc::Kernel& kernel) {
       {"inode_table_entries", inodes.num_entries},
       {"inode_table_longest_chain", inodes.longest_chain},
       {"frames", kernel.frames().num_allocated()},
+      {"open_files", kernel.open_files().num_alive()},
+      {"tasks", kernel.tasks_alive().num_alive()},
   };
 }
 

@@ -141,6 +141,12 @@ ErrnoOr<std::string> CapLastText(Kernel&) { return std::string("40\n"); }
 ErrnoOr<std::string> OvercommitText(Kernel&) { return std::string("1\n"); }
 ErrnoOr<std::string> MmapMinText(Kernel&) { return std::string("65536\n"); }
 ErrnoOr<std::string> MaxMapText(Kernel&) { return std::string("65530\n"); }
+// No limit but that of each process: Linux's largest.
+constexpr uint64_t kFileMax = INT64_MAX;
+ErrnoOr<std::string> FileMaxText(Kernel&) { return absl::StrCat(kFileMax, "\n"); }
+ErrnoOr<std::string> FileNrText(Kernel& kernel) {
+  return absl::StrFormat("%u\t0\t%u\n", kernel.open_files().num_alive(), kFileMax);
+}
 ErrnoOr<std::string> NrOpenText(Kernel&) { return std::string("1048576\n"); }
 ErrnoOr<std::string> PipeMaxText(Kernel&) { return std::string("1048576\n"); }
 
@@ -159,6 +165,8 @@ constexpr Entry kEntries[] = {
     {"stat", StatText},
     {"uptime", UptimeText},
     {"version", VersionText},
+    {"sys/fs/file-max", FileMaxText},
+    {"sys/fs/file-nr", FileNrText},
     {"sys/fs/nr_open", NrOpenText},
     {"sys/fs/pipe-max-size", PipeMaxText},
     {"sys/kernel/cap_last_cap", CapLastText},

@@ -131,7 +131,7 @@ int32_t ScriptedKernel::Run() {
     Kernel::FirstProcess first;
     first.exec.path = "/program";
     first.exec.argv = {"program"};
-    first.fds = MakeRef<fs::FdTable>(&kernel_->reclaimer());
+    first.fds = MakeRef<fs::FdTable>(&kernel_->reclaimer(), fs::FdTable::kMaxFds, &kernel_->open_files());
     first.fs_context = MakeRef<FsContext>(context.root, context.start, 022);
     const absl::Status started = kernel_->Start(std::move(first), nullptr);
     CHECK_MSG(started.ok(), std::string(started.message()).c_str());

@@ -20,6 +20,15 @@ static const char* ReadAll(const char* path) {
   return text;
 }
 
+static long OpenFiles(void) {
+  long alive, free;
+  unsigned long long most;
+  CHECK_EQ(sscanf(ReadAll("/proc/sys/fs/file-nr"), "%ld\t%ld\t%llu\n", &alive, &free, &most), 3);
+  CHECK_EQ(free, 0);
+  CHECK_EQ(most, strtoull(ReadAll("/proc/sys/fs/file-max"), NULL, 10));
+  return alive;
+}
+
 // In KiB.
 static unsigned long long Row(const char* meminfo, const char* name) {
   char key[64];
@@ -98,5 +107,15 @@ int main(void) {
   // Linux adds nanoseconds and divides then: a tick for each CPU may be lost in the single lines.
   for (int i = 0; i < 10; ++i) CHECK(sum[i] >= sums[i] && sum[i] - sums[i] <= (unsigned long long)num_cpus);
   CHECK(sum[0] + sum[2] + sum[3] > 0);
+
+  // Open files of all processes, the free ones (none since 2.6), the most there may be. A duplicate is no file of its own.
+  // Natively others open and close theirs meanwhile.
+  long files = OpenFiles();
+  int fds[400];
+  for (int i = 0; i < 400; ++i) CHECK((fds[i] = i % 2 == 0 ? open("/dev/null", O_RDONLY) : dup(fds[i - 1])) >= 0);
+  long with_mine = OpenFiles();
+  CHECK(with_mine - files > 100 && with_mine - files < 300);
+  for (int i = 0; i < 400; ++i) CHECK_EQ(close(fds[i]), 0);
+  CHECK(with_mine - OpenFiles() > 100);
   return Finish();
 }
