@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -12,6 +13,11 @@ namespace remora::mm {
 namespace {
 
 constexpr uint64_t kSmallestPool = uint64_t{16} << 20;
+constexpr uint64_t kBlockBytes = FrameAllocator::kBlockFrames * kPageSize;
+
+uint32_t BlockOf(FrameId frame) {
+  return frame.valid() ? frame.value() / FrameAllocator::kBlockFrames : FrameAllocator::kNoBlock;
+}
 
 // Address space only: pages cost nothing until they are touched.
 void* Reserve(uint64_t bytes) {
@@ -21,54 +27,82 @@ void* Reserve(uint64_t bytes) {
 
 }  // namespace
 
+FrameReservation::~FrameReservation() {
+  if (pool_ != nullptr) pool_->Unreserve(block_);
+}
+
 FramePool::FramePool(Options options) {
   // Page-table entries hold a frame in 30 bits.
   uint64_t bytes = std::clamp(PageRoundDown(options.max_bytes), 2 * kPageSize, uint64_t{1} << 42);
   // A host with a limit on address space (ulimit -v) gives less.
-  while ((base_ = static_cast<std::byte*>(Reserve(bytes))) == nullptr && bytes > kSmallestPool)
+  while ((memory_ = mm::Reserve(bytes + kBlockBytes)) == nullptr && bytes > kSmallestPool)
     bytes = PageRoundDown(bytes / 2);
-  CHECK_MSG(base_ != nullptr, "the host gives no address space for guest memory");
+  CHECK_MSG(memory_ != nullptr, "the host gives no address space for guest memory");
+  memory_bytes_ = bytes + kBlockBytes;
+  base_ = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_) + kBlockBytes - 1) & ~(kBlockBytes - 1));
   max_frames_ = bytes >> kPageShift;
-  counts_ = static_cast<std::atomic<uint32_t>*>(Reserve(max_frames_ * sizeof(*counts_)));
-  bits_ = static_cast<std::atomic<uint8_t>*>(Reserve(max_frames_ * sizeof(*bits_)));
+  counts_ = static_cast<std::atomic<uint32_t>*>(mm::Reserve(max_frames_ * sizeof(*counts_)));
+  bits_ = static_cast<std::atomic<uint8_t>*>(mm::Reserve(max_frames_ * sizeof(*bits_)));
   CHECK_MSG(counts_ != nullptr && bits_ != nullptr, "the host gives no address space for frame counts");
   counts_[0].store(1, std::memory_order_relaxed);
+  allocator_ = std::make_unique<FrameAllocator>(static_cast<uint32_t>(max_frames_));
 }
 
 FramePool::~FramePool() {
   // A frame that nobody released is a leak that no sanitizer sees: the memory is not malloc's.
   DCHECK(num_allocated() == 0);
-  munmap(base_, max_frames_ << kPageShift);
+  munmap(memory_, memory_bytes_);
   munmap(counts_, max_frames_ * sizeof(*counts_));
   munmap(bits_, max_frames_ * sizeof(*bits_));
 }
 
+// --- allocation ---
+
+FrameId FramePool::Hand(FrameAllocator::Taken taken, bool zeroed) {
+  const FrameId frame(taken.frame);
+  if (zeroed && !taken.zeroed) ZeroGuestMemory(Data(frame), kPageSize);
+  num_allocated_.fetch_add(1, std::memory_order_relaxed);
+  counts_[frame.value()].store(1, std::memory_order_release);
+  return frame;
+}
+
 ErrnoOr<FrameId> FramePool::Allocate(bool zeroed) {
-  uint32_t index = 0;
-  bool fresh = true;
+  std::optional<FrameAllocator::Taken> taken;
   {
     MutexLock lock(&mu_);
-    if (!warm_.empty()) {
-      index = warm_.back();
-      warm_.pop_back();
-      fresh = false;
-    } else if (!cold_.empty()) {
-      index = cold_.back();
-      cold_.pop_back();
-    } else if (next_never_used_ < max_frames_) {
-      index = next_never_used_++;
-    } else {
-      return Errno(ENOMEM);
-    }
+    taken = allocator_->TakeAny();
   }
-  if (zeroed && !fresh) ZeroGuestMemory(Data(FrameId(index)), kPageSize);
-  num_allocated_.fetch_add(1, std::memory_order_relaxed);
-  counts_[index].store(1, std::memory_order_release);
-  return FrameId(index);
+  if (!taken) return Errno(ENOMEM);
+  return Hand(*taken, zeroed);
 }
 
 ErrnoOr<FrameId> FramePool::AllocateZeroed() { return Allocate(true); }
 ErrnoOr<FrameId> FramePool::AllocateUninitialized() { return Allocate(false); }
+
+FrameId FramePool::TryAllocateAt(std::span<const FrameId> places, FrameId own_place, bool zeroed) {
+  std::optional<FrameAllocator::Taken> taken;
+  {
+    MutexLock lock(&mu_);
+    for (const FrameId place : places) {
+      if (place.valid()) taken = allocator_->TakeAt(place.value(), BlockOf(own_place));
+      if (taken) break;
+    }
+  }
+  return taken ? Hand(*taken, zeroed) : FrameId();
+}
+
+FrameReservation FramePool::Reserve(FrameId wanted, bool may_grow) {
+  MutexLock lock(&mu_);
+  const std::optional<uint32_t> block = allocator_->Reserve(BlockOf(wanted), may_grow);
+  return block ? FrameReservation(this, *block) : FrameReservation();
+}
+
+void FramePool::Unreserve(uint32_t block) {
+  MutexLock lock(&mu_);
+  allocator_->Unreserve(block);
+}
+
+// --- references ---
 
 void FramePool::AddRef(FrameId frame) {
   if (frame == zero_frame()) return;
@@ -101,16 +135,14 @@ void FramePool::Free(FrameId frame) {
   std::vector<uint32_t> coldest;
   {
     MutexLock lock(&mu_);
-    warm_.push_back(frame.value());
-    if (warm_.size() < kMaxWarmFrames) return;
-    const auto half = warm_.begin() + kMaxWarmFrames / 2;
-    coldest.assign(warm_.begin(), half);
-    warm_.erase(warm_.begin(), half);
+    allocator_->Free(frame.value());
+    if (allocator_->num_warm() < kMaxWarmFrames) return;
+    allocator_->TakeWarm(kMaxWarmFrames / 2, &coldest);
   }
   GiveBack(std::move(coldest));
 }
 
-// The frames are on no list meanwhile, so that nobody allocates one while the host takes its page.
+// The frames count as taken meanwhile, so that nobody allocates one while the host takes its page.
 void FramePool::GiveBack(std::vector<uint32_t> frames) {
   std::sort(frames.begin(), frames.end());
   for (size_t i = 0; i < frames.size();) {
@@ -121,8 +153,10 @@ void FramePool::GiveBack(std::vector<uint32_t> frames) {
     i = end;
   }
   MutexLock lock(&mu_);
-  cold_.insert(cold_.end(), frames.begin(), frames.end());
+  allocator_->FreeClean(frames);
 }
+
+// --- code ---
 
 void FramePool::PrepareWrite(FrameId frame) {
   DCHECK(frame != zero_frame());

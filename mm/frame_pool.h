@@ -5,10 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/errno_or.h"
 #include "base/mutex.h"
+#include "mm/frame_allocator.h"
 #include "mm/types.h"
 
 namespace remora::mm {
@@ -23,12 +26,49 @@ class CodeObserver {
   virtual void DropCode(FrameId frame) = 0;
 };
 
+class FramePool;
+
+// 512 frames that lie side by side, kept for one user: a page-table leaf, or 2 MiB of a file. Empty, or given back when
+// it goes; frames that were taken out of it stay. See FrameAllocator.
+// Thread safety: none.
+class FrameReservation {
+ public:
+  static constexpr uint32_t kNumFrames = FrameAllocator::kBlockFrames;
+
+  FrameReservation() = default;
+  FrameReservation(FrameReservation&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)), block_(other.block_) {}
+  FrameReservation& operator=(FrameReservation&& other) noexcept {
+    std::swap(pool_, other.pool_);
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~FrameReservation();
+
+  bool empty() const { return pool_ == nullptr; }
+  // Of one that is not empty; offset: 0..511.
+  FrameId frame(uint32_t offset) const { return FrameId(block_ * kNumFrames + offset); }
+  // The first frame of the block `distance` blocks behind (negative: before) it, if there can be one: what to wish for
+  // where memory continues.
+  FrameId Beside(int64_t distance) const {
+    const int64_t frame = (int64_t{block_} + distance) * kNumFrames;
+    return frame >= 0 && frame < int64_t{1} << 30 ? FrameId(static_cast<uint32_t>(frame)) : FrameId();
+  }
+
+ private:
+  friend class FramePool;
+  FrameReservation(FramePool* pool, uint32_t block) : pool_(pool), block_(block) {}
+
+  FramePool* pool_ = nullptr;
+  uint32_t block_ = FrameAllocator::kNoBlock;
+};
+
 // The guest's memory: 4 KiB frames out of one reserved host range, counted in a side array. Frame n lies at base + 4096
-// n.
+// n, and base at a multiple of 2 MiB.
 //
 // Invariants:
-//  1. A frame with count 0 is on a free list or retired to it; its content is unspecified until it is allocated
-//  again.
+//  1. A frame with count 0 is free in the FrameAllocator or about to be; its content is unspecified until it is
+//  allocated again.
 //  2. The zero frame is never written, never freed, and its count is not kept.
 //  3. kEverWritable is set before the first host pointer for writing is handed out; kHasCode before the first block is
 //  published.
@@ -47,6 +87,13 @@ class FramePool {
   // Count one, all bytes zero / unspecified. ENOMEM when the pool is full or the host refuses.
   ErrnoOr<FrameId> AllocateZeroed();
   ErrnoOr<FrameId> AllocateUninitialized();
+  // The same for the first of `places` that is free and not reserved by another than who owns `own_place` (any frame of
+  // that reservation, or invalid). Invalid places are skipped. Invalid: none of them.
+  FrameId TryAllocateAt(std::span<const FrameId> places, FrameId own_place, bool zeroed);
+  // 512 free frames side by side: the block of `wanted` (may be invalid, or no frame at all) if it is free, else
+  // another, with room beside it if the user `may_grow`. Empty when no block is free: then single frames will have to
+  // do.
+  FrameReservation Reserve(FrameId wanted, bool may_grow);
 
   void AddRef(FrameId frame);
   // The last release of a frame with kHasCode has the observer drop its code before the frame is free.
@@ -95,13 +142,19 @@ class FramePool {
   uint64_t max_frames() const { return max_frames_; }
 
  private:
-  // Free frames that keep the host's memory; when there are more, the older half gives it back.
-  static constexpr size_t kMaxWarmFrames = 32768;
+  friend class FrameReservation;
+  // Free frames that keep the host's memory; when there are more, half of them give it back.
+  static constexpr uint64_t kMaxWarmFrames = 32768;
 
   void GiveBack(std::vector<uint32_t> frames);
   void Free(FrameId frame);
+  void Unreserve(uint32_t block);
   ErrnoOr<FrameId> Allocate(bool zeroed);
+  // Makes a frame that was taken out of allocator_ the caller's.
+  FrameId Hand(FrameAllocator::Taken taken, bool zeroed);
 
+  void* memory_ = nullptr;  // with room to align base_
+  uint64_t memory_bytes_ = 0;
   std::byte* base_ = nullptr;
   uint64_t max_frames_ = 0;
   std::atomic<uint32_t>* counts_ = nullptr;  // one for each frame, reserved like base_
@@ -109,9 +162,7 @@ class FramePool {
   CodeObserver* code_observer_ = nullptr;
   std::atomic<uint64_t> num_allocated_{0};
   Mutex mu_{LockRank::kFramePool};
-  std::vector<uint32_t> warm_ ABSL_GUARDED_BY(mu_);  // free, of any content; the last freed at the end
-  std::vector<uint32_t> cold_ ABSL_GUARDED_BY(mu_);  // free and without host memory, so they read as zero
-  uint32_t next_never_used_ ABSL_GUARDED_BY(mu_) = 1;
+  std::unique_ptr<FrameAllocator> allocator_ ABSL_PT_GUARDED_BY(mu_);
 };
 
 }  // namespace remora::mm
