@@ -186,8 +186,8 @@ PageTableLeaf* PageTable::ExclusiveLeaf(PageNumber page, bool create, RetiredFra
   }
 }
 
-const PageTableLeaf* PageTable::FindLeaf(PageNumber page) const {
-  const PageTableNode* node = root_;
+PageTableLeaf* PageTable::FindLeaf(PageNumber page) const {
+  PageTableNode* node = root_;
   while (node != nullptr && node->level != 0) node = Interior(node)->children[PageTableNode::SlotOf(page, node->level)];
   return node == nullptr ? nullptr : Leaf(node);
 }
@@ -208,6 +208,53 @@ bool PageTable::IsExclusive(PageNumber page) const {
     node = Interior(node)->children[slot];
   }
   return false;
+}
+
+FrameId PageTable::FindReservationBeside(PageNumber page) const {
+  constexpr uint64_t kMaxLeavesAway = 16;
+  const auto continued = [&](PageNumber other) {
+    const PageTableLeaf* leaf = FindLeaf(other);
+    // A shared one's block belongs to a relative as well, and what continues it to that one.
+    if (leaf == nullptr || !leaf->exclusive() || leaf->reservation.empty()) return FrameId();
+    return leaf->reservation.Beside(static_cast<int64_t>(page.value() / kFanOut) -
+                                    static_cast<int64_t>(other.value() / kFanOut));
+  };
+  for (uint64_t pages = kFanOut; pages <= kMaxLeavesAway * kFanOut; pages += kFanOut) {
+    if (page.value() >= pages)
+      if (const FrameId place = continued(PageNumber(page.value() - pages)); place.valid()) return place;
+    if (const FrameId place = continued(page + pages); place.valid()) return place;
+  }
+  return FrameId();
+}
+
+ErrnoOr<FrameId> PageTable::AllocateFrame(PageNumber page, bool zeroed, RetiredFrames* retired) {
+  PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
+  const uint32_t slot = PageTableNode::SlotOf(page, 0);
+  const auto own_place = [&] { return leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(slot); };
+  // Beside the neighbours' frames first, which may lie in a block that was the leaf's before a fork; but what is still
+  // shared with a relative would only be left piece by piece.
+  const auto beside = [&](uint32_t neighbour) {
+    const PageTableEntry entry = leaf->entries[neighbour];
+    const uint32_t there = entry.frame().value();
+    const uint32_t place = there + slot - neighbour;
+    const bool usable = entry.resident() && entry.anonymous() && frames_->ref_count(entry.frame()) == 1 &&
+                        there / FrameReservation::kNumFrames == place / FrameReservation::kNumFrames;
+    return usable ? FrameId(place) : FrameId();
+  };
+  const FrameId places[] = {slot > 0 ? beside(slot - 1) : FrameId(), slot + 1 < kFanOut ? beside(slot + 1) : FrameId(),
+                            own_place()};
+  FrameId frame = frames_->TryAllocateAt(places, own_place(), zeroed);
+  if (frame.valid()) return frame;
+  // The place is taken: by a relative that shares what stood there, by a frame in its grace period, or lent.
+  if (FrameReservation fresh = frames_->Reserve(FindReservationBeside(page), /*may_grow=*/true); !fresh.empty()) {
+    leaf->reservation = std::move(fresh);
+    const FrameId place[] = {own_place()};
+    frame = frames_->TryAllocateAt(place, own_place(), zeroed);
+    if (frame.valid()) return frame;
+  }
+  const ErrnoOr<FrameId> any = zeroed ? frames_->AllocateZeroed() : frames_->AllocateUninitialized();
+  if (!any.ok() && leaf->num_used == 0) PruneEmpty(page, retired);
+  return any;
 }
 
 void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired) {

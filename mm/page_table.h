@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
+#include "base/errno_or.h"
 #include "base/guest_addr.h"
 #include "mm/frame_pool.h"
 #include "mm/page_table_node.h"
@@ -25,7 +26,10 @@ namespace remora::mm {
 //  2. A resident entry holds one reference to its frame and one entry of the ReverseMap, however many tables share its
 //  leaf.
 //  3. num_resident() is the number of resident entries that can be reached from this root.
-//  4. No node but the root is empty.
+//  4. No node but the root is empty (between AllocateFrame and Install, the leaf may be).
+//  5. A leaf's reservation is its own; what CopyNode makes has none yet. So after a fork whoever writes gets copies
+//  that
+//     lie side by side again, at the same places of another block.
 // Thread safety: guarded by its space's lock. Linux twin: the pgd..pte tree; differences: no rights, no hardware.
 class PageTable {
  public:
@@ -42,6 +46,10 @@ class PageTable {
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
 
+  // A frame for a private copy or a zero page at `page`, to be installed there by the caller, whose reference it is. It
+  // lies beside the frames of the pages beside it if there is memory left for that (ENOMEM: none at all): so runs of
+  // pages are runs of host memory, however they were touched. Unshares the path.
+  ErrnoOr<FrameId> AllocateFrame(PageNumber page, bool zeroed, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
   void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
@@ -71,7 +79,10 @@ class PageTable {
   PageTableNode* ExclusiveChild(PageTableInterior* parent, uint32_t slot, RetiredFrames* retired);
   // The exclusive leaf of a page; created if `create`, else null where there is none.
   PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
-  const PageTableLeaf* FindLeaf(PageNumber page) const;
+  PageTableLeaf* FindLeaf(PageNumber page) const;
+  // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
+  // itself. Invalid: anywhere.
+  FrameId FindReservationBeside(PageNumber page) const;
   uint64_t RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired);
   // Drops nodes on the path of `page` that have become empty.
   void PruneEmpty(PageNumber page, RetiredFrames* retired);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/container/inlined_vector.h"
+#include "mm/frame_pool.h"
 #include "mm/types.h"
 
 namespace remora::mm {
@@ -73,6 +74,8 @@ struct PageTableInterior : PageTableNode {
 struct PageTableLeaf : PageTableNode {
   explicit PageTableLeaf(PageNumber first) : PageTableNode(0, first) {}
   uint32_t num_resident = 0;
+  // Where its private pages' frames come from: page k takes frame k. A copy of the leaf gets one of its own.
+  FrameReservation reservation;
   std::array<PageTableEntry, kFanOut> entries{};
 };
 

@@ -1,0 +1,209 @@
+// Runs of pages that lie side by side in the host's memory: what the translator's extents live on.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "gtest/gtest.h"
+#include "mm/address_space.h"
+#include "mm/frame_pool.h"
+#include "mm/memory_for_testing.h"
+#include "mm/page_cache.h"
+#include "mm/types.h"
+#include "sync/reclaimer.h"
+
+namespace remora::mm {
+namespace {
+
+constexpr uint64_t kBlock = FrameReservation::kNumFrames;
+constexpr GuestAddr kBase(0x10000000 + 300 * kPageSize);  // not at a multiple of 2 MiB
+
+class AddressSpaceRunsTest : public ::testing::Test {
+ protected:
+  explicit AddressSpaceRunsTest(uint64_t max_bytes = uint64_t{1} << 30) : memory_(max_bytes) {}
+
+  Ref<AddressSpace> NewSpace(uint64_t num_pages) {
+    const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+    EXPECT_TRUE(space->Map(FixedRequest(kBase, num_pages)).ok());
+    return space;
+  }
+  static bool Touch(AddressSpace& space, uint64_t page, uint32_t value = 1) {
+    return space.WriteRemote(kBase + page * kPageSize, std::as_bytes(std::span(&value, 1))) == sizeof(value);
+  }
+  // How many runs the pages [first, end) consist of.
+  static uint64_t CountRuns(AddressSpace& space, uint64_t first, uint64_t end, GuestAddr base = kBase) {
+    uint64_t runs = 0;
+    const std::byte* expected = nullptr;
+    for (uint64_t i = first; i < end; ++i) {
+      const std::byte* host = space.Translate((base + i * kPageSize).page(), Access::kRead).host_page;
+      EXPECT_NE(host, nullptr);
+      runs += host != expected;
+      expected = host + kPageSize;
+    }
+    return runs;
+  }
+  static std::vector<uint64_t> Shuffled(uint64_t num_pages) {
+    std::vector<uint64_t> pages(num_pages);
+    std::iota(pages.begin(), pages.end(), 0);
+    std::shuffle(pages.begin(), pages.end(), std::mt19937(1));
+    return pages;
+  }
+  // Blocks that can be reserved now.
+  uint64_t CountFreeBlocks() {
+    std::vector<FrameReservation> all;
+    while (true) {
+      FrameReservation block = memory_.frames.Reserve(FrameId(), /*may_grow=*/true);
+      if (block.empty()) return all.size();
+      all.push_back(std::move(block));
+    }
+  }
+
+  MemoryForTesting memory_;
+};
+
+TEST_F(AddressSpaceRunsTest, PagesTouchedInAnyOrderAreOneRun) {
+  constexpr uint64_t kPages = 5 * kBlock;
+  const Ref<AddressSpace> space = NewSpace(kPages);
+  for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(*space, page));
+  EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, AStackThatGrowsDownIsOneRun) {
+  const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+  constexpr uint64_t kPages = 2 * kBlock;
+  MapRequest stack = FixedRequest(kBase + (kPages - 1) * kPageSize, 1);
+  stack.grows_down = true;
+  ASSERT_TRUE(space->Map(stack).ok());
+  for (uint64_t page = kPages; page-- > 0;) ASSERT_TRUE(Touch(*space, page));
+  EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, PagesThatWereReadFirstJoinTheRun) {
+  const Ref<AddressSpace> space = NewSpace(64);
+  for (uint64_t page = 0; page < 64; ++page)
+    EXPECT_NE(space->Translate((kBase + page * kPageSize).page(), Access::kRead).host_page, nullptr);
+  EXPECT_EQ(space->num_resident_pages(), 0u);
+  for (const uint64_t page : Shuffled(64)) ASSERT_TRUE(Touch(*space, page));
+  EXPECT_EQ(CountRuns(*space, 0, 64), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, SpacesThatGrowSideBySideDoNotCutEachOther) {
+  constexpr uint64_t kPages = 4 * kBlock;
+  std::vector<Ref<AddressSpace>> spaces;
+  for (int i = 0; i < 3; ++i) spaces.push_back(NewSpace(kPages));
+  for (uint64_t page = 0; page < kPages; ++page)
+    for (const Ref<AddressSpace>& space : spaces) ASSERT_TRUE(Touch(*space, page));
+  for (const Ref<AddressSpace>& space : spaces) EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, AfterAForkCopiesAreOneRunAgain) {
+  constexpr uint64_t kPages = 2 * kBlock;
+  const Ref<AddressSpace> parent = NewSpace(kPages);
+  for (uint64_t page = 0; page < kPages; ++page) ASSERT_TRUE(Touch(*parent, page));
+  const Ref<AddressSpace> child = *parent->Fork();
+  for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(page % 2 == 0 ? *parent : *child, page, 2));
+  for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(page % 2 == 0 ? *child : *parent, page, 3));
+  for (const uint64_t page : Shuffled(kPages)) {
+    ASSERT_TRUE(Touch(*parent, page, 4));
+    ASSERT_TRUE(Touch(*child, page, 5));
+  }
+  memory_.Settle();
+  const Ref<AddressSpace> grandchild = *child->Fork();
+  for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(*grandchild, page, 6));
+  EXPECT_EQ(CountRuns(*grandchild, 0, kPages), 1u);
+  for (uint64_t page = 0; page < kPages; ++page) {
+    uint32_t value = 0;
+    ASSERT_EQ(grandchild->ReadRemote(kBase + page * kPageSize, std::as_writable_bytes(std::span(&value, 1))), 4u);
+    ASSERT_EQ(value, 6u);
+  }
+  grandchild->CheckInvariants();
+}
+
+TEST_F(AddressSpaceRunsTest, ADiscardedPageComesBackToItsPlace) {
+  const Ref<AddressSpace> space = NewSpace(64);
+  for (uint64_t page = 0; page < 64; ++page) ASSERT_TRUE(Touch(*space, page));
+  ASSERT_TRUE(space->DiscardPages(kBase + 10 * kPageSize, 5 * kPageSize).ok());
+  memory_.Settle();
+  for (const uint64_t page : {13, 10, 12, 14, 11}) ASSERT_TRUE(Touch(*space, static_cast<uint64_t>(page)));
+  EXPECT_EQ(CountRuns(*space, 0, 64), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, APageWhoseFrameIsInItsGracePeriodGoesElsewhereAndNoneIsLost) {
+  const Ref<AddressSpace> space = NewSpace(64);
+  for (uint64_t page = 0; page < 64; ++page) ASSERT_TRUE(Touch(*space, page));
+  {
+    sync::Reclaimer::ReadSection reader(&memory_.reclaimer);  // holds the frame
+    ASSERT_TRUE(space->DiscardPages(kBase + 10 * kPageSize, kPageSize).ok());
+    ASSERT_TRUE(Touch(*space, 10));
+  }
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 64u);
+  EXPECT_LE(CountRuns(*space, 0, 64), 3u);
+}
+
+TEST_F(AddressSpaceRunsTest, BlocksComeBackWithTheirLastFrame) {
+  const uint64_t before = CountFreeBlocks();
+  {
+    const Ref<AddressSpace> space = NewSpace(10 * kBlock);
+    for (uint64_t page = 0; page < 10 * kBlock; page += 100) ASSERT_TRUE(Touch(*space, page));
+    EXPECT_LE(CountFreeBlocks(), before - 10);
+    ASSERT_TRUE(space->Unmap(kBase, 5 * kBlock * kPageSize).ok());
+    memory_.Settle();
+    EXPECT_GE(CountFreeBlocks(), before - 6);
+  }
+  memory_.Settle();
+  EXPECT_EQ(CountFreeBlocks(), before);
+}
+
+TEST_F(AddressSpaceRunsTest, PagesOfAFileAreOneRunHoweverTheyWereRead) {
+  constexpr uint64_t kPages = 3 * kBlock;
+  const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, kPages * kPageSize);
+  const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+  MapRequest request = FixedRequest(kBase, kPages);
+  request.shared = true;
+  request.object = file;
+  ASSERT_TRUE(space->Map(request).ok());
+  for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(*space, page));
+  // The parts of 2 MiB were met in any order, so only within them.
+  EXPECT_LE(CountRuns(*space, 0, kPages), 3u);
+  for (uint64_t part = 0; part < 3; ++part) EXPECT_EQ(CountRuns(*space, part * kBlock, (part + 1) * kBlock), 1u);
+}
+
+TEST_F(AddressSpaceRunsTest, SmallFilesReserveNothing) {
+  const uint64_t before = CountFreeBlocks();
+  std::vector<Ref<FilePages>> files;
+  for (int i = 0; i < 100; ++i) {
+    files.push_back(CreateSharedAnonymous(&memory_.context, 4 * kPageSize));
+    for (uint64_t page = 0; page < 4; ++page) memory_.frames.Release(*files.back()->GetFrame(page, true));
+  }
+  EXPECT_GE(CountFreeBlocks(), before - 1);
+}
+
+class SmallMemoryRunsTest : public AddressSpaceRunsTest {
+ protected:
+  SmallMemoryRunsTest() : AddressSpaceRunsTest(4 * kBlock * kPageSize) {}
+};
+
+TEST_F(SmallMemoryRunsTest, ReservingNeverMakesMemoryScarce) {
+  // Sixteen leaves want a block each, of four.
+  const Ref<AddressSpace> space = NewSpace(16 * kBlock);
+  uint64_t touched = 0;
+  for (uint64_t round = 0; round < kBlock; ++round)
+    for (uint64_t leaf = 0; leaf < 16 && touched < 4 * kBlock - 1; ++leaf, ++touched)
+      ASSERT_TRUE(Touch(*space, leaf * kBlock + round));
+  EXPECT_FALSE(Touch(*space, 16 * kBlock - 1));
+  EXPECT_EQ(space->num_resident_pages(), 4 * kBlock - 1);
+  space->CheckInvariants();
+  ASSERT_TRUE(space->DiscardPages(kBase, kPageSize).ok());
+  memory_.Settle();
+  EXPECT_TRUE(Touch(*space, 16 * kBlock - 1));
+}
+
+}  // namespace
+}  // namespace remora::mm
