@@ -19,6 +19,9 @@ namespace {
 constexpr uint64_t kMaxFileBytes = (uint64_t{1} << 63) - kPageSize;
 constexpr uint64_t kAllPages = ~uint64_t{0} >> 1;
 
+// Files of fewer pages take single frames: a block of frames for each would soon use up the pool's blocks.
+constexpr uint64_t kMinReservedPages = 16;
+
 uint64_t PagesFor(uint64_t bytes) { return (bytes >> kPageShift) + ((bytes & kPageMask) != 0 ? 1 : 0); }
 
 }  // namespace
@@ -48,6 +51,9 @@ struct FilePages::Impl {
     retired.Add(frame);
   }
   ErrnoOr<FrameId> GetOrRead(uint64_t index, bool may_be_behind_end);
+  // A frame for page `index`, beside those of its neighbours if there is memory left for that.
+  ErrnoOr<FrameId> AllocateFrame(uint64_t index, bool zeroed);
+  FrameId ReservedPlace(uint64_t index);
   // Asks the backing whether the file has grown meanwhile.
   void RefreshSize();
   ErrnoOr<uint64_t> WriteLocked(IoBuffer& from, uint64_t offset);
@@ -76,6 +82,8 @@ struct FilePages::Impl {
   // Held by writers while the map changes, never across I/O or a copy. Look-ups that take no reference need no lock.
   alignas(64) SharedMutex mu{LockRank::kPageCache};
   FrameMap pages;
+  // Where the pages of each 2 MiB of the file lie, by page index / 512.
+  absl::flat_hash_map<uint64_t, FrameReservation> reservations ABSL_GUARDED_BY(mu);
   uint64_t num_drops ABSL_GUARDED_BY(mu) = 0;  // a page read before the last one may be stale
 
   Mutex mappings_mu{LockRank::kFileMappings};
@@ -117,6 +125,39 @@ void FilePages::Impl::RefreshSize() {
   if (*now > size.load(std::memory_order_relaxed)) size.store(*now, std::memory_order_release);
 }
 
+FrameId FilePages::Impl::ReservedPlace(uint64_t index) {
+  const uint64_t part = index / FrameReservation::kNumFrames;
+  const auto offset = static_cast<uint32_t>(index % FrameReservation::kNumFrames);
+  {
+    ReaderLock lock(&mu);
+    if (const auto it = reservations.find(part); it != reservations.end()) return it->second.frame(offset);
+  }
+  const uint64_t num_pages = std::max(PagesFor(size.load(std::memory_order_acquire)), index + 1);
+  if (num_pages < kMinReservedPages) return FrameId();
+  WriterLock lock(&mu);
+  if (const auto it = reservations.find(part); it != reservations.end()) return it->second.frame(offset);
+  const auto before = reservations.find(part - 1);
+  FrameReservation fresh = frames->Reserve(before == reservations.end() ? FrameId() : before->second.Beside(1),
+                                           /*may_grow=*/num_pages > FrameReservation::kNumFrames);
+  if (fresh.empty()) return FrameId();
+  return reservations.emplace(part, std::move(fresh)).first->second.frame(offset);
+}
+
+ErrnoOr<FrameId> FilePages::Impl::AllocateFrame(uint64_t index, bool zeroed) {
+  const FrameId reserved = ReservedPlace(index);
+  FrameId behind_previous;
+  {
+    ReaderLock lock(&mu);
+    const FrameId previous = index == 0 ? FrameId() : pages.Lookup(index - 1);
+    if (previous.valid() && index % FrameReservation::kNumFrames != 0) behind_previous = FrameId(previous.value() + 1);
+  }
+  // If the pages are dropped and the reservation is another's by now, the frame is only less well placed.
+  const FrameId places[] = {reserved, behind_previous};
+  const FrameId frame = frames->TryAllocateAt(places, reserved, zeroed);
+  if (frame.valid()) return frame;
+  return zeroed ? frames->AllocateZeroed() : frames->AllocateUninitialized();
+}
+
 ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_end) {
   while (true) {
     if (!may_be_behind_end && index >= PagesFor(size.load(std::memory_order_acquire))) {
@@ -134,7 +175,7 @@ ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_e
       drops_before = num_drops;
     }
     const bool read = backing && index < PagesFor(size.load(std::memory_order_acquire));
-    const ErrnoOr<FrameId> fresh = read ? frames->AllocateUninitialized() : frames->AllocateZeroed();
+    const ErrnoOr<FrameId> fresh = AllocateFrame(index, /*zeroed=*/!read);
     if (!fresh.ok()) return fresh.error();
     if (read) {
       const ErrnoOr<void> filled = backing->ReadPage(index, {frames->Data(*fresh), kPageSize});
@@ -162,6 +203,12 @@ ErrnoOr<FrameId> FilePages::GetFrame(uint64_t page_index, bool /*for_write*/) {
 void FilePages::Impl::Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) {
   ++num_drops;
   pages.EraseRange(first, num_pages, [&](uint64_t, FrameId frame) { retired->Add(frame); });
+  constexpr uint64_t kPart = FrameReservation::kNumFrames;
+  if (num_pages < kPart || reservations.empty()) return;
+  absl::erase_if(reservations, [&](const auto& reservation) {
+    const uint64_t start = reservation.first * kPart;
+    return start >= first && start - first < num_pages && num_pages - (start - first) >= kPart;
+  });
 }
 
 // --- mappings ---
