@@ -95,6 +95,8 @@ void Tlb::Record(uint32_t set, PageNumber page, Access access, const TlbSource::
   rights.read_tag = tag;
   if (access == Access::kWrite || translation.writable) rights.write_tag = tag;
   if (access == Access::kFetch) rights.fetch_tag = tag;
+  read_runs_.Add(page, rights.delta);
+  if (rights.write_tag != kNoTag) write_runs_.Add(page, rights.delta);
   used_sets_.Insert(set);
 }
 
@@ -232,6 +234,8 @@ uint64_t Tlb::CountEntriesForTesting() const {
 }
 
 void Tlb::CheckInvariants() const {
+  read_runs_.CheckInvariants();
+  write_runs_.CheckInvariants();
   for (uint32_t set = 0; set < kSets; ++set) {
     if (!used_sets_.Test(set)) {
       for (uint32_t way = 0; way < kWays; ++way) CHECK(!used(set, way) && front_[set].write_tag == kNoTag);

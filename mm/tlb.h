@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/counter.h"
+#include "mm/host_runs.h"
 #include "mm/types.h"
 
 namespace remora::mm {
@@ -60,6 +61,7 @@ class TlbSource {
 //     even if its entry was displaced meanwhile: a bit for each set remembers that a fetch right was displaced there,
 //     and an invalidation that meets the bit counts.
 //  5. An entry with any right has the read right: on x86 whatever is accessible is readable.
+//  6. What RunAround answers obeys 1 and 3 for each of its pages, for the right it is asked for.
 // Linux twin: the CPU's TLB and arch/x86/mm/tlb.c (flush_tlb_func replays by generation, and flushes all where it
 // missed too much; so does this). Differences: an invalidation costs what it touches, so there is no ceiling beyond
 // which a range flushes everything; write rights can go alone; code keeps a generation of its own.
@@ -122,6 +124,27 @@ class Tlb {
   void InvalidateWriteRights(PageRange range);
   void Flush();
 
+  // How far the pages around `page` lie side by side in the host's memory with the same right (reading or writing), as
+  // far as is known: at least `page` itself, whose right and `delta` (host - guest) the caller has just found by Probe
+  // or Fill. Pages count even where their entries were displaced meanwhile. Valid until losses() grows.
+  template <Access kAccess>
+  PageRange RunAround(PageNumber page, uint64_t delta) {
+    static_assert(kAccess != Access::kFetch);
+    constexpr int kMaxSteps = 512;  // each way, for one call
+    HostRuns& runs = kAccess == Access::kRead ? read_runs_ : write_runs_;
+    const PageRange known = runs.Find(page, delta);
+    PageRange run = known.empty() ? PageRange{page, page + 1} : known;
+    for (int i = 0; i < kMaxSteps && Continues<kAccess>(run.end, delta); ++i) {
+      const PageRange next = runs.Find(run.end, delta);
+      run.end = next.empty() ? run.end + 1 : next.end;
+    }
+    for (int i = 0; i < kMaxSteps && Continues<kAccess>(run.first - 1, delta); ++i) {
+      const PageRange next = runs.Find(run.first - 1, delta);
+      run.first = next.empty() ? run.first - 1 : next.first;
+    }
+    return run == known ? run : runs.Join(run, delta);
+  }
+
   // What was taken away lately, for caches of what Probe answered (cpu/translator's extents): they compare losses(),
   // the number of such events so far, and look at those that they have not seen.
   uint64_t losses() const { return losses_; }
@@ -182,6 +205,8 @@ class Tlb {
   static constexpr uint64_t kRememberedLosses = 16;
   void NoteLoss(PageRange range, bool writes_only) {
     recent_losses_[losses_++ % kRememberedLosses] = {range, writes_only};
+    if (!writes_only) read_runs_.Cut(range);
+    write_runs_.Cut(range);
   }
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
@@ -217,6 +242,17 @@ class Tlb {
     return way == 0 ? front_frames_[set] : others_[set].entries[way - 1].frame;
   }
   bool HasRight(uint32_t set, uint32_t way, Access access) const;
+  // An entry for `page` has the right and this delta.
+  template <Access kAccess>
+  bool Continues(PageNumber page, uint64_t delta) const {
+    const uint32_t set = SetOf(page);
+    if (front_[set].tag_for(kAccess) == GuestAddr(page).value()) return front_[set].delta == delta;
+    const OtherWays& others = others_[set];
+    for (uint32_t i = 0; i < kWays - 1; ++i)
+      if (others.pages[i] == page.value() + 1)
+        return others.entries[i].delta == delta && (kAccess == Access::kRead || others.entries[i].write);
+    return false;
+  }
   // The way of `set` that holds `page`, or kWays.
   uint32_t WayOf(uint32_t set, PageNumber page) const;
   // Exchanges ways 0 and `way`.
@@ -247,6 +283,7 @@ class Tlb {
   uint64_t fetch_generation_ = 1;
   uint64_t losses_ = 0;
   std::array<Loss, kRememberedLosses> recent_losses_;
+  HostRuns read_runs_, write_runs_;
   uint32_t clock_ = 0;
   Fault last_fault_;
   Counter hits_, way_hits_, misses_, evictions_by_conflict_, evictions_by_range_, evictions_by_flush_;
