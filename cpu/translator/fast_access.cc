@@ -13,15 +13,6 @@ bool Continues(const mm::Tlb& tlb, uint64_t page_address, uint64_t delta) {
   return host != nullptr && reinterpret_cast<uint64_t>(host) - page_address == delta;
 }
 
-// Grows the extent to the neighbours that the TLB knows.
-constexpr int kMaxPagesEachWay = 16;
-
-template <mm::Access kAccess>
-void Grow(const mm::Tlb& tlb, uint64_t delta, uint64_t* first, uint64_t* end) {
-  for (int i = 0; i < kMaxPagesEachWay && Continues<kAccess>(tlb, *end, delta); ++i) *end += kPageSize;
-  for (int i = 0; i < kMaxPagesEachWay && Continues<kAccess>(tlb, *first - kPageSize, delta); ++i) *first -= kPageSize;
-}
-
 // Two pages serve as one if their frames lie side by side.
 std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool write) {
   const uint64_t second = (address + size) & ~kPageMask;
@@ -42,18 +33,11 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   if (site.write_extent && !site.write && context->tlb->Probe<mm::Access::kWrite>(GuestAddr(address)) != host) return;
   Extent& extent = context->extents[site.write_extent][site.extent];
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
-  uint64_t first = address & ~kPageMask, end = first + kPageSize;
   const uint64_t size = uint64_t{1} << site.size_class;
-  // The old extent, if this page continues it.
-  if (extent.limit != 0 && extent.host - extent.start == delta) {
-    const uint64_t old_end = extent.start + extent.limit + size - 1;
-    if (extent.start == end) end = old_end;
-    if (old_end == first) first = extent.start;
-  }
-  if (site.write_extent)
-    Grow<mm::Access::kWrite>(*context->tlb, delta, &first, &end);
-  else
-    Grow<mm::Access::kRead>(*context->tlb, delta, &first, &end);
+  const PageNumber page = GuestAddr(address).page();
+  const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
+                                          : context->tlb->RunAround<mm::Access::kRead>(page, delta);
+  const uint64_t first = run.start_addr().value(), end = run.end_addr().value();
   if (extent.host == 0)
     context->used_extents[context->num_used_extents++] =
         static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
