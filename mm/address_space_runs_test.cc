@@ -94,7 +94,7 @@ TEST_F(AddressSpaceRunsTest, PagesThatWereReadFirstJoinTheRun) {
 }
 
 TEST_F(AddressSpaceRunsTest, SpacesThatGrowSideBySideDoNotCutEachOther) {
-  constexpr uint64_t kPages = 4 * kBlock;
+  constexpr uint64_t kPages = 2 * kBlock;  // in three leaves
   std::vector<Ref<AddressSpace>> spaces;
   for (int i = 0; i < 3; ++i) spaces.push_back(NewSpace(kPages));
   for (uint64_t page = 0; page < kPages; ++page)

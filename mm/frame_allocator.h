@@ -18,9 +18,10 @@ namespace remora::mm {
 //      block 8, loose      [####.##.....]   single frames, by TakeAny
 //      block 9, free       [............]   can be reserved, or becomes loose when there is no other loose one
 //
-// What grows by and by shall find room for a block more beside its last one. So blocks are begun in groups of 32, which
+// What grows by and by shall find room for a block more beside its last one. So blocks are begun in groups of 4, which
 // are *spread* (one block in each, its leader, goes to a user that may grow, the others wait for that) or *packed* (for
-// users of one block and for single frames). When no group is left to begin, any free block serves anybody.
+// users of one block and for single frames). When no group is left to begin, any free block serves anybody. (Groups are
+// small because what is kept for each frame, here and elsewhere, costs a page of the host's wherever a block is begun.)
 //
 // Reserving takes no frame and costs no memory. TakeAny turns to reserved blocks when nothing else is left, so that a
 // pool is full only when all its frames are taken; the user of such a block finds some of its places taken.
@@ -29,8 +30,7 @@ namespace remora::mm {
 // zeros.
 //
 // Invariants:
-//  1. Each block that was begun stands in the list that its state asks for: free (not reserved, no frame taken; one
-//  list
+//  1. Each block that was begun stands in the list that its state asks for: free (not reserved, no frame taken; a list
 //     for each Kind), loose (not reserved, some are), reserved (some frames are not taken), or none (all are).
 //  2. num_taken and num_warm of a block equal the bits in it; num_warm() is the sum.
 //  3. A block stands in the warm list exactly while it has a warm frame; the one that was last freed into stands last.
@@ -82,7 +82,7 @@ class FrameAllocator {
 
  private:
   static constexpr uint32_t kWords = kBlockFrames / 64;
-  static constexpr uint32_t kGroupBlocks = 32, kLeader = 8;  // blocks of a group, and which of them is its leader
+  static constexpr uint32_t kGroupBlocks = 4, kLeader = 1;  // blocks of a group, and which of them is its leader
   enum class Kind : uint8_t { kPacked, kLeader, kGap };
   enum class ListId : uint8_t { kFreePacked, kFreeLeaders, kFreeGaps, kLoose, kReserved, kNone };
   static constexpr size_t kNumLists = static_cast<size_t>(ListId::kNone);

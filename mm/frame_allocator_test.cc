@@ -71,17 +71,24 @@ TEST(FrameAllocatorTest, WhatAnOwnerLeftBehindCanBeTakenByAnybody) {
 
 TEST(FrameAllocatorTest, GrowingUsersGetBlocksSideBySide) {
   FrameAllocator allocator(400 * kBlock);
-  // Three grow at the same time, one of them downward, and users of one block come in between.
-  uint32_t last[3];
-  for (uint32_t& block : last) block = *allocator.Reserve(kNone, true);
-  for (int i = 0; i < 8; ++i) {
-    for (uint32_t user = 0; user < 3; ++user) {
-      const uint32_t wanted = user == 2 ? last[user] - 1 : last[user] + 1;
-      last[user] = *allocator.Reserve(wanted, true);
-      EXPECT_EQ(last[user], wanted);
-      EXPECT_TRUE(allocator.Reserve(kNone, false).has_value());
-      EXPECT_TRUE(allocator.TakeAny().has_value());
-    }
+  // Three begin at the same time, users of one block come in between, and then two go on upward and one downward.
+  uint32_t first[3];
+  for (uint32_t& block : first) {
+    block = *allocator.Reserve(kNone, true);
+    EXPECT_TRUE(allocator.Reserve(kNone, false).has_value());
+    EXPECT_TRUE(allocator.TakeAny().has_value());
+  }
+  for (const uint32_t wanted : {first[0] + 1, first[1] + 1, first[0] + 2, first[1] + 2, first[2] - 1})
+    EXPECT_EQ(allocator.Reserve(wanted, true), wanted);
+  allocator.CheckInvariants();
+}
+
+TEST(FrameAllocatorTest, WhoGrowsAloneGoesOnFromGroupToGroup) {
+  FrameAllocator allocator(400 * kBlock);
+  uint32_t last = *allocator.Reserve(kNone, true);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(allocator.Reserve(last + 1, true), last + 1);
+    ++last;
   }
   allocator.CheckInvariants();
 }
