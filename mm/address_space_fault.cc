@@ -148,7 +148,7 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
     retired->Add(source);
   }
   const bool zero = source == frames.zero_frame();
-  const ErrnoOr<FrameId> copy = table_.AllocateFrame(page, /*zeroed=*/zero, retired);
+  const ErrnoOr<FrameId> copy = table_.AllocateFrame(page, vma.range, /*zeroed=*/zero, retired);
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
   return InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);

@@ -58,7 +58,7 @@ class AddressSpaceRunsTest : public ::testing::Test {
   uint64_t CountFreeBlocks() {
     std::vector<FrameReservation> all;
     while (true) {
-      FrameReservation block = memory_.frames.Reserve(FrameId(), /*may_grow=*/true);
+      FrameReservation block = memory_.frames.Reserve(FrameId(), {});
       if (block.empty()) return all.size();
       all.push_back(std::move(block));
     }
@@ -94,7 +94,7 @@ TEST_F(AddressSpaceRunsTest, PagesThatWereReadFirstJoinTheRun) {
 }
 
 TEST_F(AddressSpaceRunsTest, SpacesThatGrowSideBySideDoNotCutEachOther) {
-  constexpr uint64_t kPages = 2 * kBlock;  // in three leaves
+  constexpr uint64_t kPages = 12 * kBlock;
   std::vector<Ref<AddressSpace>> spaces;
   for (int i = 0; i < 3; ++i) spaces.push_back(NewSpace(kPages));
   for (uint64_t page = 0; page < kPages; ++page)

@@ -32,7 +32,7 @@ FrameAllocator::FrameAllocator(uint32_t num_frames)
     last.list = ListId::kNone;
     Relist(num_whole_blocks_);
   }
-  BeginGroup(/*spread=*/false);
+  BeginGroup(kPackedGroupBlocks, std::nullopt);
   (void)Take(0, 0);
 }
 
@@ -111,7 +111,7 @@ FrameAllocator::Taken FrameAllocator::Take(uint32_t index, uint32_t offset) {
 
 std::optional<FrameAllocator::Taken> FrameAllocator::TakeAny() {
   uint32_t index = ListOf(ListId::kLoose).first;
-  if (index == kNoBlock) index = FindFreeBlock(/*may_grow=*/false);
+  if (index == kNoBlock) index = FindFreeBlock(Room());
   if (index == kNoBlock) index = ListOf(ListId::kReserved).first;
   if (index == kNoBlock) return std::nullopt;
   // Zeroing a warm frame is cheaper than having the host fetch one.
@@ -148,33 +148,49 @@ void FrameAllocator::Free(uint32_t frame) {
 
 // --- blocks ---
 
-bool FrameAllocator::BeginGroup(bool spread) {
-  if (num_begun_ == num_whole_blocks_) return false;
+void FrameAllocator::BeginGroup(uint32_t num_blocks, std::optional<uint32_t> leader) {
   const uint32_t first = num_begun_;
-  num_begun_ = std::min(first + kGroupBlocks, num_whole_blocks_);
+  num_begun_ += std::min(num_blocks, num_whole_blocks_ - first);
   // The first shall be the first of its list.
   for (uint32_t index = num_begun_; index-- > first;) {
     Block& block = blocks_[index];
     block.begun = true;
-    block.kind = !spread ? Kind::kPacked : index == first + kLeader ? Kind::kLeader : Kind::kGap;
+    block.kind = !leader ? Kind::kPacked : index == first + *leader ? Kind::kLeader : Kind::kGap;
     block.list = ListId::kNone;
     Relist(index);
   }
+}
+
+bool FrameAllocator::HasRoom(uint32_t block, Room room) const {
+  if (block < room.before) return false;
+  for (uint32_t index = block - room.before; index <= block + room.behind; ++index)
+    if (!IsFree(index)) return false;
   return true;
 }
 
-uint32_t FrameAllocator::FindFreeBlock(bool may_grow) {
-  const ListId first_choice = may_grow ? ListId::kFreeLeaders : ListId::kFreePacked;
-  if (ListOf(first_choice).first == kNoBlock) BeginGroup(/*spread=*/may_grow);
+uint32_t FrameAllocator::FindFreeBlock(Room room) {
+  const ListId first_choice = room.none() ? ListId::kFreePacked : ListId::kFreeLeaders;
+  if (room.none()) {
+    if (ListOf(first_choice).first == kNoBlock) BeginGroup(kPackedGroupBlocks, std::nullopt);
+  } else {
+    uint32_t leader = ListOf(first_choice).first;
+    for (int i = 0; i < kMaxLeadersTried && leader != kNoBlock; ++i, leader = blocks_[leader].in_list.next)
+      if (HasRoom(leader, room)) return leader;
+    const uint32_t fresh = num_begun_ + room.before;
+    BeginGroup(room.before + 1 + room.behind, room.before);
+    if (IsFree(fresh)) return fresh;
+  }
   for (const ListId id : {first_choice, ListId::kFreePacked, ListId::kFreeGaps, ListId::kFreeLeaders})
     if (ListOf(id).first != kNoBlock) return ListOf(id).first;
   return kNoBlock;
 }
 
-std::optional<uint32_t> FrameAllocator::Reserve(uint32_t wanted, bool may_grow) {
+std::optional<uint32_t> FrameAllocator::Reserve(uint32_t wanted, Room room) {
+  room = {std::min(room.before, kMaxRoom), std::min(room.behind, kMaxRoom)};
   // What is wanted may be just behind what was begun.
-  if (wanted >= num_begun_ && wanted - num_begun_ < kGroupBlocks) BeginGroup(/*spread=*/true);
-  const uint32_t index = IsFree(wanted) ? wanted : FindFreeBlock(may_grow);
+  if (wanted >= num_begun_ && wanted - num_begun_ <= kMaxRoom)
+    BeginGroup(wanted - num_begun_ + 1 + room.behind, wanted - num_begun_);
+  const uint32_t index = IsFree(wanted) ? wanted : FindFreeBlock(room);
   if (index == kNoBlock) return std::nullopt;
   blocks_[index].reserved = true;
   Relist(index);

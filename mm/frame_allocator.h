@@ -18,10 +18,11 @@ namespace remora::mm {
 //      block 8, loose      [####.##.....]   single frames, by TakeAny
 //      block 9, free       [............]   can be reserved, or becomes loose when there is no other loose one
 //
-// What grows by and by shall find room for a block more beside its last one. So blocks are begun in groups of 4, which
-// are *spread* (one block in each, its leader, goes to a user that may grow, the others wait for that) or *packed* (for
-// users of one block and for single frames). When no group is left to begin, any free block serves anybody. (Groups are
-// small because what is kept for each frame, here and elsewhere, costs a page of the host's wherever a block is begun.)
+// What grows by and by shall find room for further blocks beside the one that it has. So blocks are begun in groups,
+// which are *spread* (one block in each, its leader, goes to a user that may grow, the others wait for that) or
+// *packed* (for users of one block and for single frames). When no group is left to begin, any free block serves
+// anybody. (Groups are no larger than asked for: what is kept for each frame, here and elsewhere, costs a page of the
+// host's wherever a block is used.)
 //
 // Reserving takes no frame and costs no memory. TakeAny turns to reserved blocks when nothing else is left, so that a
 // pool is full only when all its frames are taken; the user of such a block finds some of its places taken.
@@ -61,9 +62,16 @@ class FrameAllocator {
   std::optional<Taken> TakeAt(uint32_t frame, uint32_t own_block);
   void Free(uint32_t frame);
 
-  // A free block: `wanted` if that is free, else one with room beside it if the user `may_grow` and there is such. Any
-  // number is allowed as `wanted`. Nothing: no block is free.
-  std::optional<uint32_t> Reserve(uint32_t wanted, bool may_grow);
+  // Blocks that a user may want later on before and behind the one that it asks for. None: a user of one block.
+  struct Room {
+    uint32_t before = 0, behind = 0;
+    bool none() const { return before == 0 && behind == 0; }
+  };
+  static constexpr uint32_t kMaxRoom = 32;  // of either, more is cut
+
+  // A free block: `wanted` if that is free, else one with `room` beside it if there is such. Any number is allowed as
+  // `wanted`. Nothing: no block is free.
+  std::optional<uint32_t> Reserve(uint32_t wanted, Room room);
   // Frames taken in it stay taken.
   void Unreserve(uint32_t block);
 
@@ -82,7 +90,8 @@ class FrameAllocator {
 
  private:
   static constexpr uint32_t kWords = kBlockFrames / 64;
-  static constexpr uint32_t kGroupBlocks = 4, kLeader = 1;  // blocks of a group, and which of them is its leader
+  static constexpr uint32_t kPackedGroupBlocks = 4;
+  static constexpr int kMaxLeadersTried = 8;
   enum class Kind : uint8_t { kPacked, kLeader, kGap };
   enum class ListId : uint8_t { kFreePacked, kFreeLeaders, kFreeGaps, kLoose, kReserved, kNone };
   static constexpr size_t kNumLists = static_cast<size_t>(ListId::kNone);
@@ -110,9 +119,10 @@ class FrameAllocator {
   void Relist(uint32_t block);
   void SetWarm(uint32_t block, uint16_t num_warm);
   bool IsFree(uint32_t block) const { return block < num_begun_ && blocks_[block].list <= ListId::kFreeGaps; }
-  // False: there is none left.
-  bool BeginGroup(bool spread);
-  uint32_t FindFreeBlock(bool may_grow);
+  bool HasRoom(uint32_t block, Room room) const;
+  // Where there are blocks left.
+  void BeginGroup(uint32_t num_blocks, std::optional<uint32_t> leader);
+  uint32_t FindFreeBlock(Room room);
   Taken Take(uint32_t block, uint32_t offset);
 
   const uint32_t num_frames_, num_whole_blocks_;

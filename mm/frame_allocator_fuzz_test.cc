@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const uint32_t frame = where % (4 * kBlock);
     switch (input[0] % 8) {
       case 0:
-        both.Reserve(where % 5 == 4 ? kNone : where % 5, where % 3 == 0);
+        both.Reserve(where % 5 == 4 ? kNone : where % 5, {where % 3, where / 8 % 4});
         break;
       case 1:
         both.Unreserve(where);

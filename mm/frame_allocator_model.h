@@ -59,8 +59,8 @@ class CheckedFrameAllocator {
     taken_.pop_back();
   }
 
-  void Reserve(uint32_t wanted, bool may_grow) {
-    const auto block = allocator_.Reserve(wanted, may_grow);
+  void Reserve(uint32_t wanted, FrameAllocator::Room room) {
+    const auto block = allocator_.Reserve(wanted, room);
     bool any_free = false;
     for (uint32_t i = 0; i < blocks_.size(); ++i) any_free |= IsFreeBlock(i);
     CHECK(block.has_value() == any_free);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint32_t kBlock = FrameAllocator::kBlockFrames;
 constexpr uint32_t kNone = FrameAllocator::kNoBlock;
+constexpr FrameAllocator::Room kSome = {.before = 1, .behind = 2};
 
 TEST(FrameAllocatorTest, SingleFramesComeInAscendingOrder) {
   FrameAllocator allocator(2 * kBlock);
@@ -34,7 +35,7 @@ TEST(FrameAllocatorTest, SingleFramesComeInAscendingOrder) {
 
 TEST(FrameAllocatorTest, AReservedBlockServesItsOwnerAtAnyPlace) {
   FrameAllocator allocator(4 * kBlock);
-  const uint32_t block = *allocator.Reserve(kNone, false);
+  const uint32_t block = *allocator.Reserve(kNone, {});
   for (const uint32_t offset : {511u, 3u, 4u, 0u})
     EXPECT_EQ(allocator.TakeAt(block * kBlock + offset, block)->frame, block * kBlock + offset);
   EXPECT_FALSE(allocator.TakeAt(block * kBlock + 3, block).has_value());
@@ -45,10 +46,10 @@ TEST(FrameAllocatorTest, AReservedBlockServesItsOwnerAtAnyPlace) {
 
 TEST(FrameAllocatorTest, ReservedBlocksLendTheirFramesWhenNothingElseIsLeft) {
   FrameAllocator allocator(3 * kBlock);
-  const uint32_t block = *allocator.Reserve(kNone, false);
+  const uint32_t block = *allocator.Reserve(kNone, {});
   EXPECT_TRUE(allocator.TakeAt(block * kBlock, block).has_value());
   for (uint32_t i = 1; i < 2 * kBlock; ++i) EXPECT_NE(allocator.TakeAny()->frame / kBlock, block);
-  EXPECT_FALSE(allocator.Reserve(kNone, false).has_value());
+  EXPECT_FALSE(allocator.Reserve(kNone, {}).has_value());
   for (uint32_t i = 1; i < kBlock; ++i) EXPECT_EQ(allocator.TakeAny()->frame / kBlock, block);
   EXPECT_FALSE(allocator.TakeAny().has_value());
   EXPECT_FALSE(allocator.TakeAt(block * kBlock + 1, block).has_value());
@@ -57,15 +58,15 @@ TEST(FrameAllocatorTest, ReservedBlocksLendTheirFramesWhenNothingElseIsLeft) {
 
 TEST(FrameAllocatorTest, WhatAnOwnerLeftBehindCanBeTakenByAnybody) {
   FrameAllocator allocator(3 * kBlock);
-  const uint32_t block = *allocator.Reserve(kNone, false);
+  const uint32_t block = *allocator.Reserve(kNone, {});
   const uint32_t frame = block * kBlock + 7;
   EXPECT_TRUE(allocator.TakeAt(frame, block).has_value());
   allocator.Unreserve(block);
   EXPECT_TRUE(allocator.TakeAt(frame + 1, kNone).has_value());
-  EXPECT_NE(allocator.Reserve(block, false).value(), block);  // it is not empty
+  EXPECT_NE(allocator.Reserve(block, {}).value(), block);  // it is not empty
   allocator.Free(frame);
   allocator.Free(frame + 1);
-  EXPECT_EQ(allocator.Reserve(block, false).value(), block);
+  EXPECT_EQ(allocator.Reserve(block, {}).value(), block);
   allocator.CheckInvariants();
 }
 
@@ -74,45 +75,59 @@ TEST(FrameAllocatorTest, GrowingUsersGetBlocksSideBySide) {
   // Three begin at the same time, users of one block come in between, and then two go on upward and one downward.
   uint32_t first[3];
   for (uint32_t& block : first) {
-    block = *allocator.Reserve(kNone, true);
-    EXPECT_TRUE(allocator.Reserve(kNone, false).has_value());
+    block = *allocator.Reserve(kNone, kSome);
+    EXPECT_TRUE(allocator.Reserve(kNone, {}).has_value());
     EXPECT_TRUE(allocator.TakeAny().has_value());
   }
   for (const uint32_t wanted : {first[0] + 1, first[1] + 1, first[0] + 2, first[1] + 2, first[2] - 1})
-    EXPECT_EQ(allocator.Reserve(wanted, true), wanted);
+    EXPECT_EQ(allocator.Reserve(wanted, kSome), wanted);
   allocator.CheckInvariants();
 }
 
 TEST(FrameAllocatorTest, WhoGrowsAloneGoesOnFromGroupToGroup) {
   FrameAllocator allocator(400 * kBlock);
-  uint32_t last = *allocator.Reserve(kNone, true);
+  uint32_t last = *allocator.Reserve(kNone, kSome);
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(allocator.Reserve(last + 1, true), last + 1);
+    EXPECT_EQ(allocator.Reserve(last + 1, kSome), last + 1);
     ++last;
   }
   allocator.CheckInvariants();
 }
 
+TEST(FrameAllocatorTest, ALeaderWhoseRoomIsFreeAgainIsUsedAgain) {
+  FrameAllocator allocator(400 * kBlock);
+  const FrameAllocator::Room room = {.before = 3, .behind = 20};
+  const uint32_t first = *allocator.Reserve(kNone, room);
+  EXPECT_EQ(allocator.Reserve(first - 3, room), first - 3);
+  EXPECT_EQ(allocator.Reserve(first + 20, room), first + 20);
+  allocator.Unreserve(first);
+  EXPECT_NE(allocator.Reserve(kNone, room), first);
+  allocator.Unreserve(first - 3);
+  allocator.Unreserve(first + 20);
+  EXPECT_EQ(allocator.Reserve(kNone, room), first);
+}
+
 TEST(FrameAllocatorTest, WhenNoGroupIsLeftAnyFreeBlockServes) {
   FrameAllocator allocator(64 * kBlock);
-  for (int i = 0; i < 63; ++i) EXPECT_TRUE(allocator.Reserve(kNone, i % 3 != 0).has_value());
-  EXPECT_FALSE(allocator.Reserve(kNone, true).has_value());
+  for (int i = 0; i < 63; ++i)
+    EXPECT_TRUE(allocator.Reserve(kNone, i % 3 != 0 ? kSome : FrameAllocator::Room()).has_value());
+  EXPECT_FALSE(allocator.Reserve(kNone, kSome).has_value());
   allocator.CheckInvariants();
 }
 
 TEST(FrameAllocatorTest, TheBlockThatWasFreedLastIsReservedFirst) {
   FrameAllocator allocator(10 * kBlock);
-  const uint32_t first = *allocator.Reserve(kNone, false), second = *allocator.Reserve(kNone, false);
+  const uint32_t first = *allocator.Reserve(kNone, {}), second = *allocator.Reserve(kNone, {});
   allocator.Unreserve(second);
   allocator.Unreserve(first);
-  EXPECT_EQ(allocator.Reserve(kNone, false), first);
-  EXPECT_EQ(allocator.Reserve(kNone, false), second);
+  EXPECT_EQ(allocator.Reserve(kNone, {}), first);
+  EXPECT_EQ(allocator.Reserve(kNone, {}), second);
 }
 
 TEST(FrameAllocatorTest, FramesOfAnIncompleteBlockAreNeverReserved) {
   FrameAllocator allocator(2 * kBlock + 3);
-  EXPECT_EQ(allocator.Reserve(2, false), 1u);
-  EXPECT_FALSE(allocator.Reserve(kNone, false).has_value());
+  EXPECT_EQ(allocator.Reserve(2, {}), 1u);
+  EXPECT_FALSE(allocator.Reserve(kNone, {}).has_value());
   for (uint32_t i = 1; i < kBlock + 3; ++i) EXPECT_NE(allocator.TakeAny()->frame / kBlock, 1u);
   EXPECT_EQ(allocator.TakeAny()->frame, kBlock);  // lent
   EXPECT_FALSE(allocator.TakeAt(2 * kBlock + 3, 2).has_value());
@@ -121,7 +136,7 @@ TEST(FrameAllocatorTest, FramesOfAnIncompleteBlockAreNeverReserved) {
 
 TEST(FrameAllocatorTest, TheHostGetsTheMemoryThatWasLeftLongestAgo) {
   FrameAllocator allocator(4 * kBlock);
-  const uint32_t a = *allocator.Reserve(kNone, false), b = *allocator.Reserve(kNone, false);
+  const uint32_t a = *allocator.Reserve(kNone, {}), b = *allocator.Reserve(kNone, {});
   for (const uint32_t block : {a, b})
     for (uint32_t i = 0; i < 4; ++i) ASSERT_TRUE(allocator.TakeAt(block * kBlock + i, block).has_value());
   allocator.Free(a * kBlock);
@@ -148,7 +163,8 @@ TEST(FrameAllocatorTest, AgreesWithAModelUnderRandomOperations) {
       const uint32_t block = random() % (num_frames / kBlock + 2);
       switch (random() % 12) {
         case 0:
-          both.Reserve(random() % 2 == 0 ? kNone : block, random() % 2 == 0);
+          both.Reserve(random() % 2 == 0 ? kNone : block,
+                       {static_cast<uint32_t>(random() % 3), static_cast<uint32_t>(random() % 9)});
           break;
         case 1:
           both.Unreserve(random());

@@ -91,9 +91,9 @@ FrameId FramePool::TryAllocateAt(std::span<const FrameId> places, FrameId own_pl
   return taken ? Hand(*taken, zeroed) : FrameId();
 }
 
-FrameReservation FramePool::Reserve(FrameId wanted, bool may_grow) {
+FrameReservation FramePool::Reserve(FrameId wanted, FrameAllocator::Room room) {
   MutexLock lock(&mu_);
-  const std::optional<uint32_t> block = allocator_->Reserve(BlockOf(wanted), may_grow);
+  const std::optional<uint32_t> block = allocator_->Reserve(BlockOf(wanted), room);
   return block ? FrameReservation(this, *block) : FrameReservation();
 }
 

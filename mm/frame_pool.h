@@ -91,9 +91,8 @@ class FramePool {
   // that reservation, or invalid). Invalid places are skipped. Invalid: none of them.
   FrameId TryAllocateAt(std::span<const FrameId> places, FrameId own_place, bool zeroed);
   // 512 free frames side by side: the block of `wanted` (may be invalid, or no frame at all) if it is free, else
-  // another, with room beside it if the user `may_grow`. Empty when no block is free: then single frames will have to
-  // do.
-  FrameReservation Reserve(FrameId wanted, bool may_grow);
+  // another, with `room` beside it if there is such. Empty when no block is free: then single frames will have to do.
+  FrameReservation Reserve(FrameId wanted, FrameAllocator::Room room);
 
   void AddRef(FrameId frame);
   // The last release of a frame with kHasCode has the observer drop its code before the frame is free.

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "mm/frame_allocator.h"
 #include "mm/frame_map.h"
 #include "mm/frame_pool.h"
 #include "mm/guest_copy.h"
@@ -137,8 +138,10 @@ FrameId FilePages::Impl::ReservedPlace(uint64_t index) {
   WriterLock lock(&mu);
   if (const auto it = reservations.find(part); it != reservations.end()) return it->second.frame(offset);
   const auto before = reservations.find(part - 1);
-  FrameReservation fresh = frames->Reserve(before == reservations.end() ? FrameId() : before->second.Beside(1),
-                                           /*may_grow=*/num_pages > FrameReservation::kNumFrames);
+  const uint64_t last_part = (num_pages - 1) / FrameReservation::kNumFrames;
+  FrameReservation fresh = frames->Reserve(
+      before == reservations.end() ? FrameId() : before->second.Beside(1),
+      {.before = 0, .behind = static_cast<uint32_t>(std::min<uint64_t>(last_part - part, FrameAllocator::kMaxRoom))});
   if (fresh.empty()) return FrameId();
   return reservations.emplace(part, std::move(fresh)).first->second.frame(offset);
 }

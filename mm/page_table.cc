@@ -5,6 +5,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "base/check.h"
+#include "mm/frame_allocator.h"
 
 namespace remora::mm {
 namespace {
@@ -46,6 +47,17 @@ void CountBelow(const PageTableNode* node, Count* count) {
   }
   for (const PageTableNode* child : Interior(node)->children)
     if (child != nullptr) CountBelow(child, count);
+}
+
+// How many leaves the region may have before and behind that of `page`. What is small may grow, and what has grown may
+// grow as much again.
+FrameAllocator::Room RoomFor(PageNumber page, PageRange region) {
+  constexpr uint64_t kBefore = 1, kBehind = 2;
+  const uint64_t leaf = page.value() / kFanOut;
+  const uint64_t before = std::max(kBefore, leaf - region.first.value() / kFanOut);
+  const uint64_t behind = std::max({kBehind, (region.end - 1).value() / kFanOut - leaf, before});
+  const auto cut = [](uint64_t n) { return static_cast<uint32_t>(std::min<uint64_t>(n, FrameAllocator::kMaxRoom)); };
+  return {cut(before), cut(behind)};
 }
 
 bool AnyIn(const PageTableNode* node, PageRange range) {
@@ -211,7 +223,7 @@ bool PageTable::IsExclusive(PageNumber page) const {
 }
 
 FrameId PageTable::FindReservationBeside(PageNumber page) const {
-  constexpr uint64_t kMaxLeavesAway = 16;
+  constexpr uint64_t kMaxLeavesAway = FrameAllocator::kMaxRoom;
   const auto continued = [&](PageNumber other) {
     const PageTableLeaf* leaf = FindLeaf(other);
     // A shared one's block belongs to a relative as well, and what continues it to that one.
@@ -227,7 +239,7 @@ FrameId PageTable::FindReservationBeside(PageNumber page) const {
   return FrameId();
 }
 
-ErrnoOr<FrameId> PageTable::AllocateFrame(PageNumber page, bool zeroed, RetiredFrames* retired) {
+ErrnoOr<FrameId> PageTable::AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const auto own_place = [&] { return leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(slot); };
@@ -246,7 +258,7 @@ ErrnoOr<FrameId> PageTable::AllocateFrame(PageNumber page, bool zeroed, RetiredF
   FrameId frame = frames_->TryAllocateAt(places, own_place(), zeroed);
   if (frame.valid()) return frame;
   // The place is taken: by a relative that shares what stood there, by a frame in its grace period, or lent.
-  if (FrameReservation fresh = frames_->Reserve(FindReservationBeside(page), /*may_grow=*/true); !fresh.empty()) {
+  if (FrameReservation fresh = frames_->Reserve(FindReservationBeside(page), RoomFor(page, region)); !fresh.empty()) {
     leaf->reservation = std::move(fresh);
     const FrameId place[] = {own_place()};
     frame = frames_->TryAllocateAt(place, own_place(), zeroed);

@@ -48,8 +48,9 @@ class PageTable {
 
   // A frame for a private copy or a zero page at `page`, to be installed there by the caller, whose reference it is. It
   // lies beside the frames of the pages beside it if there is memory left for that (ENOMEM: none at all): so runs of
-  // pages are runs of host memory, however they were touched. Unshares the path.
-  ErrnoOr<FrameId> AllocateFrame(PageNumber page, bool zeroed, RetiredFrames* retired);
+  // pages are runs of host memory, however they were touched. `region` has the page; all of it may be touched some day.
+  // Unshares the path.
+  ErrnoOr<FrameId> AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
   void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
