@@ -24,7 +24,7 @@ void HostRuns::CheckInvariants() const {
   for (const Set& set : sets_) {
     for (const Run& run : set.runs) {
       if (run.pages.empty()) continue;
-      CHECK(&SetOf(run.delta) == &set);  // 3
+      CHECK(&SetOf(run.delta) == &set && (used_sets_ >> IndexOf(run.delta) & 1) != 0);  // 3
       for (const Run& other : set.runs) {
         if (&other == &run || other.pages.empty() || other.delta != run.delta) continue;
         CHECK(other.pages.end < run.pages.first || run.pages.end < other.pages.first);  // 2

@@ -2,6 +2,7 @@
 #define REMORA_MM_HOST_RUNS_H_
 
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "base/guest_addr.h"
@@ -17,9 +18,9 @@ namespace remora::mm {
 // Invariants:
 //  1. A page is in a run of its delta only if it was added with that delta and has not been cut since.
 //  2. No two runs of one delta overlap or touch.
-//  3. All runs of one delta are in one set.
+//  3. All runs of one delta are in one set, whose bit in used_sets_ is set.
 // Linux twin: none; hardware has it as coalesced TLB entries (CoLT). Difference: a run can be as long as memory goes.
-// Cost: Add, Join and Find look at one set; Cut at all 128 runs.
+// Cost: Add, Join and Find look at one set; Cut at those that were ever used.
 // Thread safety: none.
 class HostRuns {
  public:
@@ -52,6 +53,7 @@ class HostRuns {
       behind->pages.first = page;
     } else if (empty != nullptr) {
       *empty = {{page, page + 1}, delta};
+      NoteUse(delta);
     }
   }
 
@@ -70,6 +72,7 @@ class HostRuns {
     for (Run& run : set.runs)
       if (run.pages.num_pages() < place->pages.num_pages()) place = &run;
     if (place->pages.num_pages() <= pages.num_pages()) *place = {pages, delta};
+    NoteUse(delta);
     return pages;
   }
 
@@ -83,11 +86,12 @@ class HostRuns {
   // The pages of `range` are in no run any more.
   void Cut(PageRange range) {
     if (range.empty()) return;
-    for (Set& set : sets_)
+    for (uint32_t used = used_sets_; used != 0; used &= used - 1) {
+      Set& set = sets_[static_cast<uint32_t>(std::countr_zero(used))];
       for (Run& run : set.runs)
         if (run.pages.first < range.end && range.first < run.pages.end) CutRun(&set, &run, range);
+    }
   }
-  void Clear() { sets_ = {}; }
 
   void CheckInvariants() const;
 
@@ -99,12 +103,14 @@ class HostRuns {
   static uint32_t IndexOf(uint64_t delta) {
     return static_cast<uint32_t>((delta >> kPageShift) * 0x9e3779b97f4a7c15 >> (64 - kSetBits));
   }
+  void NoteUse(uint64_t delta) { used_sets_ |= uint32_t{1} << IndexOf(delta); }
   Set& SetOf(uint64_t delta) { return sets_[IndexOf(delta)]; }
   const Set& SetOf(uint64_t delta) const { return sets_[IndexOf(delta)]; }
   // The two meet.
   static void CutRun(Set* set, Run* run, PageRange range);
 
   std::array<Set, 1 << kSetBits> sets_;
+  uint32_t used_sets_ = 0;  // a bit for each set that ever had a run
 };
 
 }  // namespace remora::mm

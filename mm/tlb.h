@@ -130,7 +130,7 @@ class Tlb {
   template <Access kAccess>
   PageRange RunAround(PageNumber page, uint64_t delta) {
     static_assert(kAccess != Access::kFetch);
-    constexpr int kMaxSteps = 512;  // each way, for one call
+    constexpr int kMaxSteps = 128;  // each way, for one call
     HostRuns& runs = kAccess == Access::kRead ? read_runs_ : write_runs_;
     const PageRange known = runs.Find(page, delta);
     PageRange run = known.empty() ? PageRange{page, page + 1} : known;
