@@ -19,6 +19,7 @@
 #include "cpu/translator/translator.h"
 #include "proc/kernel.h"
 #include "proc/thread_group.h"
+#include "re2/re2.h"
 #include "runner/file_systems.h"
 #include "runner/first_process.h"
 #include "runner/host_signals.h"
@@ -72,6 +73,18 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   translator_options.max_code_bytes = options.code_cache_mib << 20;
   if (!translator_options.optimizations.Apply(options.cpu_optimizations))
     return Fail(kSetUpFailed, "--cpu-opt: names of optimisations, each with + or -, separated by commas");
+  cpu::translator::BlockDumper dumper;
+  if (options.dump_blocks) {
+    const auto pattern = std::make_shared<const RE2>(*options.dump_blocks, RE2::Quiet);
+    if (!pattern->ok()) return Fail(kSetUpFailed, "--dump-blocks: no regular expression: " + pattern->error());
+    dumper.wanted = [pattern](uint64_t pc) {
+      char address[2 * sizeof(pc) + 1];
+      std::snprintf(address, sizeof(address), "%lx", pc);
+      return RE2::PartialMatch(address, *pattern);
+    };
+    dumper.show = [](const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); };
+    translator_options.dumper = &dumper;
+  }
   const bool translate = options.engine == EngineKind::kTranslator;
   kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
     std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;

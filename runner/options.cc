@@ -37,6 +37,7 @@ ABSL_FLAG(std::string, strace, "", "regular expression");
 ABSL_FLAG(std::string, engine, "interpreter", "interpreter or translator");
 ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
 ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
+ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
@@ -47,9 +48,9 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 13> kFlags = {"root",    "bind",        "env",    "chdir",  "workers",
+constexpr std::array<std::string_view, 14> kFlags = {"root",    "bind",        "env",    "chdir",  "workers",
                                                      "memory",  "strace",      "stats",  "engine", "code-cache",
-                                                     "cpu-opt", "stats-every", "version"};
+                                                     "cpu-opt", "dump-blocks", "stats-every", "version"};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
 absl::Status Refuse(std::string_view flag, std::string_view why) {
@@ -68,6 +69,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_engine, "interpreter");
   absl::SetFlag(&FLAGS_code_cache, uint64_t{64});
   absl::SetFlag(&FLAGS_cpu_opt, "");
+  absl::SetFlag(&FLAGS_dump_blocks, "");
   absl::SetFlag(&FLAGS_stats, "");
   absl::SetFlag(&FLAGS_stats_every, 0.0);
   absl::SetFlag(&FLAGS_version, false);
@@ -112,6 +114,7 @@ absl::StatusOr<Options> FromFlags() {
   options.code_cache_mib = absl::GetFlag(FLAGS_code_cache);
   if (options.code_cache_mib < 1 || options.code_cache_mib > 1024) return Refuse("code-cache", "1 to 1024 MiB");
   options.cpu_optimizations = absl::GetFlag(FLAGS_cpu_opt);
+  if (const std::string pattern = absl::GetFlag(FLAGS_dump_blocks); !pattern.empty()) options.dump_blocks = pattern;
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
     options.stats = StatsFormat::kText;
@@ -198,6 +201,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --engine=NAME            interpreter (default) or translator
   --code-cache=MiB         the most translated code (default: 64)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
+  --dump-blocks=REGEX      print guest and host code of translated blocks whose address (in hex) matches to stderr
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
   --stats[=text|json]      at the end, print to stderr what was done and where time went
   --stats-every=SECONDS    print that while PROGRAM runs, too (json: an object a line)

@@ -33,6 +33,7 @@ struct Options {
   EngineKind engine = EngineKind::kInterpreter;
   uint64_t code_cache_mib = 64;   // of translated code
   std::string cpu_optimizations;  // --cpu-opt: names of the translator's switches, each with + or -
+  std::optional<std::string> dump_blocks;  // a regular expression over the addresses of translated blocks, in hex
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

@@ -3,22 +3,31 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <optional>
 
 #include "base/check.h"
+#include "cpu/cpu_state.h"
 #include "cpu/translator/reencode.h"
 
 namespace remora::cpu::translator {
 namespace {
 
-using namespace Xbyak::util;  // the registers' names
-
-constexpr size_t kMaxCodeBytes = 65536;
 constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 constexpr unsigned kEntryAlignment = 8;
 constexpr uint64_t kUserTop = uint64_t{1} << 47;
+// Conditions by the encoding's numbers.
+constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
 // The extent that all accesses of the stack by PUSH, POP, CALL, RET share.
 constexpr uint32_t kStackExtent = 0;
+
+// Displacements from the host's RSP.
+#define REMORA_FRAME(member) \
+  static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
+HostPlace Frame(int32_t displacement) { return {.base = kHostRsp, .displacement = displacement}; }
+HostPlace DeltaPlace(int slot) { return Frame(REMORA_FRAME(deltas) + 8 * slot); }
+bool IsInContext(unsigned guest) { return guest >= kR14; }
+HostPlace InContext(unsigned guest) { return Frame(guest == kR14 ? REMORA_FRAME(r14) : REMORA_FRAME(r15)); }
 
 unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }
 
@@ -29,22 +38,32 @@ uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
   return size_class * kExtentsOfClass + hash;
 }
 
-Xbyak::Reg64 HostRegister(unsigned guest) {
+uint8_t HostRegister(unsigned guest) {
   DCHECK(!IsInContext(guest));
-  return guest == kRsp ? kGuestRspReg : Xbyak::Reg64(static_cast<int>(guest));
+  return guest == kRsp ? kGuestRspHost : static_cast<uint8_t>(guest);
 }
 
 bool FitsSigned32(uint64_t value) {
   return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
 }
 
+int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
+  return memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
+}
+
 }  // namespace
 
 BlockWriter::BlockWriter(const Stubs& stubs, Optimizations optimizations)
-    : ContextAssembler(kMaxCodeBytes), stubs_(stubs), optimizations_(optimizations) {}
+    : stubs_(stubs), optimizations_(optimizations) {}
 
-const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page) {
-  Reset();
+const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page,
+                                         LiveAt live_at) {
+  code_.Clear();
+  out_.relocations.clear();
+  out_.links.clear();
+  out_.branches.clear();
+  out_.marks.clear();
+  cold_.clear();
   crosses_page_ = crosses_page;
   pc_ = instructions[0].pc;
   count_ = static_cast<uint32_t>(instructions.size());
@@ -52,59 +71,35 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   if (last.action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
   groups_.Find(optimizations_.coalesce ? instructions : instructions.first(0));
-  FindLiveFlags(instructions);
+  FindLiveFlags(instructions, live_at);
   bool vectors = false, x87 = false;
-  for (const GuestInstruction& instruction : instructions) {
-    if (instruction.action == Action::kInterpret) break;
+  for (const GuestInstruction& instruction : instructions.first(count_)) {
     vectors |= instruction.uses_vectors;
     x87 |= instruction.uses_x87;
   }
-  WriteEntries();
-  // Spoils the flags, which are saved.
-  const auto require = [&](uint32_t field, const void* load) {
-    auto missing = std::make_shared<Xbyak::Label>(), loaded = std::make_shared<Xbyak::Label>();
-    CompareField8(field, 1);
-    jne(*missing, T_NEAR);
-    L(*loaded);
-    Cold([this, missing, loaded, load] {
-      L(*missing);
-      CallStub(load);
-      jmp(*loaded, T_NEAR);
-    });
-  };
-  if (x87) require(REMORA_FIELD(x87_live), stubs_.load_x87);
-  if (vectors) require(REMORA_FIELD(vectors_live), stubs_.load_vectors);
-
+  WriteEntries(vectors, x87);
+  held_behind_ = OperandGroups::kNone;
   for (index_ = 0; index_ < count_; ++index_) {
     const GuestInstruction& instruction = instructions[index_];
     index_pc_ = instruction.pc;
-    flags_dead_ = !optimizations_.exact_flags && live_flags_[index_] == 0;
-    out_.marks.push_back({.host_offset = static_cast<uint16_t>(getSize()),
+    held_ = held_behind_;
+    held_behind_ = OperandGroups::kNone;
+    out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
                           .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
                           .flags_in_context = flags_ != Flags::kHost});
     WriteInstruction(instruction);
+    code_.CheckRoom();
   }
   if (last.action == Action::kInterpret) {
-    SaveFlags();
+    SaveFlags(kAllFlags);
     LeaveBlock(last.repeats() ? stubs_.leave_repeat : stubs_.leave_interpret, last.pc);
   } else if (!last.ends_block()) {
-    GoTo(last.next_pc());
+    GoTo(last.next_pc(), live_flags_[count_]);
   }
-  flags_dead_ = false;
+  out_.cold_offset = code_.size();
   WriteColdCode();
-  ready();
-  CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
-  out_.code = {getCode(), getSize()};
-  CHECK(out_.code.size() < kMaxCodeBytes);
+  out_.code = code_.bytes();
   return out_;
-}
-
-void BlockWriter::Reset() {
-  reset();
-  out_.relocations.clear();
-  out_.links.clear();
-  out_.marks.clear();
-  cold_.clear();
 }
 
 bool BlockWriter::Probes(uint32_t index) const {
@@ -112,63 +107,149 @@ bool BlockWriter::Probes(uint32_t index) const {
   return number == OperandGroups::kNone || groups_.group(number).first == index;
 }
 
-// Where the state can be seen all flags count: see docs/engines.md.
-void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions) {
+// Where the state can be seen all flags count, if they are to be exact: see docs/engines.md.
+void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at) {
   live_flags_.assign(count_ + 1, kAllFlags);
+  live_at_target_.assign(count_, kAllFlags);
+  const bool exact = optimizations_.exact_flags;
+  const auto ahead = [&](uint64_t pc) { return exact || !InPage(pc) ? kAllFlags : live_at(pc); };
   for (uint32_t i = count_; i-- > 0;) {
     const GuestInstruction& instruction = instructions[i];
+    bool branches = false, goes_on = false;
+    switch (instruction.action) {
+      case Action::kJcc:
+      case Action::kLoop:
+      case Action::kJrcxz:
+        branches = goes_on = true;
+        break;
+      case Action::kJmp:
+      case Action::kCall:
+        branches = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+        break;
+      default:
+        goes_on = !instruction.ends_block();
+        break;
+    }
+    if (branches) live_at_target_[i] = ahead(instruction.target());
+    if (i + 1 == count_ && instructions.size() == count_)
+      live_flags_[count_] = goes_on ? ahead(instruction.next_pc()) : live_at_target_[i];
     const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
     // An operand whose place is known leads nowhere, unless the host's CPU has something against the instruction.
     const bool refusable = instruction.uses_vectors || instruction.uses_x87 || instruction.ends_block() ||
                            mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
-    bool seen = instruction.may_leave && optimizations_.exact_flags && (Probes(i) || refusable);
-    if (instruction.action == Action::kJcc && i + 1 < count_) seen = true;
-    live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (live_flags_[i + 1] & ~instruction.flags_written);
+    const bool seen = exact && ((instruction.may_leave && (Probes(i) || refusable)) || (branches && i + 1 < count_));
+    uint32_t behind = live_flags_[i + 1];
+    if (branches && goes_on) behind |= live_at_target_[i];
+    live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (behind & ~instruction.flags_written);
   }
+  if (exact) live_flags_[0] = kAllFlags;
 }
 
-void BlockWriter::WriteEntries() {
-  Xbyak::Label saved;
-  out_.indirect_entry = static_cast<uint32_t>(getSize());
-  MoveConstant(kScratch, pc_);
-  Gs(), cmp(kScratch, Field(REMORA_FIELD(target)));
-  db(0x0f), db(0x85);  // JNE
-  out_.relocations.push_back({static_cast<uint32_t>(getSize()), stubs_.indirect_miss});
-  dd(0);
-  jmp(saved, T_SHORT);
-  align(kEntryAlignment);
-  out_.host_entry = static_cast<uint32_t>(getSize());
-  // 5 bytes in one piece, where a jump can be put.
-  for (const int byte : {0x0f, 0x1f, 0x44, 0x00, 0x00}) db(byte);
-  if (optimizations_.exact_flags || live_flags_[0] != 0) {
-    pushfq();
-    PopField(REMORA_FIELD(flags));
+// --- entries ---
+
+void BlockWriter::WriteTableEntry(GuestContext::Table table) {
+  // Both checks are followed by the block's own code where they find that it is meant.
+  if (table == GuestContext::kFlagsSaved) {
+    const uint32_t bytes = (pc_ <= UINT32_MAX ? 6 : 10) + 5 + 6;
+    code_.Align(kEntryAlignment, bytes);
+    out_.indirect_saved_entry = code_.size();
+    code_.Constant(kScratch, pc_);
+    code_.Memory(0x3b, kScratch, Frame(REMORA_FRAME(target)));
+    out_.relocations.push_back({code_.JumpIf(kNotEqual), stubs_.indirect_miss[table]});
+    return;
   }
-  align(kEntryAlignment);
-  L(saved);
-  out_.saved_entry = static_cast<uint32_t>(getSize());
-  Gs(), sub(dword[At(REMORA_FIELD(remaining))], static_cast<int>(count_));
+  // A comparison that leaves the flags alone.
+  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+  out_.indirect_host_entry = code_.size();
+  code_.Constant(kScratch, 0 - pc_);
+  code_.Store(spill, kHostRcx);
+  code_.Load(kHostRcx, Frame(REMORA_FRAME(target)));
+  code_.Lea(kHostRcx, {.base = kHostRcx, .index = kScratch});
+  constexpr unsigned kJrcxz = 0xe3;
+  const uint32_t meant = code_.ShortJump(kJrcxz);
+  code_.Load(kHostRcx, spill);
+  JumpTo(stubs_.indirect_miss[table]);
+  code_.LandShort(meant);
+  code_.Load(kHostRcx, spill);
+}
+
+void BlockWriter::WriteEntries(bool vectors, bool x87) {
+  constexpr unsigned kJmpShort = 0xeb;
+  const bool live = live_flags_[0] != 0;
   flags_ = Flags::kSaved;
-  auto short_of = std::make_shared<Xbyak::Label>();
-  js(*short_of, T_NEAR);
-  Cold([this, short_of] {
-    // What comes here was saved, and the count is taken back.
-    L(*short_of);
-    Gs(), add(dword[At(REMORA_FIELD(remaining))], static_cast<int>(count_));
-    LeaveBlock(stubs_.leave_budget, pc_);
-    out_.dropped_host = static_cast<uint32_t>(getSize());
-    pushfq();
-    PopField(REMORA_FIELD(flags));
-    out_.dropped_saved = static_cast<uint32_t>(getSize());
-    LeaveBlock(stubs_.leave_lookup, pc_);
-  });
+  if (live) {
+    WriteTableEntry(GuestContext::kFlagsSaved);
+    const uint32_t to_saved = code_.ShortJump(kJmpShort);
+    WriteTableEntry(GuestContext::kFlagsInHost);
+    code_.Align(kEntryAlignment);
+    out_.host_entry = code_.size();
+    WriteSaveFlags();
+    code_.Align(kEntryAlignment);
+    code_.LandShort(to_saved);
+    out_.saved_entry = code_.size();
+  } else {
+    WriteTableEntry(GuestContext::kFlagsInHost);
+    const uint32_t to_saved = code_.ShortJump(kJmpShort);
+    WriteTableEntry(GuestContext::kFlagsSaved);
+    code_.LandShort(to_saved);
+    out_.host_entry = out_.saved_entry = code_.size();
+  }
+  DCHECK(out_.saved_entry % kEntryAlignment == 0);
+  constexpr unsigned kSub = 5, kCmpByte = 0x80, kCmp = 7;
+  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+  cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
+  const auto require = [&](int32_t field, const void* load) {
+    code_.Memory(kCmpByte, kCmp, Frame(field), /*wide=*/false);
+    code_.Byte(1);
+    const uint32_t jump = code_.JumpIf(kNotEqual);
+    cold_.push_back(
+        {.kind = Cold::Kind::kUnit, .flags = Flags::kSaved, .jump = jump, .back = code_.size(), .stub = load});
+  };
+  if (x87) require(REMORA_FRAME(x87_live), stubs_.load_x87);
+  if (vectors) require(REMORA_FRAME(vectors_live), stubs_.load_vectors);
 }
 
 void BlockWriter::WriteColdCode() {
   // Cold code may have cold code of its own.
   for (size_t i = 0; i < cold_.size(); ++i) {
-    const std::function<void()> write = std::move(cold_[i]);
-    write();
+    const Cold cold = cold_[i];
+    code_.Land(cold.jump);
+    flags_ = cold.flags;
+    WriteCold(cold);
+    code_.CheckRoom();
+  }
+}
+
+void BlockWriter::WriteCold(const Cold& cold) {
+  constexpr unsigned kAdd = 0;
+  switch (cold.kind) {
+    case Cold::Kind::kMiss:
+      code_.Memory(0x03, kScratch, Frame(static_cast<int32_t>(cold.extent + offsetof(Extent, start))));
+      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
+      CallStub(cold.stub);
+      code_.Land(code_.Jump(), cold.back);
+      return;
+    case Cold::Kind::kInterpret:
+      return InterpretHere(cold.index, cold.pc);
+    case Cold::Kind::kSideExit:
+      SaveFlags(cold.live);
+      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - cold.index - 1));
+      flags_ = Flags::kSaved;
+      return GoTo(cold.pc, cold.live);
+    case Cold::Kind::kLink:
+      // Where the link leads at first, and for ever if the target goes on in the next page.
+      return GoByTable(cold.pc);
+    case Cold::Kind::kUnit:
+      CallStub(cold.stub);
+      code_.Land(code_.Jump(), cold.back);
+      return;
+    case Cold::Kind::kShort:
+      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+      LeaveBlock(stubs_.leave_budget, pc_);
+      out_.dropped_host = code_.size();
+      if (live_flags_[0] != 0) WriteSaveFlags();
+      out_.dropped_saved = code_.size();
+      return LeaveBlock(stubs_.leave_lookup, pc_);
   }
 }
 
@@ -176,6 +257,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
   switch (instruction.action) {
     case Action::kInterpret:
     case Action::kNothing:
+      held_behind_ = held_;
       return;
     case Action::kReemit:
       return WriteReemitted(instruction);
@@ -186,7 +268,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
     case Action::kPop:
       return WritePop(instruction);
     case Action::kLeaveFrame:
-      return WriteLeaveFrame(instruction);
+      return WriteLeaveFrame();
     case Action::kCall:
       return WriteCall(instruction);
     case Action::kRet:
@@ -199,35 +281,46 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
     case Action::kJrcxz:
       return WriteLoop(instruction);
     case Action::kSyscall:
-      SaveFlags();
+      SaveFlagsBehind();
       return LeaveBlock(stubs_.leave_syscall, instruction.next_pc());
   }
 }
 
 // --- flags ---
 
-void BlockWriter::SaveFlags() {
+// By LAHF and SETO: PUSHFQ takes three times as long.
+void BlockWriter::WriteSaveFlags() {
+  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+  constexpr unsigned kLahf = 0x9f;
+  code_.Store(spill, kHostRax);
+  code_.Byte(kLahf);
+  for (const unsigned byte : {0x0fu, 0x90u, 0xc0u}) code_.Byte(byte);  // SETO AL
+  code_.Byte(0x66);
+  code_.Memory(0x89, kHostRax, Frame(REMORA_FRAME(flags)), /*wide=*/false);
+  code_.Load(kHostRax, spill);
+}
+
+void BlockWriter::SaveFlags(uint32_t live) {
   if (flags_ != Flags::kHost) return;
-  if (flags_dead_) {
+  if (live == 0) {
     flags_ = Flags::kSaved;
     return;
   }
-  pushfq();
-  PopField(REMORA_FIELD(flags));
+  WriteSaveFlags();
   flags_ = Flags::kBoth;
 }
 
 // By SAHF and an addition that overflows if OF was set: POPFQ takes twenty times as long.
 void BlockWriter::RestoreFlags() {
   if (flags_ != Flags::kSaved) return;
-  constexpr uint32_t kField = REMORA_FIELD(flags);
-  StoreField(REMORA_FIELD(spill[1]), rax);
-  LoadField(al, kField + 1);
-  and_(al, static_cast<int>(kFlagOF >> 8));
-  add(al, 0x80 - static_cast<int>(kFlagOF >> 8));
-  LoadField(ah, kField);
-  sahf();
-  LoadField(rax, REMORA_FIELD(spill[1]));
+  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+  constexpr unsigned kMovzxWord = 0x0fb7, kAddAl = 0x04, kAlmostOverflow = 0x7f, kSahf = 0x9e;
+  code_.Store(spill, kHostRax);
+  code_.Memory(kMovzxWord, kHostRax, Frame(REMORA_FRAME(flags)), /*wide=*/false);
+  code_.Byte(kAddAl);
+  code_.Byte(kAlmostOverflow);
+  code_.Byte(kSahf);
+  code_.Load(kHostRax, spill);
   flags_ = Flags::kBoth;
 }
 
@@ -243,78 +336,77 @@ void BlockWriter::NoteFlags(const GuestInstruction& instruction) {
 
 // --- memory operands ---
 
-void BlockWriter::MoveConstant(const Xbyak::Reg64& to, uint64_t value) {
-  if (value <= UINT32_MAX)
-    mov(to.cvt32(), static_cast<uint32_t>(value));
-  else
-    mov(to, value);
-}
-
 void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_flags) {
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
-  const int64_t displacement = memory.disp.has_displacement ? memory.disp.value : 0;
+  const int32_t displacement = Displacement(memory);
   const bool narrow = instruction.decoded.info.address_width == 32;
-  const Xbyak::Reg to =
-      narrow ? static_cast<const Xbyak::Reg&>(kScratch.cvt32()) : static_cast<const Xbyak::Reg&>(kScratch);
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
-  const int32_t offset = static_cast<int32_t>(displacement);
-  const auto add_field = [&](uint32_t field) {
-    if (!keep_flags) {
-      Gs(), add(kScratch, Field(field));
-      return;
-    }
-    StoreField(REMORA_FIELD(spill[1]), rax);
-    LoadField(rax, field);
-    lea(kScratch, ptr[kScratch + rax]);
-    LoadField(rax, REMORA_FIELD(spill[1]));
-  };
-  const auto expression = [&](unsigned guest) {
-    return IsInContext(guest) ? Xbyak::RegExp(kScratch) : Xbyak::RegExp(HostRegister(guest));
+  const auto lea = [&](HostPlace place) { code_.Memory(0x8d, kScratch, place, /*wide=*/!narrow); };
+  const auto add = [&](const HostPlace& field) {
+    if (!keep_flags) return code_.Memory(0x03, kScratch, field);
+    const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+    code_.Store(spill, kHostRax);
+    code_.Load(kHostRax, field);
+    code_.Lea(kScratch, {.base = kScratch, .index = kHostRax});
+    code_.Load(kHostRax, spill);
   };
   if (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_EIP || (base < 0 && index < 0)) {
-    uint64_t address = static_cast<uint64_t>(displacement);
+    uint64_t address = static_cast<uint64_t>(int64_t{displacement});
     if (base < 0 && memory.base != ZYDIS_REGISTER_NONE) address += instruction.next_pc();
-    MoveConstant(kScratch, narrow ? static_cast<uint32_t>(address) : address);
+    code_.Constant(kScratch, narrow ? static_cast<uint32_t>(address) : address);
   } else if (index < 0) {
-    if (IsInContext(static_cast<unsigned>(base))) LoadField(kScratch, FieldOf(static_cast<unsigned>(base)));
-    lea(to, ptr[expression(static_cast<unsigned>(base)) + offset]);
+    const auto guest = static_cast<unsigned>(base);
+    if (IsInContext(guest)) {
+      code_.Load(kScratch, InContext(guest));
+      if (narrow || displacement != 0) lea({.base = kScratch, .displacement = displacement});
+    } else {
+      lea({.base = HostRegister(guest), .displacement = displacement});
+    }
   } else {
     const auto scaled = static_cast<unsigned>(index);
     const bool both = base >= 0 && IsInContext(static_cast<unsigned>(base)) && IsInContext(scaled);
-    if (IsInContext(scaled)) LoadField(kScratch, FieldOf(scaled));
+    if (IsInContext(scaled)) code_.Load(kScratch, InContext(scaled));
     if (base >= 0 && !both && IsInContext(static_cast<unsigned>(base)))
-      LoadField(kScratch, FieldOf(static_cast<unsigned>(base)));
-    const Xbyak::Reg64 index_register = IsInContext(scaled) ? kScratch : HostRegister(scaled);
-    const Xbyak::RegExp product(index_register, memory.scale);
-    if (base < 0 || both)
-      lea(to, ptr[product + offset]);
-    else
-      lea(to, ptr[expression(static_cast<unsigned>(base)) + product + offset]);
+      code_.Load(kScratch, InContext(static_cast<unsigned>(base)));
+    const uint8_t index_register = IsInContext(scaled) ? kScratch : HostRegister(scaled);
+    const auto shift = static_cast<uint8_t>(std::countr_zero(memory.scale));
+    if (base < 0 || both) {
+      // [index * scale + displacement] has no base.
+      const unsigned rex = (narrow ? 0u : 8u) | 4u | (index_register >= 8 ? 2u : 0u);
+      code_.Byte(0x40 | rex);
+      code_.Byte(0x8d);
+      code_.Byte((kScratch & 7u) << 3 | 4);
+      code_.Byte(unsigned{shift} << 6 | (index_register & 7u) << 3 | 5);
+      code_.Dword(static_cast<uint32_t>(displacement));
+    } else {
+      const auto guest = static_cast<unsigned>(base);
+      lea({.base = IsInContext(guest) ? kScratch : HostRegister(guest),
+           .index = index_register,
+           .shift = shift,
+           .displacement = displacement});
+    }
     if (both) {
-      add_field(FieldOf(static_cast<unsigned>(base)));
-      if (narrow) mov(kScratch.cvt32(), kScratch.cvt32());
+      add(InContext(static_cast<unsigned>(base)));
+      if (narrow) code_.Move32(kScratch, kScratch);
     }
   }
   if (instruction.action == Action::kLea) return;
-  if (memory.segment == ZYDIS_REGISTER_FS) add_field(REMORA_FIELD(fs_base));
-  if (memory.segment == ZYDIS_REGISTER_GS) add_field(REMORA_FIELD(gs_base));
+  if (memory.segment == ZYDIS_REGISTER_FS) add(Frame(REMORA_FRAME(fs_base)));
+  if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
-                        const std::optional<Xbyak::RegExp>& group) {
-  const uint32_t at =
-      REMORA_FIELD(extents) + (in_write_extents ? sizeof(Extent) * kNumExtents : 0) + sizeof(Extent) * extent;
-  constexpr uint32_t kStart = offsetof(Extent, start), kLimit = offsetof(Extent, limit), kHost = offsetof(Extent, host),
-                     kDelta = offsetof(Extent, delta);
-  auto missed = std::make_shared<Xbyak::Label>(), found = std::make_shared<Xbyak::Label>();
-  Gs(), sub(kScratch, Field(at + kStart));
-  Gs(), cmp(kScratch, Field(at + kLimit));
-  jae(*missed, T_NEAR);
-  if (group)
-    LoadField(kScratch, at + kDelta);
+void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents, bool as_delta) {
+  const auto at = static_cast<uint32_t>(REMORA_FRAME(extents)) +
+                  (in_write_extents ? static_cast<uint32_t>(sizeof(Extent)) * kNumExtents : 0) +
+                  static_cast<uint32_t>(sizeof(Extent)) * extent;
+  const auto field = [&](size_t offset) { return Frame(static_cast<int32_t>(at + offset)); };
+  code_.Memory(0x2b, kScratch, field(offsetof(Extent, start)));
+  code_.Memory(0x3b, kScratch, field(offsetof(Extent, limit)));
+  const uint32_t missed = code_.JumpIf(kAboveOrEqual);
+  if (as_delta)
+    code_.Load(kScratch, field(offsetof(Extent, delta)));
   else
-    Gs(), add(kScratch, Field(at + kHost));
-  L(*found);
+    code_.Memory(0x03, kScratch, field(offsetof(Extent, host)));
   flags_ = Flags::kSaved;
   AccessSite site = {};
   site.extent = extent & 0xfff;
@@ -322,79 +414,88 @@ void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool 
   site.write = right == Right::kWrite;
   site.size_class = size_class & 15;
   site.instruction = index_ & 0xff;
-  Cold([this, missed, found, at, group, word = std::bit_cast<uint32_t>(site)] {
-    L(*missed);
-    Gs(), add(kScratch, Field(at + kStart));
-    SetField32(REMORA_FIELD(site), word);
-    CallStub(stubs_.access);
-    if (group) {
-      push(rax);
-      lea(rax, ptr[*group]);
-      sub(kScratch, rax);
-      pop(rax);
-    }
-    jmp(*found, T_NEAR);
-  });
+  cold_.push_back({.kind = Cold::Kind::kMiss,
+                   .flags = Flags::kSaved,
+                   .jump = missed,
+                   .back = code_.size(),
+                   .extent = at,
+                   .site = std::bit_cast<uint32_t>(site),
+                   .stub = as_delta ? stubs_.access_delta : stubs_.access});
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.memory_operand();
   const unsigned size_class = SizeClass(operand.size / 8u);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-  SaveFlags();
+  SaveFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
   const bool stack = GeneralRegister(operand.mem.base) == kRsp;
   const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(instruction.pc, size_class);
-  Probe(write ? Right::kWrite : Right::kRead, size_class, extent, stack || write, std::nullopt);
+  Probe(write ? Right::kWrite : Right::kRead, size_class, extent, stack || write, /*as_delta=*/false);
 }
 
 void BlockWriter::LoadDelta(int number) {
   const OperandGroups::Group& group = groups_.group(number);
-  const uint32_t field = REMORA_FIELD(deltas) + 8 * static_cast<uint32_t>(number);
   if (group.first != index_) {
-    LoadField(kScratch, field);
+    if (held_ != number) code_.Load(kScratch, DeltaPlace(group.slot));
     return;
   }
-  SaveFlags();
-  Xbyak::RegExp place = Xbyak::RegExp(HostRegister(group.base));
-  if (group.index >= 0) place = place + Xbyak::RegExp(HostRegister(static_cast<unsigned>(group.index)), group.scale);
-  place = place + static_cast<size_t>(group.low);
-  lea(kScratch, ptr[place]);
+  SaveFlagsBefore();
   const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
-  // All that concerns the stack looks into one place: it is nearly always the same run.
+  const bool constant = group.base == OperandGroups::kConstant;
   const bool stack = group.base == kRsp;
+  if (constant) {
+    code_.Constant(kScratch, static_cast<uint64_t>(group.low));
+  } else {
+    HostPlace place = {.base = HostRegister(group.base), .displacement = static_cast<int32_t>(group.low)};
+    if (group.index >= 0) {
+      place.index = HostRegister(static_cast<unsigned>(group.index));
+      place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
+    }
+    code_.Lea(kScratch, place);
+  }
+  // All that concerns the stack looks into one place: it is nearly always the same run.
   const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(index_pc_, size_class);
-  Probe(group.write ? Right::kWrite : Right::kRead, size_class, extent, stack || group.write, place);
-  StoreField(field, kScratch);
+  Probe(group.write ? Right::kWrite : Right::kRead, size_class, extent, stack || group.write, /*as_delta=*/!constant);
+  if (group.members > 1) code_.Store(DeltaPlace(group.slot), kScratch);
 }
 
-BlockWriter::StackPlace BlockWriter::ProbeStack(Right right, const Xbyak::Reg64& base, int32_t displacement) {
+HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
+  const OperandGroups::Group& group = groups_.group(number);
+  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  if (group.base == OperandGroups::kConstant)
+    return {.base = kScratch,
+            .displacement = static_cast<int32_t>(OperandGroups::ConstantAddress(instruction) - group.low)};
+  if (group.index < 0)
+    return {.base = HostRegister(group.base), .index = kScratch, .displacement = Displacement(memory)};
+  return {.base = kScratch,
+          .index = HostRegister(static_cast<unsigned>(group.index)),
+          .shift = static_cast<uint8_t>(std::countr_zero(group.scale)),
+          .displacement = Displacement(memory)};
+}
+
+HostPlace BlockWriter::ProbeStack(Right right, uint8_t base, int32_t displacement) {
   const int number = GroupOf(index_);
   if (number != OperandGroups::kNone) {
     LoadDelta(number);
-    return {true, base, displacement};
+    return {.base = base, .index = kScratch, .displacement = displacement};
   }
-  SaveFlags();
-  lea(kScratch, ptr[base + displacement]);
+  SaveFlagsBefore();
+  code_.Lea(kScratch, {.base = base, .displacement = displacement});
   constexpr unsigned kWordClass = 3;
-  Probe(right, kWordClass, kWordClass * kExtentsOfClass + kStackExtent, /*in_write_extents=*/true, std::nullopt);
-  return {};
-}
-
-Xbyak::Address BlockWriter::AddressOf(const StackPlace& place) {
-  return place.grouped ? Xbyak::util::qword[place.base + kScratch + place.displacement] : Xbyak::util::qword[kScratch];
+  Probe(right, kWordClass, kWordClass * kExtentsOfClass + kStackExtent, /*in_write_extents=*/true, /*as_delta=*/false);
+  return {.base = kScratch};
 }
 
 void BlockWriter::RequireAligned(unsigned size) {
   if (size == 1) return;
-  auto misaligned = std::make_shared<Xbyak::Label>();
-  test(kScratch.cvt32(), size - 1);
-  jnz(*misaligned, T_NEAR);
-  Cold([this, misaligned, index = index_, pc = index_pc_] {
-    L(*misaligned);
-    index_ = index, index_pc_ = pc;
-    InterpretHere();
-  });
+  for (const unsigned byte : {0x41u, 0xf7u, 0xc0u | (kScratch & 7u)}) code_.Byte(byte);  // TEST R14D, size - 1
+  code_.Dword(size - 1);
+  cold_.push_back({.kind = Cold::Kind::kInterpret,
+                   .flags = Flags::kSaved,
+                   .jump = code_.JumpIf(kNotEqual),
+                   .index = index_,
+                   .pc = index_pc_});
 }
 
 // --- instructions ---
@@ -414,16 +515,29 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     high_byte |= IsHighByte(reg);
   }
   const int group = memory ? GroupOf(index_) : OperandGroups::kNone;
+  Placement placement;
+  placement.general[kRsp] = kGuestRspHost;
+  placement.memory = kScratch;
+  // What still needs the scratch register when the instruction itself runs.
+  bool scratch_free = !memory;
   if (group != OperandGroups::kNone) {
-    const OperandGroups::Group& place = groups_.group(group);
-    used |= 1u << place.base;
-    if (place.index >= 0) used |= 1u << place.index;
+    const OperandGroups::Group& of = groups_.group(group);
+    if (of.base != OperandGroups::kConstant) used |= 1u << of.base;
+    if (of.index >= 0) used |= 1u << of.index;
     LoadDelta(group);
-    if (place.index >= 0) lea(kScratch, ptr[kScratch + HostRegister(place.base)]);
+    if (of.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(of.base)});
+    const HostPlace place = PlaceInGroup(instruction, group);
+    placement.memory = place.base;
+    placement.index = place.index;
+    placement.shift = place.shift;
+    placement.displacement = place.displacement;
+    if (of.index < 0) held_behind_ = group;
   } else if (memory) {
     ProbeOperand(instruction);
     const bool locked = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG;
     if (locked) RequireAligned(instruction.memory_operand().size / 8u);
+  } else {
+    held_behind_ = held_;
   }
   PrepareFlags(instruction);
 
@@ -431,21 +545,6 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   const bool pure_load = in.info.mnemonic == ZYDIS_MNEMONIC_MOV || in.info.mnemonic == ZYDIS_MNEMONIC_MOVZX ||
                          in.info.mnemonic == ZYDIS_MNEMONIC_MOVSX || in.info.mnemonic == ZYDIS_MNEMONIC_MOVSXD;
   const bool pure = pure_load && in.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && in.operands[0].size >= 32;
-  Placement placement;
-  placement.general[kRsp] = static_cast<uint8_t>(kGuestRspReg.getIdx());
-  placement.memory = static_cast<uint8_t>(kScratch.getIdx());
-  if (group != OperandGroups::kNone) {
-    const ZydisDecodedOperand& operand = instruction.memory_operand();
-    const OperandGroups::Group& place = groups_.group(group);
-    if (place.index >= 0) {
-      placement.index = static_cast<uint8_t>(HostRegister(static_cast<unsigned>(place.index)).getIdx());
-      placement.shift = static_cast<uint8_t>(std::countr_zero(place.scale));
-    } else {
-      placement.memory = static_cast<uint8_t>(HostRegister(place.base).getIdx());
-      placement.index = static_cast<uint8_t>(kScratch.getIdx());
-    }
-    placement.displacement = operand.mem.disp.has_displacement ? static_cast<int32_t>(operand.mem.disp.value) : 0;
-  }
 
   int spilled = -1;
   const auto spill = [&](bool for_high_byte) {
@@ -455,7 +554,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     for (const uint8_t candidate : kCandidates) {
       if (((used >> candidate) & 1) != 0 || (for_high_byte && candidate >= kR8)) continue;
       spilled = candidate;
-      StoreField(REMORA_FIELD(spill[0]), Xbyak::Reg64(candidate));
+      code_.Store(Frame(REMORA_FRAME(spill[0])), candidate);
       out_.marks.back().spilled = candidate;
       return candidate;
     }
@@ -464,35 +563,34 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   };
   if (high_byte && memory) {
     placement.memory = spill(true);
-    mov(Xbyak::Reg64(placement.memory), kScratch);
+    code_.Move(placement.memory, kScratch);
   }
   struct Moved {
     unsigned guest;
-    Xbyak::Reg64 host;
+    uint8_t host;
   };
   std::array<Moved, 2> moved;
   size_t num_moved = 0;
-  bool scratch_free = !memory;
   for (unsigned guest = kR14; guest <= kR15; ++guest) {
     if (((named >> guest) & 1) == 0) continue;
     const bool is_destination = pure && GeneralRegister(in.operands[0].reg.value) == static_cast<int>(guest);
     const bool is_source = in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                            GeneralRegister(in.operands[1].reg.value) == static_cast<int>(guest);
     const bool overwritten = is_destination && !is_source;
-    Xbyak::Reg64 host = kScratch;
+    uint8_t host = kScratch;
     if (scratch_free || (memory && overwritten)) {
       scratch_free = false;
+      held_behind_ = OperandGroups::kNone;
     } else {
-      host = Xbyak::Reg64(spill(false));
+      host = spill(false);
     }
-    if (!overwritten) LoadField(host, FieldOf(guest));
-    placement.general[guest] = static_cast<uint8_t>(host.getIdx());
+    if (!overwritten) code_.Load(host, InContext(guest));
+    placement.general[guest] = host;
     moved[num_moved++] = {guest, host};
   }
 
   uint8_t bytes[kMaxReencodedBytes];
-  const unsigned length = Reencode(instruction, placement, bytes);
-  for (unsigned i = 0; i < length; ++i) db(bytes[i]);
+  code_.Append(bytes, Reencode(instruction, placement, bytes));
 
   for (size_t i = 0; i < num_moved; ++i) {
     bool written = false;
@@ -500,9 +598,9 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
       written |= in.operands[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                  GeneralRegister(in.operands[k].reg.value) == static_cast<int>(moved[i].guest) &&
                  (in.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-    if (written) StoreField(FieldOf(moved[i].guest), moved[i].host);
+    if (written) code_.Store(InContext(moved[i].guest), moved[i].host);
   }
-  if (spilled >= 0) LoadField(Xbyak::Reg64(spilled), REMORA_FIELD(spill[0]));
+  if (spilled >= 0) code_.Load(static_cast<unsigned>(spilled), Frame(REMORA_FRAME(spill[0])));
   NoteFlags(instruction);
 }
 
@@ -512,272 +610,293 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   const int bits = destination.size;
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
-  if (!IsInContext(guest) && bits >= 32 && instruction.decoded.info.address_width == 64 && base >= 0 && base < kR14 &&
-      index < kR14) {
-    const int32_t offset = memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
-    Xbyak::RegExp address(HostRegister(static_cast<unsigned>(base)));
-    if (index >= 0) address = address + Xbyak::RegExp(HostRegister(static_cast<unsigned>(index)), memory.scale);
-    const Xbyak::Reg64 to = HostRegister(guest);
-    if (bits == 64)
-      lea(to, ptr[address + offset]);
-    else
-      lea(to.cvt32(), ptr[address + offset]);
-    return;
+  if (!IsInContext(guest) && bits >= 32 && instruction.decoded.info.address_width == 64 && index < kR14) {
+    const uint8_t to = HostRegister(guest);
+    if (base >= 0 && base < kR14) {
+      HostPlace place = {.base = HostRegister(static_cast<unsigned>(base)), .displacement = Displacement(memory)};
+      if (index >= 0) {
+        place.index = HostRegister(static_cast<unsigned>(index));
+        place.shift = static_cast<uint8_t>(std::countr_zero(memory.scale));
+      }
+      code_.Memory(0x8d, to, place, /*wide=*/bits == 64);
+      held_behind_ = held_;
+      return;
+    }
+    if (memory.base == ZYDIS_REGISTER_RIP) {
+      const uint64_t address = instruction.next_pc() + static_cast<uint64_t>(int64_t{Displacement(memory)});
+      code_.Constant(to, bits == 64 ? address : static_cast<uint32_t>(address));
+      held_behind_ = held_;
+      return;
+    }
   }
   ComputeAddress(instruction, /*keep_flags=*/true);
-  if (bits == 32) mov(kScratch.cvt32(), kScratch.cvt32());
+  if (bits == 32) code_.Move32(kScratch, kScratch);
+  if (bits == 16) code_.Byte(0x66);
   if (IsInContext(guest)) {
-    if (bits == 16)
-      StoreField(FieldOf(guest), kScratch.cvt16());
-    else
-      StoreField(FieldOf(guest), kScratch);
+    code_.Memory(0x89, kScratch, InContext(guest), /*wide=*/bits != 16);
   } else if (bits == 16) {
-    mov(HostRegister(guest).cvt16(), kScratch.cvt16());
+    code_.Move32(HostRegister(guest), kScratch);
   } else {
-    mov(HostRegister(guest), kScratch);
+    code_.Move(HostRegister(guest), kScratch);
   }
 }
 
-// `store` puts the value there.
-void BlockWriter::PushGuest(const std::function<void(const Xbyak::Address& to)>& store) {
-  store(AddressOf(ProbeStack(Right::kWrite, kGuestRspReg, -8)));
-  lea(kGuestRspReg, ptr[kGuestRspReg - 8]);
+void BlockWriter::PushField(uint32_t field) {
+  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+  code_.Store(spill, kHostRax);
+  code_.Load(kHostRax, Frame(static_cast<int32_t>(field)));
+  code_.Store(to, kHostRax);
+  code_.Load(kHostRax, spill);
 }
 
 void BlockWriter::WritePush(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    PushGuest([&](const Xbyak::Address& to) { mov(to, static_cast<uint64_t>(operand.imm.value.s)); });
+    code_.StoreConstant64(ProbeStack(Right::kWrite, kGuestRspHost, -8), static_cast<int32_t>(operand.imm.value.s));
   } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
-    PushGuest([&](const Xbyak::Address& to) {
-      if (IsInContext(guest)) {
-        PushField(FieldOf(guest));
-        pop(to);
-      } else {
-        mov(to, HostRegister(guest));
-      }
-    });
+    if (IsInContext(guest))
+      PushField(static_cast<uint32_t>(InContext(guest).displacement));
+    else
+      code_.Store(ProbeStack(Right::kWrite, kGuestRspHost, -8), HostRegister(guest));
   } else {
     ProbeOperand(instruction);
-    push(qword[kScratch]);
-    PopField(REMORA_FIELD(value));
-    PushGuest([&](const Xbyak::Address& to) {
-      PushField(REMORA_FIELD(value));
-      pop(to);
-    });
+    code_.Load(kScratch, {.base = kScratch});
+    code_.Store(Frame(REMORA_FRAME(value)), kScratch);
+    PushField(static_cast<uint32_t>(REMORA_FRAME(value)));
   }
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  held_behind_ = GroupOf(index_);
 }
 
 void BlockWriter::WritePop(const GuestInstruction& instruction) {
   const auto guest = static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value));
-  const StackPlace place = ProbeStack(Right::kRead, kGuestRspReg, 0);
+  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
   if (IsInContext(guest)) {
-    mov(kScratch, AddressOf(place));
-    StoreField(FieldOf(guest), kScratch);
+    code_.Load(kScratch, place);
+    code_.Store(InContext(guest), kScratch);
   } else {
-    mov(HostRegister(guest), AddressOf(place));
+    code_.Load(HostRegister(guest), place);
+    held_behind_ = GroupOf(index_);
   }
-  if (guest != kRsp) lea(kGuestRspReg, ptr[kGuestRspReg + 8]);
+  if (guest != kRsp) code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8});
 }
 
-void BlockWriter::WriteLeaveFrame(const GuestInstruction&) {
-  const StackPlace place = ProbeStack(Right::kRead, rbp, 0);
-  lea(kGuestRspReg, ptr[rbp + 8]);
-  mov(rbp, AddressOf(place));
+void BlockWriter::WriteLeaveFrame() {
+  const HostPlace place = ProbeStack(Right::kRead, kHostRbp, 0);
+  code_.Lea(kGuestRspHost, {.base = kHostRbp, .displacement = 8});
+  code_.Load(kHostRbp, place);
 }
 
 void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-    SaveFlags();
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
     if (IsInContext(guest))
-      LoadField(kScratch, FieldOf(guest));
+      code_.Load(kScratch, InContext(guest));
     else
-      mov(kScratch, HostRegister(guest));
+      code_.Move(kScratch, HostRegister(guest));
   } else {
-    ProbeOperand(instruction);
-    mov(kScratch, qword[kScratch]);
+    const int group = GroupOf(index_);
+    if (group != OperandGroups::kNone) {
+      LoadDelta(group);
+      const OperandGroups::Group& of = groups_.group(group);
+      if (of.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(of.base)});
+      code_.Load(kScratch, PlaceInGroup(instruction, group));
+    } else {
+      ProbeOperand(instruction);
+      code_.Load(kScratch, {.base = kScratch});
+    }
   }
-  StoreField(REMORA_FIELD(target), kScratch);
-  RequireCanonicalTarget();
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  held_ = OperandGroups::kNone;
 }
 
-// A target outside the user's half faults at the branch, which the interpreter knows how.
+// A target outside the user's half faults at the call, which the interpreter knows how.
 void BlockWriter::RequireCanonicalTarget() {
-  auto outside = std::make_shared<Xbyak::Label>();
-  CompareField32(REMORA_FIELD(target) + 4, static_cast<uint32_t>(kUserTop >> 32));
+  constexpr unsigned kCmp = 7;
+  SaveFlagsBefore();
+  code_.Immediate32(kCmp, Frame(REMORA_FRAME(target) + 4), static_cast<int32_t>(kUserTop >> 32));
   flags_ = Flags::kSaved;
-  jae(*outside, T_NEAR);
-  Cold([this, outside, index = index_, pc = index_pc_] {
-    L(*outside);
-    index_ = index, index_pc_ = pc;
-    InterpretHere();
-  });
+  cold_.push_back({.kind = Cold::Kind::kInterpret,
+                   .flags = Flags::kSaved,
+                   .jump = code_.JumpIf(kAboveOrEqual),
+                   .index = index_,
+                   .pc = index_pc_});
 }
 
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  if (!direct) LoadTarget(instruction);
-  PushGuest([&](const Xbyak::Address& to) {
-    const uint64_t value = instruction.next_pc();
-    if (FitsSigned32(value)) {
-      mov(to, value);
-      return;
-    }
+  if (!direct) {
+    LoadTarget(instruction);
+    RequireCanonicalTarget();
+  }
+  const uint64_t value = instruction.next_pc();
+  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  if (FitsSigned32(value)) {
+    code_.StoreConstant64(to, static_cast<int32_t>(value));
+  } else {
     // In one store, so that a load of all eight bytes need not wait for two.
-    auto literal = std::make_shared<Xbyak::Label>();
-    push(qword[rip + *literal]);
-    pop(to);
-    Cold([this, literal, value] {
-      L(*literal);
-      dq(value);
-    });
-  });
-  if (direct) return GoTo(instruction.target());
-  LoadField(kScratch, REMORA_FIELD(target));
+    const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+    code_.Store(spill, kHostRax);
+    code_.Constant(kHostRax, value);
+    code_.Store(to, kHostRax);
+    code_.Load(kHostRax, spill);
+  }
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  if (direct) return GoTo(instruction.target(), live_at_target_[index_]);
+  code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoThroughTable();
 }
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
-  const StackPlace place = ProbeStack(Right::kRead, kGuestRspReg, 0);
-  mov(kScratch, AddressOf(place));
-  SaveFlags();
-  StoreField(REMORA_FIELD(target), kScratch);
-  RequireCanonicalTarget();
   const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   const auto dropped = drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
-  lea(kGuestRspReg, ptr[kGuestRspReg + 8 + dropped]);
+  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
+  code_.Load(kScratch, place);
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  if (dropped != 0)
+    RequireCanonicalTarget();
+  else
+    NoteBranch(/*popped=*/true);
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8 + dropped});
   GoThroughTable();
 }
 
 void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
   if (instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     // Where the trace goes on there is nothing to do.
-    if (index_ + 1 == count_) GoTo(instruction.target());
+    held_behind_ = held_;
+    if (index_ + 1 == count_) GoTo(instruction.target(), live_at_target_[index_]);
     return;
   }
   LoadTarget(instruction);
+  NoteBranch(/*popped=*/false);
   GoThroughTable();
 }
 
 void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   RestoreFlags();
   // The condition is the low half of the opcode in both forms.
-  const int condition = instruction.decoded.info.opcode & 15;
+  const auto condition = instruction.decoded.info.opcode & 15u;
   const uint64_t target = instruction.target();
+  const uint32_t live = live_at_target_[index_];
+  held_behind_ = held_;
   if (index_ + 1 < count_) {
     // The trace goes on behind it; who leaves here has not run the rest.
-    db(0x0f), db(0x80 | condition);
-    const auto displacement = static_cast<uint32_t>(getSize());
-    dd(0);
-    Cold([this, displacement, target, rest = count_ - index_ - 1, flags = flags_] {
-      rewrite(displacement, getSize() - (displacement + 4), 4);
-      flags_ = flags;
-      SaveFlags();
-      Gs(), add(dword[At(REMORA_FIELD(remaining))], static_cast<int>(rest));
-      flags_ = Flags::kSaved;
-      GoTo(target);
-    });
+    cold_.push_back({.kind = Cold::Kind::kSideExit,
+                     .flags = flags_,
+                     .jump = code_.JumpIf(condition),
+                     .index = index_,
+                     .pc = target,
+                     .live = live});
     return;
   }
   if (optimizations_.chain && InPage(target)) {
-    LinkedJump(condition, target);
+    LinkedJump(static_cast<int>(condition), target, live);
   } else {
-    auto taken = std::make_shared<Xbyak::Label>();
-    // Xbyak has a name for each; the opcode is what is at hand.
-    Xbyak::Label over;
-    db(0x70 | (condition ^ 1));
-    db(5);
-    jmp(*taken, T_NEAR);
-    Cold([this, taken, target, flags = flags_] {
-      L(*taken);
-      flags_ = flags;
-      GoTo(target);
-    });
+    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .pc = target});
   }
-  GoTo(instruction.next_pc());
+  GoTo(instruction.next_pc(), live_flags_[count_]);
 }
 
 void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
   const bool loop = instruction.action == Action::kLoop;
-  const uint64_t if_zero = loop ? instruction.next_pc() : instruction.target();
-  const uint64_t if_not = loop ? instruction.target() : instruction.next_pc();
-  if (loop) lea(rcx, ptr[rcx - 1]);
+  const uint32_t at_target = live_at_target_[index_], behind = live_flags_[index_ + 1];
+  if (loop) code_.Lea(kHostRcx, {.base = kHostRcx, .displacement = -1});
   const Flags flags = flags_;
-  Xbyak::Label zero;
-  jrcxz(zero);
-  GoTo(if_not);
-  L(zero);
+  constexpr unsigned kJrcxz = 0xe3;
+  const uint32_t zero = code_.ShortJump(kJrcxz);
+  if (loop)
+    GoTo(instruction.target(), at_target);
+  else
+    GoTo(instruction.next_pc(), behind);
+  code_.LandShort(zero);
   flags_ = flags;
-  GoTo(if_zero);
+  if (loop)
+    GoTo(instruction.next_pc(), behind);
+  else
+    GoTo(instruction.target(), at_target);
 }
 
 // --- ways out ---
 
-void BlockWriter::JumpTo(const void* stub) {
-  db(0xe9);
-  out_.relocations.push_back({static_cast<uint32_t>(getSize()), stub});
-  dd(0);
-}
+void BlockWriter::JumpTo(const void* stub) { out_.relocations.push_back({code_.Jump(), stub}); }
 
-void BlockWriter::CallStub(const void* stub) {
-  db(0xe8);
-  out_.relocations.push_back({static_cast<uint32_t>(getSize()), stub});
-  dd(0);
-}
+void BlockWriter::CallStub(const void* stub) { out_.relocations.push_back({code_.Call(), stub}); }
 
 void BlockWriter::LeaveBlock(const void* stub, uint64_t pc) {
-  MoveConstant(kScratch, pc);
+  code_.Constant(kScratch, pc);
   JumpTo(stub);
 }
 
-void BlockWriter::InterpretHere() {
-  Gs(), add(dword[At(REMORA_FIELD(remaining))], static_cast<int>(count_ - index_));
-  LeaveBlock(stubs_.leave_interpret, index_pc_);
+void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
+  constexpr unsigned kAdd = 0;
+  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - index));
+  LeaveBlock(stubs_.leave_interpret, pc);
 }
 
-void BlockWriter::LinkedJump(int condition, uint64_t target) {
-  const unsigned opcode_bytes = condition < 0 ? 1 : 2;
-  while ((getSize() + opcode_bytes) % 4 != 0) nop();
-  if (condition < 0)
-    db(0xe9);
-  else
-    db(0x0f), db(0x80 | condition);
+void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
+  const Flags flags = flags_;
+  if (live == 0) flags_ = Flags::kSaved;
   const bool saved = flags_ != Flags::kHost;
-  const auto displacement = static_cast<uint32_t>(getSize());
-  out_.links.push_back({displacement, saved, target});
-  dd(0);
-  Cold([this, displacement, saved, target] {
-    // Where the link leads at first, and for ever if the target goes on in the next page.
-    rewrite(displacement, getSize() - (displacement + 4), 4);
-    if (!saved) {
-      pushfq();
-      PopField(REMORA_FIELD(flags));
-    }
-    GoByTable(target);
-  });
+  const auto jump = [&] { return condition == kAlways ? code_.Jump() : code_.JumpIf(static_cast<unsigned>(condition)); };
+  if (target == pc_) {
+    code_.Land(jump(), saved ? out_.saved_entry : out_.host_entry);
+  } else {
+    // In one piece, which can be patched while others run through it.
+    constexpr unsigned kPiece = 16, kDisplacement = 4;
+    const unsigned opcode_bytes = condition == kAlways ? 1 : 2;
+    const unsigned at = (code_.size() + opcode_bytes) % kPiece;
+    if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
+    const uint32_t displacement = jump();
+    out_.links.push_back({displacement, saved, target});
+    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .pc = target});
+  }
+  flags_ = flags;
 }
 
 void BlockWriter::GoByTable(uint64_t pc) {
-  if (!optimizations_.table) return LeaveBlock(stubs_.leave_lookup, pc);
-  MoveConstant(kScratch, pc);
-  StoreField(REMORA_FIELD(target), kScratch);
-  JumpField(REMORA_FIELD(indirect) + static_cast<uint32_t>(pc % GuestContext::kIndirectEntries) * sizeof(void*));
+  if (!optimizations_.table) {
+    SaveFlags(kAllFlags);
+    return LeaveBlock(stubs_.leave_lookup, pc);
+  }
+  code_.Constant(kScratch, pc);
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  const auto table = flags_ == Flags::kHost ? GuestContext::kFlagsInHost : GuestContext::kFlagsSaved;
+  constexpr unsigned kIndirect = 0xff, kJmp = 4;
+  const auto entry = static_cast<int32_t>(
+      (table * GuestContext::kIndirectEntries + pc % GuestContext::kIndirectEntries) * sizeof(void*));
+  code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
 }
 
-void BlockWriter::GoTo(uint64_t pc) {
-  if (optimizations_.chain && InPage(pc)) return LinkedJump(-1, pc);
-  SaveFlags();
+void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
+  if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
+  if (live == 0) flags_ = Flags::kSaved;
   GoByTable(pc);
 }
 
+void BlockWriter::NoteBranch(bool popped) {
+  const HostPlace word = Frame(REMORA_FRAME(branch_site));
+  code_.StoreConstant32(word, 0);
+  out_.branches.push_back({code_.size() - 4, out_.marks.back().host_offset, popped});
+}
+
 void BlockWriter::GoThroughTable() {
-  if (!optimizations_.table) return JumpTo(stubs_.indirect_miss);
-  movzx(kScratch.cvt32(), kScratch.cvt16());
-  Gs(), jmp(qword[Xbyak::RegExp(kScratch, 8) + static_cast<size_t>(REMORA_FIELD(indirect))]);
+  if (!optimizations_.table) {
+    SaveFlags(kAllFlags);
+    return JumpTo(stubs_.indirect_miss[GuestContext::kFlagsSaved]);
+  }
+  for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xf6u}) code_.Byte(byte);  // MOVZX R14D, R14W
+  const auto table = flags_ == Flags::kHost ? GuestContext::kFlagsInHost : GuestContext::kFlagsSaved;
+  constexpr unsigned kIndirect = 0xff, kJmp = 4;
+  const auto start =
+      static_cast<int32_t>(table * GuestContext::kIndirectEntries * static_cast<uint32_t>(sizeof(void*)));
+  code_.Memory(kIndirect, kJmp,
+               {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect) + start},
+               /*wide=*/false);
 }
 
 }  // namespace remora::cpu::translator

@@ -2,14 +2,14 @@
 #define REMORA_CPU_TRANSLATOR_BLOCK_WRITER_H_
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "cpu/translator/context_assembler.h"
+#include "absl/functional/function_ref.h"
 #include "cpu/translator/generated_block.h"
+#include "cpu/translator/guest_context.h"
 #include "cpu/translator/guest_instruction.h"
+#include "cpu/translator/host_code.h"
 #include "cpu/translator/operand_groups.h"
 #include "cpu/translator/options.h"
 #include "cpu/translator/stubs.h"
@@ -20,35 +20,60 @@ namespace remora::cpu::translator {
 //
 // The guest's registers are in the host's registers of the same name, but for RSP (in R15), R14 and R15 (in the
 // GuestContext). R14 is scratch. The host's flags are the guest's until something spoils them: before that they are
-// saved, and restored only where an instruction needs them.
+// saved if anything can read them, and restored only where an instruction needs them.
 //
 // Invariants, at the first byte of each instruction's code:
 //  1. Guest registers and memory are as the instructions before have left them; GuestContext::remaining counts the
 //     block's instructions as retired.
-//  2. The guest's status flags are in GuestContext::flags or in the host's register, as Mark says.
+//  2. Those of the guest's status flags that can still be read are in GuestContext::flags or in the host's register, as
+//     Mark says; with exact flags, all of them are.
 //  3. What can refuse the instruction (a probe, the host's CPU) comes before its first effect.
 // Thread safety: one instance for each engine.
-class BlockWriter : private ContextAssembler {
+class BlockWriter {
  public:
+  // Which flags may be read by code from `pc` on, on the block's own page.
+  using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
+
   BlockWriter(const Stubs& stubs, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
-  const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page);
+  const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, LiveAt live_at);
 
  private:
+  // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
+  // cannot be read any more need not be there.
   enum class Flags : uint8_t { kHost, kBoth, kSaved };
   // Which extent a memory operand looks into.
   enum class Right : uint8_t { kRead, kWrite };
 
+  // Code that is seldom run, written behind the block's own.
+  struct Cold {
+    enum class Kind : uint8_t { kMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
+    Kind kind;
+    Flags flags;
+    uint32_t jump = 0;  // the displacement that leads here
+    uint32_t back = 0;  // where it goes on
+    uint32_t extent = 0, site = 0;
+    const void* stub = nullptr;
+    uint32_t index = 0;
+    uint64_t pc = 0;  // of the instruction, or where to
+    uint32_t live = 0;
+  };
+
   // --- the frame of a block ---
-  void Reset();
-  void FindLiveFlags(std::span<const GuestInstruction> instructions);
-  void WriteEntries();
+  void FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at);
+  void WriteEntries(bool vectors, bool x87);
+  void WriteTableEntry(GuestContext::Table table);
   void WriteInstruction(const GuestInstruction& instruction);
   void WriteColdCode();
+  void WriteCold(const Cold& cold);
 
   // --- flags ---
-  void SaveFlags();
+  // `live`: those that may be read from here on.
+  void SaveFlags(uint32_t live);
+  void SaveFlagsBefore() { SaveFlags(live_flags_[index_]); }
+  void SaveFlagsBehind() { SaveFlags(live_flags_[index_ + 1]); }
+  void WriteSaveFlags();
   void RestoreFlags();
   // Before the code of the instruction itself, and behind it.
   void PrepareFlags(const GuestInstruction& instruction);
@@ -57,22 +82,15 @@ class BlockWriter : private ContextAssembler {
   // --- memory operands ---
   // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // R14, a guest address, becomes a host address or, for a group that begins there, what is between the
-  // two. Flags are saved.
-  void Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents,
-             const std::optional<Xbyak::RegExp>& group);
+  // R14, a guest address, becomes a host address or, `as_delta`, what is between the two. Flags are saved.
+  void Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents, bool as_delta);
   void ProbeOperand(const GuestInstruction& instruction);
-  // 8 bytes at a register and a displacement, as PUSH and its kin have it: what has to be added to the register for the
-  // host's address is the operand that StackOperand answers.
-  struct StackPlace {
-    bool grouped = false;
-    Xbyak::Reg64 base = Xbyak::Reg64(0);
-    int32_t displacement = 0;
-  };
-  StackPlace ProbeStack(Right right, const Xbyak::Reg64& base, int32_t displacement);
-  static Xbyak::Address AddressOf(const StackPlace& place);
-  // The group's delta comes into R14, by a probe if this is its first operand.
+  // 8 bytes at a register and a displacement, as PUSH and its kin have it: where they are on the host.
+  HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);
+  // What the group keeps comes into R14, by a probe if this is its first operand.
   void LoadDelta(int number);
+  // Where the operand of a group is on the host, R14 holding what the group keeps.
+  HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
   // Whether the instruction under way has to look whether its operand is there.
   bool Probes(uint32_t index) const;
   int GroupOf(uint32_t index) const { return optimizations_.coalesce ? groups_.group_of(index) : OperandGroups::kNone; }
@@ -83,44 +101,49 @@ class BlockWriter : private ContextAssembler {
   void WriteLea(const GuestInstruction& instruction);
   void WritePush(const GuestInstruction& instruction);
   void WritePop(const GuestInstruction& instruction);
-  void WriteLeaveFrame(const GuestInstruction& instruction);
+  void WriteLeaveFrame();
   void WriteCall(const GuestInstruction& instruction);
   void WriteRet(const GuestInstruction& instruction);
   void WriteJmp(const GuestInstruction& instruction);
   void WriteJcc(const GuestInstruction& instruction);
   void WriteLoop(const GuestInstruction& instruction);
-  void PushGuest(const std::function<void(const Xbyak::Address& to)>& store);
+  // Pushes a field of the context, by way of RAX.
+  void PushField(uint32_t field);
   // R14 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
 
   // --- ways out ---
-  void GoTo(uint64_t pc);
-  void GoByTable(uint64_t pc);  // flags are saved
-  void GoThroughTable();        // to `target`; R14 holds it too
-  void LeaveBlock(const void* stub, uint64_t pc);
-  void InterpretHere();  // the instruction under way, nothing of which has happened
+  // `live`: of the flags, there.
+  void GoTo(uint64_t pc, uint32_t live);
+  void GoByTable(uint64_t pc);
+  // To `target`; R14 holds it too. Says which branch it was if that may have to be undone.
+  void GoThroughTable();
+  void NoteBranch(bool popped);
+  void LeaveBlock(const void* stub, uint64_t pc);  // flags are saved
+  void InterpretHere(uint32_t index, uint64_t pc);
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) >> 12) == 0; }
   void JumpTo(const void* stub);
   void CallStub(const void* stub);
-  void LinkedJump(int condition, uint64_t target);  // condition -1: always
-  void MoveConstant(const Xbyak::Reg64& to, uint64_t value);
-  // Code that is seldom run, behind the block's own.
-  void Cold(std::function<void()> write) { cold_.push_back(std::move(write)); }
+  static constexpr int kAlways = -1;
+  void LinkedJump(int condition, uint64_t target, uint32_t live);
 
   const Stubs stubs_;
   const Optimizations optimizations_;
+  HostCode code_;
   GeneratedBlock out_;
-  std::vector<std::function<void()>> cold_;
+  std::vector<Cold> cold_;
   OperandGroups groups_;
-  std::vector<uint32_t> live_flags_;  // before each instruction, and at the end
+  // Before each instruction, and at the end; and where each one's branch leads.
+  std::vector<uint32_t> live_flags_, live_at_target_;
   uint64_t pc_ = 0;
   uint32_t count_ = 0;  // instructions
   uint32_t index_ = 0;  // of the one being written
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
-  bool flags_dead_ = false;  // nothing reads them before they are written, and nobody asks for exact ones
   Flags flags_ = Flags::kSaved;
+  // What R14 holds the delta of, before the instruction under way and behind it.
+  int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
 };
 
 }  // namespace remora::cpu::translator

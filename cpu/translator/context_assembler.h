@@ -44,13 +44,8 @@ class ContextAssembler : public Xbyak::CodeGenerator {
   }
 };
 
-// The host's registers with a meaning of their own.
-inline const Xbyak::Reg64 kScratch = Xbyak::util::r14;
-inline const Xbyak::Reg64 kGuestRspReg = Xbyak::util::r15;
 // The guest's registers that live in the context.
 inline constexpr std::pair<Gpr, uint32_t> kInContext[] = {{kR14, REMORA_FIELD(r14)}, {kR15, REMORA_FIELD(r15)}};
-inline bool IsInContext(unsigned guest) { return guest >= kR14; }
-inline uint32_t FieldOf(unsigned guest) { return kInContext[guest - kR14].second; }
 
 }  // namespace remora::cpu::translator
 

@@ -16,7 +16,7 @@ struct Mark {
   static constexpr uint8_t kNone = 0xff;
 };
 
-// A jump within the page: its 4-byte displacement, 4-byte aligned, leads to a stub of the block until the target is
+// A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to a stub of the block until the target is
 // translated.
 struct Link {
   uint32_t displacement_offset = 0;
@@ -30,14 +30,22 @@ struct GeneratedBlock {
     uint32_t displacement_offset = 0;
     const void* target = nullptr;  // a stub
   };
+  // A 4-byte word that becomes a BranchSite.
+  struct Branch {
+    uint32_t word_offset = 0;
+    uint32_t code_offset = 0;  // the branch's own code
+    bool popped = false;
+  };
   std::span<const uint8_t> code;
   std::vector<Relocation> relocations;
   std::vector<Link> links;
+  std::vector<Branch> branches;
   std::vector<Mark> marks;
-  // Entries: with the flags in the host's register, with the flags saved, through the table of indirect branches (flags
-  // saved, GuestContext::target to be compared). The first two begin with an instruction of 5 bytes or more, 8-byte
-  // aligned, so that a jump can be put there in one store.
-  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  // Entries: with the flags in the host's register; with the flags saved (or dead); the same two through the tables of
+  // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
+  // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
+  uint32_t host_entry = 0, saved_entry = 0, indirect_host_entry = 0, indirect_saved_entry = 0;
+  uint32_t cold_offset = 0;  // what is seldom run begins there
   // Where those jumps lead once the block is dropped.
   uint32_t dropped_host = 0, dropped_saved = 0;
 };

@@ -49,32 +49,53 @@ struct AccessSite {
 };
 static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
 
-// What translated code reaches by the host's GS base: one for each worker and TLB. The guest's registers are in the
-// host's own while it runs, but for R14 and R15, which live here, and RSP, which is in the host's R15. The host's R14
-// is scratch, its RSP stays the host's.
+// Which RET or JMP it was that went to a target: its own code's offset in the CodeBuffer. Where there cannot be any code,
+// the interpreter carries the branch out once more, and makes the exception.
+struct BranchSite {
+  uint32_t host_offset : 31;
+  uint32_t popped : 1;  // 8 bytes
+};
+static_assert(sizeof(BranchSite) == 4);
+
+// What translated code reaches by the host's RSP, which points at `r14`: one for each worker and TLB. The guest's
+// registers are in the host's own while it runs, but for R14 and R15, which live here, and RSP, which is in the host's
+// R15. The host's R14 is scratch. The host's CPU gives loads and stores behind its stack pointer registers of their own
+// (memory renaming), so what is in reach of a one-byte displacement costs about as much as a register.
+//
+// Stubs reach it by the GS base, because they push and call.
 //
 // Plain data with known offsets. Thread safety: its worker's alone.
 struct alignas(64) GuestContext {
   static constexpr uint32_t kIndirectEntries = 1 << 16;
 
+  // What stubs push, and room for a signal's frame. C++ is called on the host's own stack.
+  static constexpr uint32_t kStackBytes = 32768;
+  alignas(64) std::array<std::byte, kStackBytes> stack;
+
   uint64_t r14 = 0, r15 = 0;
-  CpuState* state = nullptr;
-  uint64_t fs_base = 0, gs_base = 0;
-  uint64_t flags = 0;   // as PUSHFQ gives them: the guest's status flags where the host's are spoilt
-  uint64_t target = 0;  // where an indirect or far branch goes
-  uint64_t spill[2] = {};
-  uint64_t value = 0;  // between two accesses of one instruction
-  // host - guest of what a block's groups of memory operands lie in; within one run through the block.
-  static constexpr uint32_t kMaxGroups = 16;
-  uint64_t deltas[kMaxGroups] = {};
   int32_t remaining = 0;
-  uint32_t site = 0;         // AccessSite
   uint8_t vectors_live = 0;  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state
   uint8_t x87_live = 0;      // 1: so is the x87 unit; 2: it is in x87_image
+  // Where the guest's status flags are while the host's are spoilt: OF in the low byte, the others as LAHF has them in
+  // the high one. Arbitrary while nothing can read them (docs/engines.md).
+  uint16_t flags = 0;
+  uint64_t target = 0;  // where an indirect or far branch goes
+  uint64_t spill[2] = {};
+  // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
+  // through the block.
+  static constexpr uint32_t kMaxDeltas = 32;
+  uint64_t deltas[kMaxDeltas] = {};
+  uint32_t site = 0;         // AccessSite
+  uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
+  uint64_t value = 0;        // between two accesses of one instruction
+  CpuState* state = nullptr;
+  uint64_t fs_base = 0, gs_base = 0;
   uint64_t exit_pc = 0, exit_host_pc = 0, trap_flags = 0;
   Leave leave = Leave::kLookup;
   uint32_t host_mxcsr = 0x1f80;
   uint64_t host_rsp = 0, entry = 0;
+  uint64_t frame = 0;     // the address of r14: RSP in translated code
+  uint64_t stub_rsp = 0;  // of a stub that has called C++
   GuestContext* self = nullptr;
   mm::Tlb* tlb = nullptr;
   void* engine = nullptr;  // for the miss path
@@ -86,8 +107,10 @@ struct alignas(64) GuestContext {
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
   std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
-  // Where code for a branch target may be, by the target's low 16 bits. What is found there compares `target`.
-  alignas(64) std::array<const void*, kIndirectEntries> indirect{};
+  // Where code for a branch target may be, by the target's low 16 bits, for who comes with the guest's flags in the
+  // host's and for who comes with the flags saved or dead. What is found there compares `target`.
+  enum Table : uint8_t { kFlagsInHost, kFlagsSaved, kNumTables };
+  alignas(64) std::array<std::array<const void*, kIndirectEntries>, kNumTables> indirect{};
   // And by all of it, for those whose low bits another one has: see FastTarget.
   struct Target {
     uint64_t pc = 0;

@@ -65,10 +65,16 @@ bool IsShift(ZydisMnemonic mnemonic) {
 }
 
 // A shift by none changes no flag.
-bool MayShiftByNone(const DecodedInstruction& in) {
-  const ZydisDecodedOperand& count = in.operands[in.info.operand_count_visible - 1];
-  if (count.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return true;
-  return (count.imm.value.u & (in.operands[0].size == 64 ? 63 : 31)) == 0;
+bool MayShiftByNone(const ZydisDecodedInstruction& info) {
+  // D0, D1: by one.
+  if (info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (info.opcode == 0xd0 || info.opcode == 0xd1)) return false;
+  if (info.raw.imm[0].size == 0) return true;
+  return (info.raw.imm[0].value.u & (info.operand_width == 64 ? 63 : 31)) == 0;
+}
+
+bool RepeatsString(const ZydisDecodedInstruction& info) {
+  constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  return info.meta.category == ZYDIS_CATEGORY_STRINGOP && (info.attributes & kRepeat) != 0;
 }
 
 // Operands that can be re-encoded: no segment, control or wider registers, and memory by ModRM.
@@ -200,15 +206,6 @@ Action ActionOf(const GuestInstruction& instruction) {
   }
 }
 
-void FindFlags(GuestInstruction* instruction) {
-  const DecodedInstruction& in = instruction->decoded;
-  if (in.info.cpu_flags == nullptr) return;
-  const ZydisAccessedFlags& flags = *in.info.cpu_flags;
-  instruction->flags_read = flags.tested & kAllFlags;
-  instruction->flags_written = (flags.modified | flags.set_0 | flags.set_1 | flags.undefined) & kAllFlags;
-  if (IsShift(in.info.mnemonic) && MayShiftByNone(in)) instruction->flags_read = kAllFlags;
-}
-
 void FindUnits(GuestInstruction* instruction) {
   const DecodedInstruction& in = instruction->decoded;
   if (const std::optional<Unit> unit = UnitOfSet(in.info.meta.isa_set)) {
@@ -253,6 +250,17 @@ bool IsHighByte(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_AH && reg <= Z
 
 uint64_t GuestInstruction::target() const { return next_pc() + static_cast<uint64_t>(decoded.operands[0].imm.value.s); }
 
+FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info) {
+  if (info.cpu_flags == nullptr) return {};
+  const ZydisAccessedFlags& flags = *info.cpu_flags;
+  FlagsOfInstruction answer = {flags.tested & kAllFlags,
+                               (flags.modified | flags.set_0 | flags.set_1 | flags.undefined) & kAllFlags};
+  // SYSCALL puts them into R11.
+  if (info.mnemonic == ZYDIS_MNEMONIC_SYSCALL) answer.read = kAllFlags;
+  if ((IsShift(info.mnemonic) && MayShiftByNone(info)) || RepeatsString(info)) answer.read = kAllFlags;
+  return answer;
+}
+
 void Classify(GuestInstruction* instruction) {
   const DecodedInstruction& in = instruction->decoded;
   for (int i = 0; i < in.info.operand_count; ++i) {
@@ -262,7 +270,9 @@ void Classify(GuestInstruction* instruction) {
   }
   instruction->action = ActionOf(*instruction);
   if (instruction->action == Action::kNothing) return;
-  FindFlags(instruction);
+  const FlagsOfInstruction flags = FlagsOf(in.info);
+  instruction->flags_read = flags.read;
+  instruction->flags_written = flags.written;
   if (instruction->action == Action::kReemit) FindUnits(instruction);
   instruction->may_leave = MayLeave(*instruction);
 }

@@ -52,6 +52,12 @@ struct GuestInstruction {
   bool ends_block() const { return action >= Action::kCall || action == Action::kInterpret; }
 };
 
+// Bits as RFLAGS has them; see GuestInstruction.
+struct FlagsOfInstruction {
+  uint32_t read = 0, written = 0;
+};
+FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info);
+
 // Fills in all behind `bytes` from what was decoded.
 void Classify(GuestInstruction* instruction);
 

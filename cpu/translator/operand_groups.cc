@@ -70,6 +70,9 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   const DecodedInstruction& in = instruction.decoded;
   constexpr int64_t kWord = 8;
   switch (instruction.action) {
+    case Action::kJmp:
+      if (instruction.memory < 0) return {};
+      break;
     case Action::kPush:
     case Action::kCall:
       // Of two operands the other one is probed.
@@ -90,14 +93,26 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   const int base = GeneralRegister(operand.mem.base);
   const int index = GeneralRegister(operand.mem.index);
-  if (base < 0 || base >= kR14 || index >= kR14) return {};
+  if (base >= kR14 || index >= kR14) return {};
+  const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  if (base < 0) {
+    if (index >= 0) return {};
+    const int64_t address = ConstantAddress(instruction);
+    return {.base = kConstant, .low = address, .high = address + operand.size / 8, .write = write};
+  }
   const int64_t displacement = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
   return {.base = base,
           .index = index,
           .scale = index < 0 ? uint8_t{0} : operand.mem.scale,
           .low = displacement,
           .high = displacement + operand.size / 8,
-          .write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
+          .write = write};
+}
+
+int64_t OperandGroups::ConstantAddress(const GuestInstruction& instruction) {
+  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const int64_t displacement = memory.disp.has_displacement ? memory.disp.value : 0;
+  return memory.base == ZYDIS_REGISTER_NONE ? displacement : displacement + static_cast<int64_t>(instruction.next_pc());
 }
 
 void OperandGroups::MoveBases(const GuestInstruction& instruction) {
@@ -105,7 +120,7 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
     const Group& group = groups_[static_cast<uint32_t>(open.group)];
     const unsigned base = group.base;
     if (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index))) return true;
-    if (!Changes(instruction, base)) return false;
+    if (base == kConstant || !Changes(instruction, base)) return false;
     const std::optional<int64_t> moved = Moves(instruction, base);
     if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
     open.moved += *moved;
@@ -138,7 +153,7 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
         joined = open.group;
         break;
       }
-      if (joined == kNone && groups_.size() < GuestContext::kMaxGroups) {
+      if (joined == kNone && groups_.size() < kMaxGroups) {
         joined = static_cast<int>(groups_.size());
         groups_.push_back({.base = static_cast<unsigned>(operand.base),
                            .index = operand.index,
@@ -156,8 +171,14 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
       for (Open& open : open_) open.closed = true;
     MoveBases(instruction);
   }
-  for (int& number : group_of_)
-    if (number != kNone && groups_[static_cast<uint32_t>(number)].members < 2) number = kNone;
+  int slots = 0;
+  for (Group& group : groups_)
+    if (group.members > 1 && slots < static_cast<int>(GuestContext::kMaxDeltas)) group.slot = slots++;
+  for (int& number : group_of_) {
+    if (number == kNone) continue;
+    const Group& group = groups_[static_cast<uint32_t>(number)];
+    if (group.members > 1 && group.slot < 0) number = kNone;
+  }
 }
 
 }  // namespace remora::cpu::translator

@@ -25,7 +25,7 @@ namespace remora::cpu::translator {
 class OperandGroups {
  public:
   struct Group {
-    unsigned base = 0;  // guest register
+    unsigned base = 0;  // guest register; kConstant: `low` is an address
     int index = -1;     // another that is added, by `scale`; -1: none
     uint8_t scale = 0;
     int64_t low = 0;  // of the bytes covered, from the registers' sum at the first operand
@@ -33,14 +33,20 @@ class OperandGroups {
     bool write = false;
     uint32_t first = 0;  // instruction
     uint32_t members = 0;
+    int slot = -1;  // of GuestContext::deltas, if there is more than one member
   };
   static constexpr int kNone = -1;
+  // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.
+  static constexpr unsigned kConstant = 16;
   static constexpr int64_t kMaxBytes = 512;
+  static constexpr uint32_t kMaxGroups = 64;
 
   void Find(std::span<const GuestInstruction> instructions);
 
   // The group of the instruction's operand; kNone: it is probed alone.
   int group_of(uint32_t instruction) const { return group_of_[instruction]; }
+  // The address of an operand without registers.
+  static int64_t ConstantAddress(const GuestInstruction& instruction);
   const Group& group(int number) const { return groups_[static_cast<uint32_t>(number)]; }
 
  private:

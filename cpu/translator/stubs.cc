@@ -33,6 +33,7 @@ class StubWriter : public ContextAssembler {
     mov(r15, qword[r14 + 8 * kRsp]);
     for (int i = 0; i < kFirstSpecial; ++i)
       if (i != kHostRsp) mov(Xbyak::Reg64(i), qword[r14 + 8 * i]);
+    LoadField(rsp, REMORA_FIELD(frame));
     JumpField(REMORA_FIELD(entry));
     return at;
   }
@@ -71,16 +72,15 @@ class StubWriter : public ContextAssembler {
     return at;
   }
 
+  // `miss_` is the one with the flags saved, generated first.
   size_t IndirectMiss() {
-    const size_t at = Begin();
+    miss_ = Begin();
     Xbyak::Label unknown;
-    sub(rsp, 8);  // nobody called, so the stack is 8 bytes off
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.fast_target));
     mov(r14, rax);
     PopAll();
-    add(rsp, 8);
     test(r14, r14);
     jz(unknown);
     jmp(r14);
@@ -88,6 +88,17 @@ class StubWriter : public ContextAssembler {
     LoadField(r14, REMORA_FIELD(target));
     StoreField(REMORA_FIELD(exit_pc), r14);
     GoLeave(cpu::translator::Leave::kLookup);
+    return miss_;
+  }
+
+  size_t IndirectMissFlagsInHost() {
+    const size_t at = Begin();
+    mov(r14, rax);
+    lahf();
+    seto(al);
+    StoreField(REMORA_FIELD(flags), ax);
+    mov(rax, r14);
+    jmp(getCode() + miss_, T_NEAR);
     return at;
   }
 
@@ -108,7 +119,8 @@ class StubWriter : public ContextAssembler {
     return at;
   }
 
-  size_t Access() {
+  // `as_delta`: what has to be added to the guest's address, rather than the host's address.
+  size_t Access(bool as_delta) {
     const size_t at = Begin();
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
@@ -118,6 +130,9 @@ class StubWriter : public ContextAssembler {
     test(rax, rax);
     jz(fill, T_NEAR);
     L(found);
+    if (as_delta) {
+      sub(rax, r14);
+    }
     mov(r14, rax);
     PopAll();
     ret();
@@ -156,9 +171,11 @@ class StubWriter : public ContextAssembler {
   }
   void CallHost(const void* function) {
     mov(rax, reinterpret_cast<size_t>(function));
+    StoreField(REMORA_FIELD(stub_rsp), rsp);
+    LoadField(rsp, REMORA_FIELD(host_rsp));
     call(rax);
+    LoadField(rsp, REMORA_FIELD(stub_rsp));
   }
-  // With the return address they keep the stack aligned.
   void PushAll() {
     for (const Xbyak::Reg64& reg : kCallerSaved) push(reg);
   }
@@ -243,7 +260,7 @@ class StubWriter : public ContextAssembler {
   }
 
   const HostCalls calls_;
-  size_t leave_ = 0;
+  size_t leave_ = 0, miss_ = 0;
 };
 
 }  // namespace
@@ -264,10 +281,12 @@ Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls) {
       {&stubs.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&stubs.leave_budget, writer.LeaveWith(Leave::kBudget)},
       {&stubs.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
-      {&stubs.indirect_miss, writer.IndirectMiss()},
+      {&stubs.indirect_miss[GuestContext::kFlagsSaved], writer.IndirectMiss()},
+      {&stubs.indirect_miss[GuestContext::kFlagsInHost], writer.IndirectMissFlagsInHost()},
       {&stubs.trap, writer.Trap()},
       {&stubs.load_vectors, writer.LoadVectors()},
-      {&stubs.access, writer.Access()},
+      {&stubs.access, writer.Access(false)},
+      {&stubs.access_delta, writer.Access(true)},
       {&stubs.load_x87, writer.LoadX87()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));

@@ -1,6 +1,7 @@
 #ifndef REMORA_CPU_TRANSLATOR_STUBS_H_
 #define REMORA_CPU_TRANSLATOR_STUBS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -11,8 +12,8 @@ namespace remora::cpu::translator {
 
 // The code between C++ and translated code, generated once for each CodeBuffer.
 //
-// In translated code the host's RSP is as `enter` left it, a multiple of 16, with room for nothing below it but calls
-// of these stubs. "Flags saved" means that GuestContext::flags has the guest's status flags; the host's are then free.
+// In translated code the host's RSP is GuestContext::frame. "Flags saved" means that GuestContext::flags has the guest's
+// status flags, or that nothing can read them any more; the host's are then free.
 struct Stubs {
   // Loads the guest's registers from *context->state and jumps to context->entry, flags saved. Returns when translated
   // code leaves, with the guest's registers in *context->state again; context->leave tells why. The host's GS base is
@@ -25,14 +26,16 @@ struct Stubs {
   const void* leave_repeat = nullptr;
   const void* leave_budget = nullptr;
   const void* leave_syscall = nullptr;
-  // Jumped to with flags saved: `target` is not where the table of indirect branches said.
-  const void* indirect_miss = nullptr;
+  // `target` is not where the table of indirect branches said; jumped to with the flags as the table has them.
+  std::array<const void*, GuestContext::kNumTables> indirect_miss{};
   // Where the trap handler sends a thread, with the refused instruction in R14.
   const void* trap = nullptr;
 
   // Called with flags saved, a guest address in R14 and GuestContext::site set. The host address in R14; does not
   // return where there is none (Leave::kNoAccess).
   const void* access = nullptr;
+  // Likewise, but what comes back in R14 is host - guest.
+  const void* access_delta = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R14 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_x87 = nullptr;

@@ -122,7 +122,9 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     made->code_bytes = static_cast<uint32_t>(block->code.size());
     made->host_entry = block->host_entry;
     made->saved_entry = block->saved_entry;
-    made->indirect_entry = block->indirect_entry;
+    made->indirect_host_entry = block->indirect_host_entry;
+    made->indirect_saved_entry = block->indirect_saved_entry;
+    made->cold_offset = block->cold_offset;
     made->dropped_host = block->dropped_host;
     made->dropped_saved = block->dropped_saved;
     made->marks = block->marks;
@@ -132,6 +134,12 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
       const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
                                                      (piece.code + relocation.displacement_offset + 4));
       std::memcpy(writable + relocation.displacement_offset, &displacement, sizeof(displacement));
+    }
+    for (const GeneratedBlock::Branch& branch : block->branches) {
+      const BranchSite site = {
+          .host_offset = static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
+          .popped = branch.popped};
+      std::memcpy(writable + branch.word_offset, &site, sizeof(site));
     }
     in_region_[piece.region].push_back(made.get());
   }
@@ -169,7 +177,8 @@ void TranslationCache::DropLocked(uint32_t frame) {
     }
     // Its memory goes with its region.
     PatchEntry(*translation, translation->host_entry, translation->dropped_host);
-    PatchEntry(*translation, translation->saved_entry, translation->dropped_saved);
+    if (translation->saved_entry != translation->host_entry)
+      PatchEntry(*translation, translation->saved_entry, translation->dropped_saved);
   }
   for (const uint32_t head : code.heads) DropLocked(head);
 }

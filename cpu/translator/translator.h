@@ -7,6 +7,7 @@
 #include "cpu/block_cache.h"
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
+#include "cpu/translator/block_dump.h"
 #include "cpu/translator/options.h"
 
 namespace remora::cpu {
@@ -14,6 +15,8 @@ namespace remora::cpu {
 struct TranslatorOptions {
   InterpreterOptions interpreter;  // for what is not translated
   translator::Optimizations optimizations;
+  // Asked for and shown each block that is translated, by whichever thread does; it outlives the engine. Null: none.
+  const translator::BlockDumper* dumper = nullptr;
   uint64_t max_code_bytes = uint64_t{64} << 20;  // of all engines of the BlockCache together; the first one's counts
 };
 

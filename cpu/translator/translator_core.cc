@@ -30,6 +30,14 @@ void SetHostGsBase(const void* base) {
     CHECK(syscall(SYS_arch_prctl, ARCH_SET_GS, base) == 0);
 }
 
+// GuestContext::flags from and to RFLAGS.
+constexpr uint64_t kUserTop = uint64_t{1} << 47;
+constexpr uint64_t kFlagsOfLahf = kStatusFlags & ~kFlagOF;
+uint16_t PackFlags(uint64_t rflags) {
+  return static_cast<uint16_t>((rflags & kFlagsOfLahf) << 8 | ((rflags & kFlagOF) != 0 ? 1 : 0));
+}
+uint64_t UnpackFlags(uint16_t flags) { return (uint64_t{flags} >> 8 & kFlagsOfLahf) | ((flags & 1) != 0 ? kFlagOF : 0); }
+
 Extent& ExtentAt(GuestContext& context, uint16_t number) {
   return context.extents[number / kNumExtents][number % kNumExtents];
 }
@@ -82,7 +90,9 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context = std::make_unique<GuestContext>();
       bound_->context->self = bound_->context.get();
       bound_->context->engine = this;
-      bound_->context->indirect.fill(cache_->stubs().indirect_miss);
+      bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r14);
+      for (uint32_t table = 0; table < GuestContext::kNumTables; ++table)
+        bound_->context->indirect[table].fill(cache_->stubs().indirect_miss[table]);
     }
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
@@ -96,7 +106,9 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
-  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->stubs().indirect_miss;
+  for (const uint16_t entry : bound->used_entries)
+    for (uint32_t table = 0; table < GuestContext::kNumTables; ++table)
+      bound->context->indirect[table][entry] = cache_->stubs().indirect_miss[table];
   bound->used_entries.clear();
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
@@ -182,12 +194,14 @@ Translation* TranslatorCore::Find(uint64_t pc) {
 
 void TranslatorCore::Install(const Translation& translation) {
   if (translation.code == nullptr) return;
-  const std::byte* code = translation.code + translation.indirect_entry;
+  const std::byte* code = translation.code + translation.indirect_saved_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
+  auto& tables = bound_->context->indirect;
   // Whoever was first keeps the place: two that took turns would both miss each time.
-  if (const void*& place = bound_->context->indirect[entry]; place == cache_->stubs().indirect_miss) {
+  if (tables[GuestContext::kFlagsSaved][entry] == cache_->stubs().indirect_miss[GuestContext::kFlagsSaved]) {
     bound_->used_entries.push_back(entry);
-    place = code;
+    tables[GuestContext::kFlagsSaved][entry] = code;
+    tables[GuestContext::kFlagsInHost][entry] = translation.code + translation.indirect_host_entry;
   }
   const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
   GuestContext::Target& target = bound_->context->targets[index];
@@ -261,7 +275,13 @@ Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
   if (instructions_[0].action == Action::kInterpret)
     return cache_->Publish(pc, frame, tail, nullptr, instructions_[0].repeats(), generation);
   blocks_translated_.Add();
-  return cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses), false, generation);
+  lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
+  const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
+  Translation* made =
+      cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, live_at), false, generation);
+  if (made != nullptr && options_.dumper != nullptr && options_.dumper->wanted(pc))
+    options_.dumper->show(DumpBlock(instructions_, *made));
+  return made;
 }
 
 // --- running it ---
@@ -269,7 +289,7 @@ Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
 uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion) {
   GuestContext& context = *bound_->context;
   context.entry = reinterpret_cast<uint64_t>(translation.code + translation.saved_entry);
-  context.flags = context.state->rflags;
+  context.flags = PackFlags(context.state->rflags);
   context.fs_base = context.state->fs_base;
   context.gs_base = context.state->gs_base;
   context.remaining = static_cast<int32_t>(portion);
@@ -280,10 +300,9 @@ uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion)
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
   GuestContext& context = *bound_->context;
   CpuState& state = *context.state;
-  uint64_t flags = context.flags;
+  uint64_t flags = UnpackFlags(context.flags);
   Next next = Next::kLookup;
-  const auto stop_at = [&](uint32_t (*index_in)(const GuestContext&, const Translation&)) {
-    const auto* host = reinterpret_cast<const std::byte*>(context.exit_host_pc);
+  const auto stop_at = [&](const std::byte* host, uint32_t (*index_in)(const GuestContext&, const Translation&)) {
     // Usually the one that was left last time. Within this Run, so it is still there.
     if (last_left_ == nullptr || host < last_left_->code || host >= last_left_->code + last_left_->code_bytes)
       last_left_ = cache_->FindByHostAddress(host);
@@ -296,9 +315,20 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     next = Next::kInterpret;
     return &mark;
   };
+  constexpr auto index_of_host = [](const GuestContext& left, const Translation& translation) {
+    return translation.IndexOf(reinterpret_cast<const std::byte*>(left.exit_host_pc));
+  };
   state.rip = context.exit_pc;
   switch (context.leave) {
     case Leave::kLookup:
+      if (state.rip >= kUserTop) {
+        // The branch itself faults, and so has not happened.
+        const auto site = std::bit_cast<BranchSite>(context.branch_site);
+        context.exit_host_pc = reinterpret_cast<uint64_t>(cache_->buffer().permanent()) + site.host_offset;
+        stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc), index_of_host);
+        if (site.popped) state.gpr[kRsp] -= sizeof(uint64_t);
+      }
+      break;
     case Leave::kBudget:
       break;
     case Leave::kInterpret:
@@ -311,14 +341,13 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
       next = Next::kSyscall;
       break;
     case Leave::kNoAccess:
-      stop_at([](const GuestContext& left, const Translation&) -> uint32_t {
-        return std::bit_cast<AccessSite>(left.site).instruction;
-      });
+      stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc),
+              [](const GuestContext& left, const Translation&) -> uint32_t {
+                return std::bit_cast<AccessSite>(left.site).instruction;
+              });
       break;
     case Leave::kTrap: {
-      const Mark* mark = stop_at([](const GuestContext& left, const Translation& translation) {
-        return translation.IndexOf(reinterpret_cast<const std::byte*>(left.exit_host_pc));
-      });
+      const Mark* mark = stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc), index_of_host);
       if (!mark->flags_in_context) flags = context.trap_flags;
       if (mark->spilled != Mark::kNone) state.gpr[mark->spilled] = context.spill[0];
       break;

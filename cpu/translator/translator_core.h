@@ -12,6 +12,7 @@
 #include "cpu/engine.h"
 #include "cpu/interpreter_core.h"
 #include "cpu/translator/block_writer.h"
+#include "cpu/translator/flag_lookahead.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
 #include "cpu/translator/translation_cache.h"
@@ -89,6 +90,7 @@ class TranslatorCore final : public Engine {
   InterpreterCore interpreter_;
   BlockWriter writer_;
   ZydisDecoder decoder_;
+  FlagLookahead lookahead_{&decoder_};
   std::vector<GuestInstruction> instructions_;
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;

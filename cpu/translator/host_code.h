@@ -1,0 +1,165 @@
+#ifndef REMORA_CPU_TRANSLATOR_HOST_CODE_H_
+#define REMORA_CPU_TRANSLATOR_HOST_CODE_H_
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+
+#include "base/check.h"
+
+namespace remora::cpu::translator {
+
+// The host's general registers by the encoding's numbers.
+inline constexpr uint8_t kHostRax = 0, kHostRcx = 1, kHostRsp = 4, kHostRbp = 5;
+// Those with a meaning of their own in translated code: scratch, and the guest's RSP. The host's RSP is the
+// GuestContext's frame.
+inline constexpr uint8_t kScratch = 14, kGuestRspHost = 15;
+
+// [base + (index << shift) + displacement]
+struct HostPlace {
+  static constexpr uint8_t kNoIndex = 0xff;
+  uint8_t base = 0;
+  uint8_t index = kNoIndex;
+  uint8_t shift = 0;
+  int32_t displacement = 0;
+};
+
+// A buffer that host code is put into, with the few instructions that translated code is made of beside the guest's
+// own. Jumps are patched by who asked for them. Thread safety: none.
+class HostCode {
+ public:
+  static constexpr uint32_t kMaxBytes = 65536;
+  // Nobody puts more than this at once without asking HasRoom.
+  static constexpr uint32_t kReserve = 512;
+
+  HostCode() : bytes_(std::make_unique<uint8_t[]>(kMaxBytes + kReserve)) {}
+
+  void Clear() { size_ = 0; }
+  uint32_t size() const { return size_; }
+  std::span<const uint8_t> bytes() const { return {bytes_.get(), size_}; }
+  void CheckRoom() const { CHECK(size_ <= kMaxBytes - kReserve); }
+
+  void Byte(unsigned value) { bytes_[size_++] = static_cast<uint8_t>(value); }
+  void Dword(uint32_t value) { Put(value); }
+  void Qword(uint64_t value) { Put(value); }
+  void Append(const uint8_t* bytes, uint32_t length) {
+    std::memcpy(&bytes_[size_], bytes, length);
+    size_ += length;
+  }
+
+  // `op reg, [place]` or `op [place], reg`, as the opcode has it.
+  void Memory(unsigned opcode, unsigned reg, const HostPlace& place, bool wide = true) {
+    const bool has_index = place.index != HostPlace::kNoIndex;
+    const unsigned rex = (wide ? 8u : 0u) | (reg >= 8 ? 4u : 0u) | (has_index && place.index >= 8 ? 2u : 0u) |
+                         (place.base >= 8 ? 1u : 0u);
+    if (rex != 0) Byte(0x40 | rex);
+    if (opcode > 0xff) Byte(opcode >> 8);
+    Byte(opcode);
+    const unsigned low = place.base & 7u;
+    const int32_t displacement = place.displacement;
+    const bool fits_byte = displacement == static_cast<int8_t>(displacement);
+    const unsigned mod = displacement == 0 && low != 5 ? 0 : fits_byte ? 1 : 2;
+    const bool sib = has_index || low == 4;
+    Byte(mod << 6 | (reg & 7u) << 3 | (sib ? 4u : low));
+    if (sib) Byte(has_index ? unsigned{place.shift} << 6 | (place.index & 7u) << 3 | low : 4u << 3 | low);
+    if (mod == 1) Byte(static_cast<uint8_t>(displacement));
+    if (mod == 2) Dword(static_cast<uint32_t>(displacement));
+  }
+  void Load(unsigned reg, const HostPlace& place) { Memory(0x8b, reg, place); }
+  void Store(const HostPlace& place, unsigned reg) { Memory(0x89, reg, place); }
+  void Lea(unsigned reg, const HostPlace& place) { Memory(0x8d, reg, place); }
+  void Move(unsigned to, unsigned from) {
+    Byte(0x48 | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u));
+    Byte(0x89);
+    Byte(0xc0 | (from & 7u) << 3 | (to & 7u));
+  }
+  void Move32(unsigned to, unsigned from) {
+    if (from >= 8 || to >= 8) Byte(0x40 | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u));
+    Byte(0x89);
+    Byte(0xc0 | (from & 7u) << 3 | (to & 7u));
+  }
+  void Constant(unsigned to, uint64_t value) {
+    if (value <= UINT32_MAX) {
+      if (to >= 8) Byte(0x41);
+      Byte(0xb8 | (to & 7u));
+      Dword(static_cast<uint32_t>(value));
+    } else {
+      Byte(0x48 | (to >= 8 ? 1u : 0u));
+      Byte(0xb8 | (to & 7u));
+      Qword(value);
+    }
+  }
+  // `op dword [place], value`: 0 ADD, 5 SUB, 7 CMP.
+  void Immediate32(unsigned operation, const HostPlace& place, int32_t value) {
+    const bool fits_byte = value == static_cast<int8_t>(value);
+    Memory(fits_byte ? 0x83 : 0x81, operation, place, /*wide=*/false);
+    if (fits_byte)
+      Byte(static_cast<uint8_t>(value));
+    else
+      Dword(static_cast<uint32_t>(value));
+  }
+  void StoreConstant32(const HostPlace& place, uint32_t value) {
+    Memory(0xc7, 0, place, /*wide=*/false);
+    Dword(value);
+  }
+  // Sign-extended.
+  void StoreConstant64(const HostPlace& place, int32_t value) {
+    Memory(0xc7, 0, place);
+    Dword(static_cast<uint32_t>(value));
+  }
+
+  // Jumps with a 4-byte displacement, whose offset they answer.
+  uint32_t Jump() { return Byte(0xe9), Gap(); }
+  uint32_t Call() { return Byte(0xe8), Gap(); }
+  uint32_t JumpIf(unsigned condition) { return Byte(0x0f), Byte(0x80 | condition), Gap(); }
+  // Leads the jump to here, or to `to`.
+  void Land(uint32_t displacement_at) { Land(displacement_at, size_); }
+  void Land(uint32_t displacement_at, uint32_t to) {
+    const uint32_t value = to - (displacement_at + 4);
+    std::memcpy(&bytes_[displacement_at], &value, sizeof(value));
+  }
+  // Short jumps, patched likewise.
+  uint32_t ShortJump(unsigned opcode) {
+    Byte(opcode);
+    Byte(0);
+    return size_ - 1;
+  }
+  void LandShort(uint32_t displacement_at) {
+    const uint32_t distance = size_ - (displacement_at + 1);
+    CHECK(distance <= 127);
+    bytes_[displacement_at] = static_cast<uint8_t>(distance);
+  }
+  // One instruction that does nothing, 0 to 8 bytes.
+  void Nop(unsigned bytes) {
+    static constexpr uint8_t kNops[8][8] = {{0x90},
+                                            {0x66, 0x90},
+                                            {0x0f, 0x1f, 0x00},
+                                            {0x0f, 0x1f, 0x40, 0x00},
+                                            {0x0f, 0x1f, 0x44, 0x00, 0x00},
+                                            {0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00},
+                                            {0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00},
+                                            {0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00}};
+    if (bytes != 0) Append(kNops[bytes - 1], bytes);
+  }
+  // So that size() + ahead becomes a multiple of `alignment`, a power of 2 up to 8.
+  void Align(uint32_t alignment, uint32_t ahead = 0) { Nop((0u - (size_ + ahead)) & (alignment - 1)); }
+
+ private:
+  template <typename T>
+  void Put(T value) {
+    std::memcpy(&bytes_[size_], &value, sizeof(value));
+    size_ += sizeof(value);
+  }
+  uint32_t Gap() {
+    Dword(0);
+    return size_ - 4;
+  }
+
+  const std::unique_ptr<uint8_t[]> bytes_;
+  uint32_t size_ = 0;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_HOST_CODE_H_
