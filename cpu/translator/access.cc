@@ -14,9 +14,8 @@ namespace remora::cpu::translator {
 
 std::byte* FillAccess(GuestContext* context, uint64_t address) {
   const auto site = std::bit_cast<AccessSite>(context->site);
-  const uint64_t size = uint64_t{1} << site.size_class;
-  if ((address & kPageMask) + size > kPageSize) return nullptr;
-  if (!IsCanonical(address)) return nullptr;
+  const uint64_t last = address + site.size() - 1;
+  if (!IsCanonical(address) || !IsCanonical(last)) return nullptr;
   mm::Tlb& tlb = *context->tlb;
   const mm::Access access = site.write ? mm::Access::kWrite : mm::Access::kRead;
   const uint64_t losses = tlb.losses();
@@ -25,6 +24,15 @@ std::byte* FillAccess(GuestContext* context, uint64_t address) {
     // The interpreter will find out why, and say so.
     tlb.ForgetFault();
     return nullptr;
+  }
+  // Two pages serve as one if their frames lie side by side.
+  if (const PageNumber second = GuestAddr(last).page(); second != GuestAddr(address).page()) {
+    const std::byte* behind = tlb.Fill(GuestAddr(second), access);
+    if (behind == nullptr) {
+      tlb.ForgetFault();
+      return nullptr;
+    }
+    if (behind != host - (address & kPageMask) + kPageSize) return nullptr;
   }
   // The fill may have replaced a page, which the block under way may have found before (GuestContext::deltas), or
   // dropped code: then the block is left.

@@ -40,7 +40,8 @@ class Disassembler {
 
 }  // namespace
 
-std::string DumpBlock(std::span<const GuestInstruction> instructions, const Translation& translation) {
+std::string DumpBlock(std::span<const GuestInstruction> instructions, const Translation& translation,
+                      const std::byte* buffer) {
   const Disassembler disassembler;
   const auto* code = reinterpret_cast<const uint8_t*>(translation.code);
   std::string text;
@@ -61,8 +62,8 @@ std::string DumpBlock(std::span<const GuestInstruction> instructions, const Tran
     }
   };
   char heading[128];
-  std::snprintf(heading, sizeof(heading), "block %lx: %u instructions, %u bytes of host code\n", translation.pc,
-                translation.count(), translation.code_bytes);
+  std::snprintf(heading, sizeof(heading), "block %lx: %u instructions, %u bytes of host code at %lx\n", translation.pc,
+                translation.count(), translation.code_bytes, translation.code - buffer);
   text += heading;
   const std::vector<Mark>& marks = translation.marks;
   show(0, marks.empty() ? translation.code_bytes : marks[0].host_offset, "(entries)");

@@ -19,8 +19,10 @@ struct BlockDumper {
 };
 
 // A block's guest instructions, each with the host's code for it beside, and the code that is seldom run behind them.
+// `buffer`: where the CodeBuffer begins, for offsets such as perf reports.
 // Takes milliseconds: for people.
-std::string DumpBlock(std::span<const GuestInstruction> instructions, const Translation& translation);
+std::string DumpBlock(std::span<const GuestInstruction> instructions, const Translation& translation,
+                      const std::byte* buffer);
 
 }  // namespace remora::cpu::translator
 

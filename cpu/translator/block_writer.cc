@@ -18,9 +18,6 @@ constexpr uint64_t kUserTop = uint64_t{1} << 47;
 // Conditions by the encoding's numbers.
 constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
-// The extent that all accesses of the stack by PUSH, POP, CALL, RET share.
-constexpr uint32_t kStackExtent = 0;
-
 // Displacements from the host's RSP.
 #define REMORA_FRAME(member) \
   static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
@@ -29,13 +26,17 @@ HostPlace DeltaPlace(int slot) { return Frame(REMORA_FRAME(deltas) + 8 * slot); 
 bool IsInContext(unsigned guest) { return guest >= kR14; }
 HostPlace InContext(unsigned guest) { return Frame(guest == kR14 ? REMORA_FRAME(r14) : REMORA_FRAME(r15)); }
 
+// The extent that all accesses of the stack share, in each class another place: at one distance from each other they
+// would all be in one set of the host's cache.
+uint32_t StackExtent(unsigned size_class) { return size_class * kExtentsOfClass + 5 * size_class; }
+
 unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }
 
 // Sites of one block use different extents, and the same one each time the block is translated.
 uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
-  uint32_t hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
-  if (hash == kStackExtent) ++hash;
-  return size_class * kExtentsOfClass + hash;
+  const uint32_t hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
+  const uint32_t extent = size_class * kExtentsOfClass + hash;
+  return extent == StackExtent(size_class) ? extent + 1 : extent;
 }
 
 uint8_t HostRegister(unsigned guest) {
@@ -395,7 +396,7 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents, bool as_delta) {
+void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, bool in_write_extents, bool as_delta) {
   const auto at = static_cast<uint32_t>(REMORA_FRAME(extents)) +
                   (in_write_extents ? static_cast<uint32_t>(sizeof(Extent)) * kNumExtents : 0) +
                   static_cast<uint32_t>(sizeof(Extent)) * extent;
@@ -412,7 +413,7 @@ void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool 
   site.extent = extent & 0xfff;
   site.write_extent = in_write_extents;
   site.write = right == Right::kWrite;
-  site.size_class = size_class & 15;
+  site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & 0xff;
   cold_.push_back({.kind = Cold::Kind::kMiss,
                    .flags = Flags::kSaved,
@@ -425,13 +426,14 @@ void BlockWriter::Probe(Right right, unsigned size_class, uint32_t extent, bool 
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.memory_operand();
-  const unsigned size_class = SizeClass(operand.size / 8u);
+  const unsigned bytes = operand.size / 8u;
+  const unsigned size_class = SizeClass(bytes);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   SaveFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
   const bool stack = GeneralRegister(operand.mem.base) == kRsp;
-  const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(instruction.pc, size_class);
-  Probe(write ? Right::kWrite : Right::kRead, size_class, extent, stack || write, /*as_delta=*/false);
+  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(instruction.pc, size_class);
+  Probe(write ? Right::kWrite : Right::kRead, bytes, extent, stack || write, /*as_delta=*/false);
 }
 
 void BlockWriter::LoadDelta(int number) {
@@ -441,7 +443,8 @@ void BlockWriter::LoadDelta(int number) {
     return;
   }
   SaveFlagsBefore();
-  const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
+  const auto bytes = static_cast<unsigned>(group.high - group.low);
+  const unsigned size_class = SizeClass(bytes);
   const bool constant = group.base == OperandGroups::kConstant;
   const bool stack = group.base == kRsp;
   if (constant) {
@@ -455,8 +458,8 @@ void BlockWriter::LoadDelta(int number) {
     code_.Lea(kScratch, place);
   }
   // All that concerns the stack looks into one place: it is nearly always the same run.
-  const uint32_t extent = stack ? size_class * kExtentsOfClass + kStackExtent : ExtentOf(index_pc_, size_class);
-  Probe(group.write ? Right::kWrite : Right::kRead, size_class, extent, stack || group.write, /*as_delta=*/!constant);
+  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(index_pc_, size_class);
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, stack || group.write, /*as_delta=*/!constant);
   if (group.members > 1) code_.Store(DeltaPlace(group.slot), kScratch);
 }
 
@@ -482,8 +485,8 @@ HostPlace BlockWriter::ProbeStack(Right right, uint8_t base, int32_t displacemen
   }
   SaveFlagsBefore();
   code_.Lea(kScratch, {.base = base, .displacement = displacement});
-  constexpr unsigned kWordClass = 3;
-  Probe(right, kWordClass, kWordClass * kExtentsOfClass + kStackExtent, /*in_write_extents=*/true, /*as_delta=*/false);
+  constexpr unsigned kWord = 8, kWordClass = 3;
+  Probe(right, kWord, StackExtent(kWordClass), /*in_write_extents=*/true, /*as_delta=*/false);
   return {.base = kScratch};
 }
 

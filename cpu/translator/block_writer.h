@@ -83,7 +83,7 @@ class BlockWriter {
   // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
   // R14, a guest address, becomes a host address or, `as_delta`, what is between the two. Flags are saved.
-  void Probe(Right right, unsigned size_class, uint32_t extent, bool in_write_extents, bool as_delta);
+  void Probe(Right right, unsigned bytes, uint32_t extent, bool in_write_extents, bool as_delta);
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes at a register and a displacement, as PUSH and its kin have it: where they are on the host.
   HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);

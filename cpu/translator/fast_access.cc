@@ -15,7 +15,7 @@ bool Continues(const mm::Tlb& tlb, uint64_t page_address, uint64_t delta) {
 
 // Two pages serve as one if their frames lie side by side.
 std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool write) {
-  const uint64_t second = (address + size) & ~kPageMask;
+  const uint64_t second = (address + size - 1) & ~kPageMask;
   std::byte* host =
       write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
   if (host == nullptr) return nullptr;
@@ -33,7 +33,7 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   if (site.write_extent && !site.write && context->tlb->Probe<mm::Access::kWrite>(GuestAddr(address)) != host) return;
   Extent& extent = context->extents[site.write_extent][site.extent];
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
-  const uint64_t size = uint64_t{1} << site.size_class;
+  const uint64_t size = site.extent_size();
   const PageNumber page = GuestAddr(address).page();
   const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
                                           : context->tlb->RunAround<mm::Access::kRead>(page, delta);
@@ -54,7 +54,7 @@ const void* FastTarget(GuestContext* context) {
 
 std::byte* FastAccess(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
-  const uint64_t size = uint64_t{1} << site.size_class;
+  const uint64_t size = site.size();
   const mm::Tlb& tlb = *context->tlb;
   if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =

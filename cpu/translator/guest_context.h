@@ -41,11 +41,15 @@ inline constexpr uint32_t kNumExtents = kSizeClasses * kExtentsOfClass;
 // What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
 struct AccessSite {
   uint32_t extent : 12;
-  uint32_t write_extent : 1;  // which of the two arrays
-  uint32_t write : 1;         // the right that is wanted
-  uint32_t size_class : 4;    // log2 of the bytes
-  uint32_t instruction : 8;   // of the block
-  uint32_t unused : 6;
+  uint32_t write_extent : 1;   // which of the two arrays
+  uint32_t write : 1;          // the right that is wanted
+  uint32_t size_less_one : 9;  // bytes: 1 to 512
+  uint32_t instruction : 8;    // of the block
+  uint32_t unused : 1;
+
+  uint64_t size() const { return uint64_t{size_less_one} + 1; }
+  // What the extent's limit allows for.
+  uint64_t extent_size() const { return uint64_t{1} << extent / kExtentsOfClass; }
 };
 static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
 

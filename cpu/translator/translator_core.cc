@@ -280,7 +280,7 @@ Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
   Translation* made =
       cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, live_at), false, generation);
   if (made != nullptr && options_.dumper != nullptr && options_.dumper->wanted(pc))
-    options_.dumper->show(DumpBlock(instructions_, *made));
+    options_.dumper->show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
   return made;
 }
 
