@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "cpu/cpu_state.h"
-#include "cpu/translator/reencode.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -58,7 +57,7 @@ BlockWriter::BlockWriter(const Stubs& stubs, Optimizations optimizations)
     : stubs_(stubs), optimizations_(optimizations) {}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page,
-                                         LiveAt live_at) {
+                                         bool alone, LiveAt live_at) {
   code_.Clear();
   out_.relocations.clear();
   out_.links.clear();
@@ -71,7 +70,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   const GuestInstruction& last = instructions.back();
   if (last.action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
-  groups_.Find(optimizations_.coalesce ? instructions : instructions.first(0));
+  groups_.Find(instructions, optimizations_.coalesce && !alone);
   FindLiveFlags(instructions, live_at);
   bool vectors = false, x87 = false;
   for (const GuestInstruction& instruction : instructions.first(count_)) {
@@ -449,6 +448,9 @@ void BlockWriter::LoadDelta(int number) {
   const bool stack = group.base == kRsp;
   if (constant) {
     code_.Constant(kScratch, static_cast<uint64_t>(group.low));
+  } else if (IsInContext(group.base)) {
+    code_.Load(kScratch, InContext(group.base));
+    if (group.low != 0) code_.Lea(kScratch, {.base = kScratch, .displacement = static_cast<int32_t>(group.low)});
   } else {
     HostPlace place = {.base = HostRegister(group.base), .displacement = static_cast<int32_t>(group.low)};
     if (group.index >= 0) {
@@ -466,11 +468,23 @@ void BlockWriter::LoadDelta(int number) {
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
   const OperandGroups::Group& group = groups_.group(number);
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
-  if (group.base == OperandGroups::kConstant)
+  LoadDelta(number);
+  if (group.base == OperandGroups::kConstant) {
+    held_behind_ = number;
     return {.base = kScratch,
             .displacement = static_cast<int32_t>(OperandGroups::ConstantAddress(instruction) - group.low)};
-  if (group.index < 0)
+  }
+  if (IsInContext(group.base)) {
+    SaveFlagsBefore();
+    flags_ = Flags::kSaved;
+    code_.Memory(0x03, kScratch, InContext(group.base));
+    return {.base = kScratch, .displacement = Displacement(memory)};
+  }
+  if (group.index < 0) {
+    held_behind_ = number;
     return {.base = HostRegister(group.base), .index = kScratch, .displacement = Displacement(memory)};
+  }
+  code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
   return {.base = kScratch,
           .index = HostRegister(static_cast<unsigned>(group.index)),
           .shift = static_cast<uint8_t>(std::countr_zero(group.scale)),
@@ -503,6 +517,61 @@ void BlockWriter::RequireAligned(unsigned size) {
 
 // --- instructions ---
 
+int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement* placement) {
+  const DecodedInstruction& in = instruction.decoded;
+  if (instruction.memory >= 0 || instruction.uses_x87 || (in.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) return -1;
+  switch (in.info.mnemonic) {
+    // These mean something else with memory: a LOCK, a string of bits.
+    case ZYDIS_MNEMONIC_XCHG:
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+      return -1;
+    default:
+      break;
+  }
+  const ZydisDecodedOperand *rm = nullptr, *reg = nullptr;
+  uint32_t named = 0, twice = 0;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const int guest = GeneralRegister(operand.reg.value);
+    if (guest < 0) continue;
+    if (IsHighByte(operand.reg.value)) return -1;
+    twice |= named & 1u << guest;
+    named |= 1u << guest;
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) rm = &operand;
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) reg = &operand;
+  }
+  const auto usable = [&](const ZydisDecodedOperand* operand) {
+    if (operand == nullptr) return -1;
+    const int guest = GeneralRegister(operand->reg.value);
+    return guest >= kR14 && ((twice >> guest) & 1) == 0 ? guest : -1;
+  };
+  const auto in_context = [&](int guest) {
+    const HostPlace place = InContext(static_cast<unsigned>(guest));
+    placement->memory = place.base;
+    placement->displacement = place.displacement;
+    return guest;
+  };
+  // A 32-bit result clears the upper half of a register, but not of memory.
+  constexpr int kClears = 32;
+  if (const int guest = usable(rm);
+      guest >= 0 && ((rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0 || rm->size != kClears)) {
+    placement->rm_in_memory = true;
+    return in_context(guest);
+  }
+  const int source = usable(reg);
+  if (source < 0 || rm == nullptr || (reg->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) return -1;
+  if (GeneralRegister(rm->reg.value) >= kR14 || in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
+  const unsigned opcode = in.info.opcode;
+  const bool arithmetic = opcode < 0x40 && (opcode & 7) < 2;
+  if (!arithmetic && in.info.mnemonic != ZYDIS_MNEMONIC_MOV && in.info.mnemonic != ZYDIS_MNEMONIC_TEST) return -1;
+  placement->reg_in_memory = true;
+  return in_context(source);
+}
+
 void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
   const bool memory = instruction.memory >= 0;
@@ -525,16 +594,13 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   bool scratch_free = !memory;
   if (group != OperandGroups::kNone) {
     const OperandGroups::Group& of = groups_.group(group);
-    if (of.base != OperandGroups::kConstant) used |= 1u << of.base;
+    if (of.base != OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
     if (of.index >= 0) used |= 1u << of.index;
-    LoadDelta(group);
-    if (of.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(of.base)});
     const HostPlace place = PlaceInGroup(instruction, group);
     placement.memory = place.base;
     placement.index = place.index;
     placement.shift = place.shift;
     placement.displacement = place.displacement;
-    if (of.index < 0) held_behind_ = group;
   } else if (memory) {
     ProbeOperand(instruction);
     const bool locked = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG;
@@ -568,6 +634,10 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     placement.memory = spill(true);
     code_.Move(placement.memory, kScratch);
   }
+  const bool clears = (in.info.mnemonic == ZYDIS_MNEMONIC_XOR || in.info.mnemonic == ZYDIS_MNEMONIC_SUB) && !memory &&
+                      in.operands[0].size >= 32 && in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                      in.operands[0].reg.value == in.operands[1].reg.value;
+  const int used_in_context = UsableInContext(instruction, &placement);
   struct Moved {
     unsigned guest;
     uint8_t host;
@@ -575,11 +645,11 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   std::array<Moved, 2> moved;
   size_t num_moved = 0;
   for (unsigned guest = kR14; guest <= kR15; ++guest) {
-    if (((named >> guest) & 1) == 0) continue;
+    if (((named >> guest) & 1) == 0 || static_cast<int>(guest) == used_in_context) continue;
     const bool is_destination = pure && GeneralRegister(in.operands[0].reg.value) == static_cast<int>(guest);
     const bool is_source = in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                            GeneralRegister(in.operands[1].reg.value) == static_cast<int>(guest);
-    const bool overwritten = is_destination && !is_source;
+    const bool overwritten = clears || (is_destination && !is_source);
     uint8_t host = kScratch;
     if (scratch_free || (memory && overwritten)) {
       scratch_free = false;
@@ -613,22 +683,35 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   const int bits = destination.size;
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
-  if (!IsInContext(guest) && bits >= 32 && instruction.decoded.info.address_width == 64 && index < kR14) {
-    const uint8_t to = HostRegister(guest);
-    if (base >= 0 && base < kR14) {
-      HostPlace place = {.base = HostRegister(static_cast<unsigned>(base)), .displacement = Displacement(memory)};
+  const bool to_context = IsInContext(guest);
+  const uint8_t to = to_context ? kScratch : HostRegister(guest);
+  const bool two_in_context = base >= kR14 && index >= kR14 && base != index;
+  if (bits >= 32 && instruction.decoded.info.address_width == 64) {
+    const auto keep = [&] {
+      if (to_context) code_.Store(InContext(guest), kScratch);
+    };
+    if (base >= 0 && !two_in_context) {
+      const auto place_of = [&](int number) {
+        const auto which = static_cast<unsigned>(number);
+        if (!IsInContext(which)) return HostRegister(which);
+        code_.Load(kScratch, InContext(which));
+        return kScratch;
+      };
+      HostPlace place = {.base = place_of(base), .displacement = Displacement(memory)};
       if (index >= 0) {
-        place.index = HostRegister(static_cast<unsigned>(index));
+        place.index = index == base ? place.base : place_of(index);
         place.shift = static_cast<uint8_t>(std::countr_zero(memory.scale));
       }
       code_.Memory(0x8d, to, place, /*wide=*/bits == 64);
-      held_behind_ = held_;
+      keep();
+      if (base < kR14 && index < kR14 && !to_context) held_behind_ = held_;
       return;
     }
     if (memory.base == ZYDIS_REGISTER_RIP) {
       const uint64_t address = instruction.next_pc() + static_cast<uint64_t>(int64_t{Displacement(memory)});
       code_.Constant(to, bits == 64 ? address : static_cast<uint32_t>(address));
-      held_behind_ = held_;
+      keep();
+      if (!to_context) held_behind_ = held_;
       return;
     }
   }
@@ -703,9 +786,6 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
   } else {
     const int group = GroupOf(index_);
     if (group != OperandGroups::kNone) {
-      LoadDelta(group);
-      const OperandGroups::Group& of = groups_.group(group);
-      if (of.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(of.base)});
       code_.Load(kScratch, PlaceInGroup(instruction, group));
     } else {
       ProbeOperand(instruction);

@@ -12,6 +12,7 @@
 #include "cpu/translator/host_code.h"
 #include "cpu/translator/operand_groups.h"
 #include "cpu/translator/options.h"
+#include "cpu/translator/reencode.h"
 #include "cpu/translator/stubs.h"
 
 namespace remora::cpu::translator {
@@ -37,7 +38,9 @@ class BlockWriter {
   BlockWriter(const Stubs& stubs, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
-  const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, LiveAt live_at);
+  // `alone`: each memory operand is probed by itself.
+  const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
+                              LiveAt live_at);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -89,15 +92,18 @@ class BlockWriter {
   HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);
   // What the group keeps comes into R14, by a probe if this is its first operand.
   void LoadDelta(int number);
-  // Where the operand of a group is on the host, R14 holding what the group keeps.
+  // Where the operand of a group is on the host, by way of R14.
   HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
   // Whether the instruction under way has to look whether its operand is there.
   bool Probes(uint32_t index) const;
-  int GroupOf(uint32_t index) const { return optimizations_.coalesce ? groups_.group_of(index) : OperandGroups::kNone; }
+  int GroupOf(uint32_t index) const { return groups_.group_of(index); }
   void RequireAligned(unsigned size);
 
   // --- instructions ---
   void WriteReemitted(const GuestInstruction& instruction);
+  // Whether an operand that is one of the registers in the context can be used where it is, by an instruction without a
+  // memory operand of its own; which one.
+  static int UsableInContext(const GuestInstruction& instruction, Placement* placement);
   void WriteLea(const GuestInstruction& instruction);
   void WritePush(const GuestInstruction& instruction);
   void WritePop(const GuestInstruction& instruction);

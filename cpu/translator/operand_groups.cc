@@ -93,7 +93,7 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   const int base = GeneralRegister(operand.mem.base);
   const int index = GeneralRegister(operand.mem.index);
-  if (base >= kR14 || index >= kR14) return {};
+  if (index >= kR14 || (base >= kR14 && index >= 0)) return {};
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   if (base < 0) {
     if (index >= 0) return {};
@@ -128,10 +128,11 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
   });
 }
 
-void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
+void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool coalesce) {
   groups_.clear();
   open_.clear();
   group_of_.assign(instructions.size(), kNone);
+  if (!coalesce) return;
   for (uint32_t i = 0; i < instructions.size(); ++i) {
     const GuestInstruction& instruction = instructions[i];
     if (const Operand operand = OperandOf(instruction); operand.base >= 0) {
@@ -144,8 +145,10 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions) {
         const int64_t low = std::min(group.low, operand.low + open.moved);
         const int64_t high = std::max(group.high, operand.high + open.moved);
         if (high - low > kMaxBytes) continue;
-        const bool grows = low != group.low || high != group.high || (operand.write && !group.write);
-        if (grows && open.closed) continue;
+        const bool grows = low != group.low || high != group.high;
+        if (open.closed && group.base != kRsp &&
+            ((operand.write && !group.write) || (grows && high - low > kMaxBytesBehindBranch)))
+          continue;
         group.low = low;
         group.high = high;
         group.write |= operand.write;

@@ -18,8 +18,9 @@ namespace remora::cpu::translator {
 //     mov [rsp - 8], rdi  rsp - 24 (at the start)
 //
 // What moves a base by a constant (PUSH, ADD RSP, 8, LEA RBX, [RBX + 16]) does not end its groups, any other change
-// does. Behind a conditional branch a group takes nothing in that it does not cover already: the operand might never be
-// reached.
+// does. Behind a conditional branch the operand might never be reached, so there a group becomes no longer than a line
+// of the host's cache, and asks for no right to write that it did not want before; the stack's groups, which always want
+// it, are free of that. Where the bytes of a group have no place in one piece, the block is run without groups.
 //
 // Thread safety: one instance for each engine.
 class OperandGroups {
@@ -39,9 +40,11 @@ class OperandGroups {
   // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.
   static constexpr unsigned kConstant = 16;
   static constexpr int64_t kMaxBytes = 512;
+  static constexpr int64_t kMaxBytesBehindBranch = 64;
   static constexpr uint32_t kMaxGroups = 64;
 
-  void Find(std::span<const GuestInstruction> instructions);
+  // `coalesce` false: there are none.
+  void Find(std::span<const GuestInstruction> instructions, bool coalesce = true);
 
   // The group of the instruction's operand; kNone: it is probed alone.
   int group_of(uint32_t instruction) const { return group_of_[instruction]; }

@@ -107,7 +107,14 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
   fields.reg = info.raw.modrm.reg;
   fields.rm = info.raw.modrm.rm;
   PlaceRegisters(instruction, placement, &fields);
-  const bool memory = instruction.memory >= 0;
+  const bool memory = instruction.memory >= 0 || placement.rm_in_memory || placement.reg_in_memory;
+  // The direction is a bit of the opcode; TEST has none, and needs none.
+  constexpr unsigned kDirection = 2;
+  const unsigned turned = placement.reg_in_memory && info.mnemonic != ZYDIS_MNEMONIC_TEST ? kDirection : 0;
+  if (placement.reg_in_memory) {
+    fields.reg = fields.rm;
+    fields.r = fields.b;
+  }
   if (memory) {
     fields.x = placement.index != Placement::kNoIndex && placement.index >= 8;
     fields.b = placement.memory >= 8;
@@ -131,7 +138,7 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
   const unsigned opcode_end = has_modrm ? info.raw.modrm.offset : info.length - immediate_bytes;
   for (; at < opcode_end; ++at) {
     const bool last = at + 1 == opcode_end;
-    put(last && fields.in_opcode ? (bytes[at] & ~7u) | fields.opcode_register : bytes[at]);
+    put(last && fields.in_opcode ? (bytes[at] & ~7u) | fields.opcode_register : bytes[at] ^ (last ? turned : 0));
   }
   if (has_modrm) {
     constexpr unsigned kSib = 4, kNeedsDisplacement = 5;

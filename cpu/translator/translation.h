@@ -20,6 +20,7 @@ struct Translation {
   uint32_t region = 0;
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   bool repeats = false;             // if code is null: it has a REP prefix
+  bool alone = false;               // each memory operand is probed by itself
   uint32_t code_bytes = 0;
   uint32_t host_entry = 0, saved_entry = 0, indirect_host_entry = 0, indirect_saved_entry = 0;
   uint32_t cold_offset = 0;  // what is seldom run begins there

@@ -43,11 +43,12 @@ TranslationCache::~TranslationCache() {
     for (Translation* translation : region) delete translation;
 }
 
-Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const {
+Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, bool* crosses,
+                                    mm::FrameId* tail_frame) const {
   MutexLock lock(&mu_);
   const auto found = frames_.find(frame.value());
   if (found == frames_.end()) return nullptr;
-  const auto translation = found->second.by_pc.find(pc);
+  const auto translation = found->second.by_pc.find(Key(pc, alone));
   if (translation == found->second.by_pc.end()) return nullptr;
   *tail_frame = translation->second->tail_frame;
   *crosses = tail_frame->valid();
@@ -82,6 +83,7 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
       PatchLink(pending, *target->second);
     }
   }
+  if (made.alone) return;
   if (const auto waiting = code->pending.find(made.pc); waiting != code->pending.end()) {
     if (!made.tail_frame.valid())
       for (const PendingLink& link : waiting->second) PatchLink(link, made);
@@ -90,11 +92,12 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
 }
 
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
-                                       const GeneratedBlock* block, bool repeats, uint64_t generation_before) {
+                                       const GeneratedBlock* block, bool repeats, bool alone,
+                                       uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
-    const auto other = found->second.by_pc.find(pc);
+    const auto other = found->second.by_pc.find(Key(pc, alone));
     if (other != found->second.by_pc.end()) {
       if (other->second->tail_frame == tail_frame) return other->second;
       // The page behind is another one here: one of the two has to go.
@@ -108,6 +111,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   made->frame = frame;
   made->tail_frame = tail_frame;
   made->repeats = repeats;
+  made->alone = alone;
   if (block != nullptr) {
     const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(block->code.size()));
     // The region behind the one being filled is emptied in time.
@@ -146,9 +150,9 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   FrameCode& code = frames_[frame.value()];
   if (block != nullptr)
     LinkLocked(&code, *made, *block);
-  else
+  else if (!alone)
     code.pending.erase(pc);  // such links stay with their stubs
-  code.by_pc.emplace(pc, made.get());
+  code.by_pc.emplace(Key(pc, alone), made.get());
   if (tail_frame.valid()) frames_[tail_frame.value()].heads.push_back(frame.value());
   num_translations_.fetch_add(1, std::memory_order_relaxed);
   return made.release();

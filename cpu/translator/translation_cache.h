@@ -42,12 +42,13 @@ class TranslationCache final : public mm::CodeObserver {
   const CodeBuffer& buffer() const { return memory_->buffer; }
 
   // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
-  Translation* Find(mm::FrameId frame, uint64_t pc, bool* crosses, mm::FrameId* tail_frame) const;
+  // `alone`: the one whose memory operands are each probed by themselves, for addresses where that of groups fails.
+  Translation* Find(mm::FrameId frame, uint64_t pc, bool alone, bool* crosses, mm::FrameId* tail_frame) const;
   // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was
   // published first, or null if something was dropped since generation() was `generation_before`, or while there is no
   // room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
-                       bool repeats, uint64_t generation_before);
+                       bool repeats, bool alone, uint64_t generation_before);
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 
@@ -71,11 +72,12 @@ class TranslationCache final : public mm::CodeObserver {
     std::atomic<const Eviction*> draining[CodeBuffer::kNumRegions] = {};
   };
   struct FrameCode {
-    absl::flat_hash_map<uint64_t, Translation*> by_pc;
+    absl::flat_hash_map<uint64_t, Translation*> by_pc;                // by Key
     absl::flat_hash_map<uint64_t, std::vector<PendingLink>> pending;  // by target
     std::vector<uint32_t> heads;                                      // frames whose translations go on in this one
   };
 
+  static uint64_t Key(uint64_t pc, bool alone) { return pc ^ uint64_t{alone} << 63; }
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)

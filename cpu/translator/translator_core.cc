@@ -151,11 +151,11 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
 
 // --- finding code ---
 
-Translation* TranslatorCore::Find(uint64_t pc) {
+Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   mm::Tlb& tlb = *bound_->context->tlb;
-  const auto known_at = [&]() -> Bound::Known& { return bound_->known[(pc ^ pc >> 10) % Bound::kKnown]; };
+  const auto known_at = [&]() -> Bound::Known& { return bound_->known[(pc ^ pc >> 10 ^ uint64_t{alone} << 5) % Bound::kKnown]; };
   if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
-  if (known_at().pc == pc && known_at().translation != nullptr) {
+  if (known_at().pc == pc && known_at().alone == alone && known_at().translation != nullptr) {
     Install(*known_at().translation);
     return known_at().translation;
   }
@@ -168,13 +168,13 @@ Translation* TranslatorCore::Find(uint64_t pc) {
     const mm::FrameId frame = tlb.FetchFrame(page);
     bool crosses = false;
     mm::FrameId tail;
-    Translation* translation = cache_->Find(frame, pc, &crosses, &tail);
+    Translation* translation = cache_->Find(frame, pc, alone, &crosses, &tail);
     if (translation != nullptr && crosses) {
       if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page + 1)) == nullptr) return nullptr;
       if (tlb.FetchFrame(page + 1) != tail) translation = nullptr;
     }
     if (translation == nullptr) {
-      translation = Translate(pc, frame);
+      translation = Translate(pc, alone, frame);
       if (translation == nullptr && tlb.last_fault().kind != mm::FaultKind::kNone) {
         tlb.ForgetFault();
         return nullptr;
@@ -185,7 +185,7 @@ Translation* TranslatorCore::Find(uint64_t pc) {
       continue;
     }
     if (translation == nullptr) continue;
-    known_at() = {pc, translation};
+    known_at() = {pc, alone, translation};
     Install(*translation);
     return translation;
   }
@@ -193,7 +193,7 @@ Translation* TranslatorCore::Find(uint64_t pc) {
 }
 
 void TranslatorCore::Install(const Translation& translation) {
-  if (translation.code == nullptr) return;
+  if (translation.code == nullptr || translation.alone) return;
   const std::byte* code = translation.code + translation.indirect_saved_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
   auto& tables = bound_->context->indirect;
@@ -249,7 +249,7 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
   return true;
 }
 
-Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
+Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const PageNumber page = GuestAddr(pc).page();
   const uint64_t generation = cache_->generation();
@@ -273,12 +273,12 @@ Translation* TranslatorCore::Translate(uint64_t pc, mm::FrameId frame) {
   }
   if (instructions_.empty()) return nullptr;
   if (instructions_[0].action == Action::kInterpret)
-    return cache_->Publish(pc, frame, tail, nullptr, instructions_[0].repeats(), generation);
+    return cache_->Publish(pc, frame, tail, nullptr, instructions_[0].repeats(), alone, generation);
   blocks_translated_.Add();
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   Translation* made =
-      cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, live_at), false, generation);
+      cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at), false, alone, generation);
   if (made != nullptr && options_.dumper != nullptr && options_.dumper->wanted(pc))
     options_.dumper->show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
   return made;
@@ -312,7 +312,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     const Mark& mark = translation->marks[index];
     state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
     *retired -= translation->count() - index;
-    next = Next::kInterpret;
+    next = context.leave == Leave::kNoAccess && !translation->alone ? Next::kAlone : Next::kInterpret;
     return &mark;
   };
   constexpr auto index_of_host = [](const GuestContext& left, const Translation& translation) {
@@ -378,6 +378,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
   // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little
   // further.
   const auto repeat = [&] { return interpret(std::max<uint64_t>(state.gpr[kRcx], 1), interrupt); };
+  bool alone = false;
   // Whether the last thing that happened can be followed by more.
   bool goes_on = true;
   if ((state.rflags & kFlagTF) == 0) {
@@ -402,7 +403,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       goes_on = interpret(left, interrupt);
       continue;
     }
-    const Translation* translation = Find(state.rip);
+    const Translation* translation = Find(state.rip, std::exchange(alone, false));
     if (translation == nullptr) {
       // A fetch that fails, or no room: the interpreter reports the one, and gets by without the other.
       constexpr uint64_t kWhileWaiting = 1000;
@@ -422,6 +423,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
         exit.reason = ExitReason::kSyscall;
         break;
       }
+      alone = next == Next::kAlone;
       if ((next == Next::kInterpret || next == Next::kRepeat) && left > 0) {
         interpreted_.Add();
         goes_on = next == Next::kRepeat ? repeat() : interpret(1);

@@ -57,6 +57,7 @@ class TranslatorCore final : public Engine {
     std::vector<uint16_t> used_targets;  // of the larger one
     struct Known {
       uint64_t pc = 0;
+      bool alone = false;
       Translation* translation = nullptr;
     };
     static constexpr uint32_t kKnown = 1024;
@@ -68,9 +69,9 @@ class TranslatorCore final : public Engine {
   void ForgetExtents(Bound* bound);
   // Whether the tables may be used as they are; else they are cleared.
   bool TablesAreCurrent(Bound* bound) const;
-  // The translation of the block at `pc`; null: let the interpreter go on there.
-  Translation* Find(uint64_t pc);
-  Translation* Translate(uint64_t pc, mm::FrameId frame);
+  // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
+  Translation* Find(uint64_t pc, bool alone);
+  Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
   // Into the tables of targets.
   void Install(const Translation& translation);
   // Decodes a block at `pc` into instructions_; false: nothing there.
@@ -78,7 +79,7 @@ class TranslatorCore final : public Engine {
   // Runs translated code from state.rip for at most `portion` instructions; those retired.
   uint64_t Enter(const Translation& translation, uint64_t portion);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
-  enum class Next : uint8_t { kLookup, kInterpret, kRepeat, kSyscall };
+  enum class Next : uint8_t { kLookup, kAlone, kInterpret, kRepeat, kSyscall };
   Next Settle(uint64_t* retired);
 
   static constexpr uint32_t kNumContexts = 8;
