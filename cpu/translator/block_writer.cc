@@ -130,7 +130,7 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
         goes_on = !instruction.ends_block();
         break;
     }
-    if (branches) live_at_target_[i] = ahead(instruction.target());
+    if (branches) live_at_target_[i] = ahead(instruction.side_exit());
     if (i + 1 == count_ && instructions.size() == count_)
       live_flags_[count_] = goes_on ? ahead(instruction.next_pc()) : live_at_target_[i];
     const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
@@ -147,57 +147,23 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
 
 // --- entries ---
 
-void BlockWriter::WriteTableEntry(GuestContext::Table table) {
-  // Both checks are followed by the block's own code where they find that it is meant.
-  if (table == GuestContext::kFlagsSaved) {
-    const uint32_t bytes = (pc_ <= UINT32_MAX ? 6 : 10) + 5 + 6;
-    code_.Align(kEntryAlignment, bytes);
-    out_.indirect_saved_entry = code_.size();
-    code_.Constant(kScratch, pc_);
-    code_.Memory(0x3b, kScratch, Frame(REMORA_FRAME(target)));
-    out_.relocations.push_back({code_.JumpIf(kNotEqual), stubs_.indirect_miss[table]});
-    return;
-  }
-  // A comparison that leaves the flags alone.
-  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
-  out_.indirect_host_entry = code_.size();
-  code_.Constant(kScratch, 0 - pc_);
-  code_.Store(spill, kHostRcx);
-  code_.Load(kHostRcx, Frame(REMORA_FRAME(target)));
-  code_.Lea(kHostRcx, {.base = kHostRcx, .index = kScratch});
-  constexpr unsigned kJrcxz = 0xe3;
-  const uint32_t meant = code_.ShortJump(kJrcxz);
-  code_.Load(kHostRcx, spill);
-  JumpTo(stubs_.indirect_miss[table]);
-  code_.LandShort(meant);
-  code_.Load(kHostRcx, spill);
-}
-
 void BlockWriter::WriteEntries(bool vectors, bool x87) {
-  constexpr unsigned kJmpShort = 0xeb;
   const bool live = live_flags_[0] != 0;
-  flags_ = Flags::kSaved;
   if (live) {
-    WriteTableEntry(GuestContext::kFlagsSaved);
-    const uint32_t to_saved = code_.ShortJump(kJmpShort);
-    WriteTableEntry(GuestContext::kFlagsInHost);
-    code_.Align(kEntryAlignment);
     out_.host_entry = code_.size();
     WriteSaveFlags();
-    code_.Align(kEntryAlignment);
-    code_.LandShort(to_saved);
-    out_.saved_entry = code_.size();
+    constexpr unsigned kJmpShort = 0xeb;
+    const uint32_t over = code_.ShortJump(kJmpShort);
+    WriteTableEntry();
+    code_.LandShort(over);
   } else {
-    WriteTableEntry(GuestContext::kFlagsInHost);
-    const uint32_t to_saved = code_.ShortJump(kJmpShort);
-    WriteTableEntry(GuestContext::kFlagsSaved);
-    code_.LandShort(to_saved);
-    out_.host_entry = out_.saved_entry = code_.size();
+    WriteTableEntry();
+    out_.host_entry = code_.size();
   }
+  out_.saved_entry = code_.size();
   DCHECK(out_.saved_entry % kEntryAlignment == 0);
+  flags_ = Flags::kSaved;
   constexpr unsigned kSub = 5, kCmpByte = 0x80, kCmp = 7;
-  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
-  cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
   const auto require = [&](int32_t field, const void* load) {
     code_.Memory(kCmpByte, kCmp, Frame(field), /*wide=*/false);
     code_.Byte(1);
@@ -207,6 +173,19 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
   };
   if (x87) require(REMORA_FRAME(x87_live), stubs_.load_x87);
   if (vectors) require(REMORA_FRAME(vectors_live), stubs_.load_vectors);
+  loop_entry_ = code_.size();
+  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+  cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
+}
+
+// Followed by the block's own code where it finds that it is meant.
+void BlockWriter::WriteTableEntry() {
+  constexpr uint32_t kCmpBytes = 5, kJneBytes = 6;
+  code_.Align(kEntryAlignment, (pc_ <= UINT32_MAX ? 6 : 10) + kCmpBytes + kJneBytes);
+  out_.indirect_entry = code_.size();
+  code_.Constant(kScratch, pc_);
+  code_.Memory(0x3b, kScratch, Frame(REMORA_FRAME(target)));
+  out_.relocations.push_back({code_.JumpIf(kNotEqual), stubs_.indirect_miss});
 }
 
 void BlockWriter::WriteColdCode() {
@@ -238,7 +217,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
       // Where the link leads at first, and for ever if the target goes on in the next page.
-      return GoByTable(cold.pc);
+      return GoByTable(cold.pc, kAllFlags);
     case Cold::Kind::kUnit:
       CallStub(cold.stub);
       code_.Land(code_.Jump(), cold.back);
@@ -462,6 +441,7 @@ void BlockWriter::LoadDelta(int number) {
   // All that concerns the stack looks into one place: it is nearly always the same run.
   const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(index_pc_, size_class);
   Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, stack || group.write, /*as_delta=*/!constant);
+  if (group.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
   if (group.members > 1) code_.Store(DeltaPlace(group.slot), kScratch);
 }
 
@@ -480,11 +460,9 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
     code_.Memory(0x03, kScratch, InContext(group.base));
     return {.base = kScratch, .displacement = Displacement(memory)};
   }
-  if (group.index < 0) {
-    held_behind_ = number;
+  held_behind_ = number;
+  if (group.index < 0)
     return {.base = HostRegister(group.base), .index = kScratch, .displacement = Displacement(memory)};
-  }
-  code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
   return {.base = kScratch,
           .index = HostRegister(static_cast<unsigned>(group.index)),
           .shift = static_cast<uint8_t>(std::countr_zero(group.scale)),
@@ -863,8 +841,8 @@ void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
 void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   RestoreFlags();
   // The condition is the low half of the opcode in both forms.
-  const auto condition = instruction.decoded.info.opcode & 15u;
-  const uint64_t target = instruction.target();
+  const auto condition = (instruction.decoded.info.opcode & 15u) ^ (instruction.goes_on_at_target ? 1u : 0u);
+  const uint64_t target = instruction.side_exit();
   const uint32_t live = live_at_target_[index_];
   held_behind_ = held_;
   if (index_ + 1 < count_) {
@@ -927,7 +905,7 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   const bool saved = flags_ != Flags::kHost;
   const auto jump = [&] { return condition == kAlways ? code_.Jump() : code_.JumpIf(static_cast<unsigned>(condition)); };
   if (target == pc_) {
-    code_.Land(jump(), saved ? out_.saved_entry : out_.host_entry);
+    code_.Land(jump(), saved ? loop_entry_ : out_.host_entry);
   } else {
     // In one piece, which can be patched while others run through it.
     constexpr unsigned kPiece = 16, kDisplacement = 4;
@@ -941,24 +919,19 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   flags_ = flags;
 }
 
-void BlockWriter::GoByTable(uint64_t pc) {
-  if (!optimizations_.table) {
-    SaveFlags(kAllFlags);
-    return LeaveBlock(stubs_.leave_lookup, pc);
-  }
+void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
+  SaveFlags(live);
+  if (!optimizations_.table) return LeaveBlock(stubs_.leave_lookup, pc);
   code_.Constant(kScratch, pc);
   code_.Store(Frame(REMORA_FRAME(target)), kScratch);
-  const auto table = flags_ == Flags::kHost ? GuestContext::kFlagsInHost : GuestContext::kFlagsSaved;
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  const auto entry = static_cast<int32_t>(
-      (table * GuestContext::kIndirectEntries + pc % GuestContext::kIndirectEntries) * sizeof(void*));
+  const auto entry = static_cast<int32_t>(pc % GuestContext::kIndirectEntries * sizeof(void*));
   code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
 }
 
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
   if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
-  if (live == 0) flags_ = Flags::kSaved;
-  GoByTable(pc);
+  GoByTable(pc, live);
 }
 
 void BlockWriter::NoteBranch(bool popped) {
@@ -968,17 +941,12 @@ void BlockWriter::NoteBranch(bool popped) {
 }
 
 void BlockWriter::GoThroughTable() {
-  if (!optimizations_.table) {
-    SaveFlags(kAllFlags);
-    return JumpTo(stubs_.indirect_miss[GuestContext::kFlagsSaved]);
-  }
+  SaveFlags(kAllFlags);
+  if (!optimizations_.table) return JumpTo(stubs_.indirect_miss);
   for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xf6u}) code_.Byte(byte);  // MOVZX R14D, R14W
-  const auto table = flags_ == Flags::kHost ? GuestContext::kFlagsInHost : GuestContext::kFlagsSaved;
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  const auto start =
-      static_cast<int32_t>(table * GuestContext::kIndirectEntries * static_cast<uint32_t>(sizeof(void*)));
   code_.Memory(kIndirect, kJmp,
-               {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect) + start},
+               {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect)},
                /*wide=*/false);
 }
 

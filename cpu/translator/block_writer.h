@@ -66,7 +66,7 @@ class BlockWriter {
   // --- the frame of a block ---
   void FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at);
   void WriteEntries(bool vectors, bool x87);
-  void WriteTableEntry(GuestContext::Table table);
+  void WriteTableEntry();
   void WriteInstruction(const GuestInstruction& instruction);
   void WriteColdCode();
   void WriteCold(const Cold& cold);
@@ -122,7 +122,7 @@ class BlockWriter {
   // --- ways out ---
   // `live`: of the flags, there.
   void GoTo(uint64_t pc, uint32_t live);
-  void GoByTable(uint64_t pc);
+  void GoByTable(uint64_t pc, uint32_t live);
   // To `target`; R14 holds it too. Says which branch it was if that may have to be undone.
   void GoThroughTable();
   void NoteBranch(bool popped);
@@ -147,6 +147,7 @@ class BlockWriter {
   uint32_t index_ = 0;  // of the one being written
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
+  uint32_t loop_entry_ = 0;  // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
   // What R14 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;

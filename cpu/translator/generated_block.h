@@ -41,10 +41,10 @@ struct GeneratedBlock {
   std::vector<Link> links;
   std::vector<Branch> branches;
   std::vector<Mark> marks;
-  // Entries: with the flags in the host's register; with the flags saved (or dead); the same two through the tables of
+  // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
   // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
   // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
-  uint32_t host_entry = 0, saved_entry = 0, indirect_host_entry = 0, indirect_saved_entry = 0;
+  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
   uint32_t cold_offset = 0;  // what is seldom run begins there
   // Where those jumps lead once the block is dropped.
   uint32_t dropped_host = 0, dropped_saved = 0;

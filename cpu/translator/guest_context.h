@@ -111,10 +111,9 @@ struct alignas(64) GuestContext {
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
   std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
-  // Where code for a branch target may be, by the target's low 16 bits, for who comes with the guest's flags in the
-  // host's and for who comes with the flags saved or dead. What is found there compares `target`.
-  enum Table : uint8_t { kFlagsInHost, kFlagsSaved, kNumTables };
-  alignas(64) std::array<std::array<const void*, kIndirectEntries>, kNumTables> indirect{};
+  // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
+  // `target`.
+  alignas(64) std::array<const void*, kIndirectEntries> indirect{};
   // And by all of it, for those whose low bits another one has: see FastTarget.
   struct Target {
     uint64_t pc = 0;

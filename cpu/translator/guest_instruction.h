@@ -38,6 +38,7 @@ struct GuestInstruction {
   uint32_t flags_written = 0;  // those that it may leave undefined count as written
   bool may_leave = false;      // it may fault or trap: the state before it can be seen
   bool uses_vectors = false, uses_x87 = false;
+  bool goes_on_at_target = false;  // a conditional branch in a trace: the trace is where it is taken
   int memory = -1;  // which operand is the memory operand that is accessed or, for LEA, computed
 
   uint64_t next_pc() const { return pc + decoded.info.length; }
@@ -49,6 +50,8 @@ struct GuestInstruction {
     constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
     return decoded.info.meta.category == ZYDIS_CATEGORY_STRINGOP && (decoded.info.attributes & kRepeat) != 0;
   }
+  // Of a conditional branch within a trace: where the trace is left.
+  uint64_t side_exit() const { return goes_on_at_target ? next_pc() : target(); }
   bool ends_block() const { return action >= Action::kCall || action == Action::kInterpret; }
 };
 

@@ -119,9 +119,18 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
   std::erase_if(open_, [&](Open& open) {
     const Group& group = groups_[static_cast<uint32_t>(open.group)];
     const unsigned base = group.base;
-    if (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index))) return true;
-    if (base == kConstant || !Changes(instruction, base)) return false;
-    const std::optional<int64_t> moved = Moves(instruction, base);
+    std::optional<int64_t> moved;
+    if (group.index >= 0) {
+      // What is kept has the base in it.
+      const auto index = static_cast<unsigned>(group.index);
+      if (Changes(instruction, base)) return true;
+      if (!Changes(instruction, index)) return false;
+      moved = Moves(instruction, index);
+      if (moved) *moved *= group.scale;
+    } else {
+      if (base == kConstant || !Changes(instruction, base)) return false;
+      moved = Moves(instruction, base);
+    }
     if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
     open.moved += *moved;
     return open.moved > INT32_MAX || open.moved < INT32_MIN;

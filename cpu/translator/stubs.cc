@@ -72,9 +72,8 @@ class StubWriter : public ContextAssembler {
     return at;
   }
 
-  // `miss_` is the one with the flags saved, generated first.
   size_t IndirectMiss() {
-    miss_ = Begin();
+    const size_t at = Begin();
     Xbyak::Label unknown;
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
@@ -88,17 +87,6 @@ class StubWriter : public ContextAssembler {
     LoadField(r14, REMORA_FIELD(target));
     StoreField(REMORA_FIELD(exit_pc), r14);
     GoLeave(cpu::translator::Leave::kLookup);
-    return miss_;
-  }
-
-  size_t IndirectMissFlagsInHost() {
-    const size_t at = Begin();
-    mov(r14, rax);
-    lahf();
-    seto(al);
-    StoreField(REMORA_FIELD(flags), ax);
-    mov(rax, r14);
-    jmp(getCode() + miss_, T_NEAR);
     return at;
   }
 
@@ -260,7 +248,7 @@ class StubWriter : public ContextAssembler {
   }
 
   const HostCalls calls_;
-  size_t leave_ = 0, miss_ = 0;
+  size_t leave_ = 0;
 };
 
 }  // namespace
@@ -281,8 +269,7 @@ Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls) {
       {&stubs.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&stubs.leave_budget, writer.LeaveWith(Leave::kBudget)},
       {&stubs.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
-      {&stubs.indirect_miss[GuestContext::kFlagsSaved], writer.IndirectMiss()},
-      {&stubs.indirect_miss[GuestContext::kFlagsInHost], writer.IndirectMissFlagsInHost()},
+      {&stubs.indirect_miss, writer.IndirectMiss()},
       {&stubs.trap, writer.Trap()},
       {&stubs.load_vectors, writer.LoadVectors()},
       {&stubs.access, writer.Access(false)},

@@ -1,7 +1,6 @@
 #ifndef REMORA_CPU_TRANSLATOR_STUBS_H_
 #define REMORA_CPU_TRANSLATOR_STUBS_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -26,8 +25,8 @@ struct Stubs {
   const void* leave_repeat = nullptr;
   const void* leave_budget = nullptr;
   const void* leave_syscall = nullptr;
-  // `target` is not where the table of indirect branches said; jumped to with the flags as the table has them.
-  std::array<const void*, GuestContext::kNumTables> indirect_miss{};
+  // Jumped to with flags saved: `target` is not where the table of indirect branches said.
+  const void* indirect_miss = nullptr;
   // Where the trap handler sends a thread, with the refused instruction in R14.
   const void* trap = nullptr;
 

@@ -126,8 +126,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     made->code_bytes = static_cast<uint32_t>(block->code.size());
     made->host_entry = block->host_entry;
     made->saved_entry = block->saved_entry;
-    made->indirect_host_entry = block->indirect_host_entry;
-    made->indirect_saved_entry = block->indirect_saved_entry;
+    made->indirect_entry = block->indirect_entry;
     made->cold_offset = block->cold_offset;
     made->dropped_host = block->dropped_host;
     made->dropped_saved = block->dropped_saved;

@@ -91,8 +91,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->self = bound_->context.get();
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r14);
-      for (uint32_t table = 0; table < GuestContext::kNumTables; ++table)
-        bound_->context->indirect[table].fill(cache_->stubs().indirect_miss[table]);
+      bound_->context->indirect.fill(cache_->stubs().indirect_miss);
     }
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
@@ -106,9 +105,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
-  for (const uint16_t entry : bound->used_entries)
-    for (uint32_t table = 0; table < GuestContext::kNumTables; ++table)
-      bound->context->indirect[table][entry] = cache_->stubs().indirect_miss[table];
+  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->stubs().indirect_miss;
   bound->used_entries.clear();
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
@@ -194,14 +191,12 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
 
 void TranslatorCore::Install(const Translation& translation) {
   if (translation.code == nullptr || translation.alone) return;
-  const std::byte* code = translation.code + translation.indirect_saved_entry;
+  const std::byte* code = translation.code + translation.indirect_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
-  auto& tables = bound_->context->indirect;
   // Whoever was first keeps the place: two that took turns would both miss each time.
-  if (tables[GuestContext::kFlagsSaved][entry] == cache_->stubs().indirect_miss[GuestContext::kFlagsSaved]) {
+  if (const void*& place = bound_->context->indirect[entry]; place == cache_->stubs().indirect_miss) {
     bound_->used_entries.push_back(entry);
-    tables[GuestContext::kFlagsSaved][entry] = code;
-    tables[GuestContext::kFlagsInHost][entry] = translation.code + translation.indirect_host_entry;
+    place = code;
   }
   const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
   GuestContext::Target& target = bound_->context->targets[index];
@@ -238,15 +233,36 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
     pc = instruction.next_pc();
     if (!instruction.ends_block()) continue;
     if (!options_.optimizations.trace || next_page != nullptr) return true;
-    // Along what goes on within the page; a jump back begins anew, or a loop would be unrolled.
-    if (instruction.action == Action::kJmp && instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-      if (PageRoundDown(instruction.target()) != page_start || instruction.target() < pc) return true;
-      pc = instruction.target();
-    } else if (instruction.action != Action::kJcc || instruction.target() <= instruction.pc) {
+    // Along what goes on within the page, until it meets itself.
+    const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    if (instruction.action == Action::kJmp && direct) {
+      const uint64_t target = instruction.target();
+      if (PageRoundDown(target) != page_start || Collected(target)) return true;
+      pc = target;
+    } else if (instruction.action == Action::kJcc) {
+      const uint64_t target = instruction.target();
+      if (!Collected(target)) continue;
+      if (target == instructions_[0].pc && options_.optimizations.unroll) Unroll();
+      return true;
+    } else {
       return true;
     }
   }
   return true;
+}
+
+bool TranslatorCore::Collected(uint64_t pc) const {
+  return std::any_of(instructions_.begin(), instructions_.end(), [pc](const GuestInstruction& i) { return i.pc == pc; });
+}
+
+void TranslatorCore::Unroll() {
+  const size_t once = instructions_.size();
+  const size_t copies = std::min<size_t>(kMaxCopies, kMaxBlockInstructions / once);
+  for (size_t copy = 1; copy < copies; ++copy) {
+    instructions_.back().goes_on_at_target = true;
+    for (size_t i = 0; i < once; ++i) instructions_.push_back(instructions_[i]);
+    instructions_.back().goes_on_at_target = false;
+  }
 }
 
 Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {

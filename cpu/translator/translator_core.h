@@ -76,6 +76,10 @@ class TranslatorCore final : public Engine {
   void Install(const Translation& translation);
   // Decodes a block at `pc` into instructions_; false: nothing there.
   bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses);
+  // Whether the block being collected has the instruction at `pc`.
+  bool Collected(uint64_t pc) const;
+  // The block is a loop: it is repeated a few times in a row.
+  void Unroll();
   // Runs translated code from state.rip for at most `portion` instructions; those retired.
   uint64_t Enter(const Translation& translation, uint64_t portion);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
@@ -85,6 +89,7 @@ class TranslatorCore final : public Engine {
   static constexpr uint32_t kNumContexts = 8;
   static constexpr uint64_t kPortion = 16384;
   static constexpr uint32_t kMaxBlockInstructions = 64;
+  static constexpr uint32_t kMaxCopies = 4;
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
