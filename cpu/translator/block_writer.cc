@@ -72,6 +72,8 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   DCHECK(count_ > 0);
   groups_.Find(instructions, optimizations_.coalesce && !alone);
   FindLiveFlags(instructions, live_at);
+  early_.clear();
+  if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
   bool vectors = false, x87 = false;
   for (const GuestInstruction& instruction : instructions.first(count_)) {
     vectors |= instruction.uses_vectors;
@@ -87,6 +89,11 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
     out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
                           .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
                           .flags_in_context = flags_ != Flags::kHost});
+    for (const int number : early_) {
+      if (groups_.group(number).first != index_) continue;
+      LoadDelta(number);
+      held_ = number;
+    }
     WriteInstruction(instruction);
     code_.CheckRoom();
   }
@@ -143,6 +150,23 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (behind & ~instruction.flags_written);
   }
   if (exact) live_flags_[0] = kAllFlags;
+}
+
+void BlockWriter::FindEarlyProbes(std::span<const GuestInstruction> instructions) {
+  // Further back it is likely that something changes the address.
+  constexpr uint32_t kMaxDistance = 5;
+  for (uint32_t number = 0; number < groups_.num_groups(); ++number) {
+    const uint32_t first = groups_.group(static_cast<int>(number)).first;
+    if (first >= instructions.size() || live_flags_[first] == 0) continue;
+    if (groups_.group_of(first) != static_cast<int>(number)) continue;
+    for (uint32_t at = first; at > 0 && first - at < kMaxDistance;) {
+      const GuestInstruction& before = instructions[--at];
+      if (before.ends_block() || groups_.ChangesPlace(before, number)) break;
+      if (live_flags_[at] != 0) continue;
+      if (groups_.ProbeEarlier(number, at)) early_.push_back(static_cast<int>(number));
+      break;
+    }
+  }
 }
 
 // --- entries ---
@@ -442,7 +466,7 @@ void BlockWriter::LoadDelta(int number) {
   const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(index_pc_, size_class);
   Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, stack || group.write, /*as_delta=*/!constant);
   if (group.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
-  if (group.members > 1) code_.Store(DeltaPlace(group.slot), kScratch);
+  if (group.slot >= 0) code_.Store(DeltaPlace(group.slot), kScratch);
 }
 
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {

@@ -65,6 +65,8 @@ class BlockWriter {
 
   // --- the frame of a block ---
   void FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at);
+  // Where a probe would have to save flags, it goes before what writes them, if it can.
+  void FindEarlyProbes(std::span<const GuestInstruction> instructions);
   void WriteEntries(bool vectors, bool x87);
   void WriteTableEntry();
   void WriteInstruction(const GuestInstruction& instruction);
@@ -140,6 +142,8 @@ class BlockWriter {
   GeneratedBlock out_;
   std::vector<Cold> cold_;
   OperandGroups groups_;
+  // Groups that are probed before the instruction of their first operand.
+  std::vector<int> early_;
   // Before each instruction, and at the end; and where each one's branch leads.
   std::vector<uint32_t> live_flags_, live_at_target_;
   uint64_t pc_ = 0;

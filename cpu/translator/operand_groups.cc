@@ -137,10 +137,27 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
   });
 }
 
+bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
+  Group& group = groups_[number];
+  if (group.slot < 0) {
+    if (num_slots_ == static_cast<int>(GuestContext::kMaxDeltas)) return false;
+    group.slot = num_slots_++;
+  }
+  group.first = first;
+  return true;
+}
+
+bool OperandGroups::ChangesPlace(const GuestInstruction& instruction, uint32_t number) const {
+  const Group& group = groups_[number];
+  return (group.base != kConstant && Changes(instruction, group.base)) ||
+         (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index)));
+}
+
 void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool coalesce) {
   groups_.clear();
   open_.clear();
   group_of_.assign(instructions.size(), kNone);
+  num_slots_ = 0;
   if (!coalesce) return;
   for (uint32_t i = 0; i < instructions.size(); ++i) {
     const GuestInstruction& instruction = instructions[i];
@@ -183,9 +200,8 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
       for (Open& open : open_) open.closed = true;
     MoveBases(instruction);
   }
-  int slots = 0;
   for (Group& group : groups_)
-    if (group.members > 1 && slots < static_cast<int>(GuestContext::kMaxDeltas)) group.slot = slots++;
+    if (group.members > 1 && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas)) group.slot = num_slots_++;
   for (int& number : group_of_) {
     if (number == kNone) continue;
     const Group& group = groups_[static_cast<uint32_t>(number)];

@@ -32,9 +32,9 @@ class OperandGroups {
     int64_t low = 0;  // of the bytes covered, from the registers' sum at the first operand
     int64_t high = 0;
     bool write = false;
-    uint32_t first = 0;  // instruction
+    uint32_t first = 0;  // instruction before which it is probed
     uint32_t members = 0;
-    int slot = -1;  // of GuestContext::deltas, if there is more than one member
+    int slot = -1;  // of GuestContext::deltas, if what is found is kept
   };
   static constexpr int kNone = -1;
   // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.
@@ -50,6 +50,12 @@ class OperandGroups {
   int group_of(uint32_t instruction) const { return group_of_[instruction]; }
   // The address of an operand without registers.
   static int64_t ConstantAddress(const GuestInstruction& instruction);
+  uint32_t num_groups() const { return static_cast<uint32_t>(groups_.size()); }
+  // Has the group probed before instruction `first` already, an earlier one; up to where it was, no instruction
+  // branches or changes its registers. False: there is no room to keep what is found.
+  bool ProbeEarlier(uint32_t number, uint32_t first);
+  // Whether the instruction changes one of the group's registers.
+  bool ChangesPlace(const GuestInstruction& instruction, uint32_t number) const;
   const Group& group(int number) const { return groups_[static_cast<uint32_t>(number)]; }
 
  private:
@@ -70,6 +76,7 @@ class OperandGroups {
   std::vector<Group> groups_;
   std::vector<int> group_of_;
   std::vector<Open> open_;
+  int num_slots_ = 0;
 };
 
 }  // namespace remora::cpu::translator
