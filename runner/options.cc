@@ -48,8 +48,8 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 14> kFlags = {"root",    "bind",        "env",    "chdir",  "workers",
-                                                     "memory",  "strace",      "stats",  "engine", "code-cache",
+constexpr std::array<std::string_view, 14> kFlags = {"root",    "bind",        "env",         "chdir",  "workers",
+                                                     "memory",  "strace",      "stats",       "engine", "code-cache",
                                                      "cpu-opt", "dump-blocks", "stats-every", "version"};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 

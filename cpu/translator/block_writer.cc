@@ -18,8 +18,7 @@ constexpr uint64_t kUserTop = uint64_t{1} << 47;
 constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
 // Displacements from the host's RSP.
-#define REMORA_FRAME(member) \
-  static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
+#define REMORA_FRAME(member) static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
 HostPlace Frame(int32_t displacement) { return {.base = kHostRsp, .displacement = displacement}; }
 HostPlace DeltaPlace(int slot) { return Frame(REMORA_FRAME(deltas) + 8 * slot); }
 bool IsInContext(unsigned guest) { return guest >= kR14; }
@@ -56,8 +55,8 @@ int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
 BlockWriter::BlockWriter(const Stubs& stubs, Optimizations optimizations)
     : stubs_(stubs), optimizations_(optimizations) {}
 
-const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page,
-                                         bool alone, LiveAt live_at) {
+const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
+                                         LiveAt live_at) {
   code_.Clear();
   out_.relocations.clear();
   out_.links.clear();
@@ -927,7 +926,9 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   const Flags flags = flags_;
   if (live == 0) flags_ = Flags::kSaved;
   const bool saved = flags_ != Flags::kHost;
-  const auto jump = [&] { return condition == kAlways ? code_.Jump() : code_.JumpIf(static_cast<unsigned>(condition)); };
+  const auto jump = [&] {
+    return condition == kAlways ? code_.Jump() : code_.JumpIf(static_cast<unsigned>(condition));
+  };
   if (target == pc_) {
     code_.Land(jump(), saved ? loop_entry_ : out_.host_entry);
   } else {

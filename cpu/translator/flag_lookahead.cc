@@ -38,8 +38,7 @@ uint32_t FlagLookahead::Scan(uint64_t pc, uint32_t wanted, int depth) {
     CopyFromGuest(bytes, page_ + offset, available);
     ZydisDecodedInstruction info;
     ZydisDecoderContext context;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(decoder_, &context, bytes, available, &info)))
-      return live | wanted;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(decoder_, &context, bytes, available, &info))) return live | wanted;
     switch (info.meta.category) {
       case ZYDIS_CATEGORY_RET:
       case ZYDIS_CATEGORY_SYSCALL:
@@ -55,7 +54,8 @@ uint32_t FlagLookahead::Scan(uint64_t pc, uint32_t wanted, int depth) {
     wanted &= ~(flags.read | flags.written);
     if (wanted == 0) return live;
     pc += info.length;
-    const bool near = info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
+    const bool near =
+        info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
     switch (info.meta.category) {
       case ZYDIS_CATEGORY_COND_BR:
         if (depth == 0 || !info.raw.imm[0].is_relative) return live | wanted;

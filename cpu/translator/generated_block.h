@@ -16,8 +16,8 @@ struct Mark {
   static constexpr uint8_t kNone = 0xff;
 };
 
-// A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to a stub of the block until the target is
-// translated.
+// A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to a stub of the block until the
+// target is translated.
 struct Link {
   uint32_t displacement_offset = 0;
   bool flags_saved = false;  // leads to the target's `saved` entry

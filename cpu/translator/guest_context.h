@@ -53,8 +53,8 @@ struct AccessSite {
 };
 static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
 
-// Which RET or JMP it was that went to a target: its own code's offset in the CodeBuffer. Where there cannot be any code,
-// the interpreter carries the branch out once more, and makes the exception.
+// Which RET or JMP it was that went to a target: its own code's offset in the CodeBuffer. Where there cannot be any
+// code, the interpreter carries the branch out once more, and makes the exception.
 struct BranchSite {
   uint32_t host_offset : 31;
   uint32_t popped : 1;  // 8 bytes

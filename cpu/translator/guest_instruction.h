@@ -39,7 +39,7 @@ struct GuestInstruction {
   bool may_leave = false;      // it may fault or trap: the state before it can be seen
   bool uses_vectors = false, uses_x87 = false;
   bool goes_on_at_target = false;  // a conditional branch in a trace: the trace is where it is taken
-  int memory = -1;  // which operand is the memory operand that is accessed or, for LEA, computed
+  int memory = -1;                 // which operand is the memory operand that is accessed or, for LEA, computed
 
   uint64_t next_pc() const { return pc + decoded.info.length; }
   const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }

@@ -58,27 +58,65 @@ TEST_F(OperandGroupsTest, AnotherValueInTheBaseEndsAGroup) {
         0x48, 0x8b, 0x0b});      // mov rcx, [rbx]
   EXPECT_NE(groups_.group_of(0), OperandGroups::kNone);
   EXPECT_EQ(groups_.group_of(0), groups_.group_of(1));
-  EXPECT_EQ(groups_.group_of(2), OperandGroups::kNone);
+  EXPECT_NE(groups_.group_of(2), groups_.group_of(0));
 }
 
-TEST_F(OperandGroupsTest, BehindABranchAGroupDoesNotGrow) {
+TEST_F(OperandGroupsTest, BehindABranchAGroupStaysWithinALineAndItsRight) {
   Find({0x48, 0x8b, 0x03,          // mov rax, [rbx]
         0x48, 0x8b, 0x4b, 0x10,    // mov rcx, [rbx+16]
         0x74, 0x02,                // jz +2
         0x48, 0x8b, 0x53, 0x08,    // mov rdx, [rbx+8]: covered
         0x48, 0x89, 0x53, 0x08,    // mov [rbx+8], rdx: no right to write
-        0x48, 0x8b, 0x73, 0x20});  // mov rsi, [rbx+32]: further away
+        0x48, 0x8b, 0x73, 0x20,    // mov rsi, [rbx+32]: near enough
+        0x48, 0x8b, 0x73, 0x60});  // mov rsi, [rbx+96]: too far
   EXPECT_EQ(groups_.group_of(3), groups_.group_of(0));
   EXPECT_FALSE(groups_.group(groups_.group_of(0)).write);
   EXPECT_NE(groups_.group_of(4), groups_.group_of(0));
-  EXPECT_NE(groups_.group_of(5), groups_.group_of(0));
+  EXPECT_EQ(groups_.group_of(5), groups_.group_of(0));
+  EXPECT_NE(groups_.group_of(6), groups_.group_of(0));
+  EXPECT_EQ(groups_.group(groups_.group_of(0)).high, 40);
+}
+
+TEST_F(OperandGroupsTest, TheStackIsOneGroupOnBothSidesOfABranch) {
+  Find({0x48, 0x8b, 0x04, 0x24,                          // mov rax, [rsp]
+        0x74, 0x02,                                      // jz +2
+        0x48, 0x89, 0x84, 0x24, 0x80, 0x00, 0x00, 0x00,  // mov [rsp+128], rax
+        0xc3});                                          // ret
+  EXPECT_EQ(groups_.group_of(2), groups_.group_of(0));
+  EXPECT_EQ(groups_.group_of(3), groups_.group_of(0));
+  EXPECT_TRUE(groups_.group(groups_.group_of(0)).write);
+}
+
+TEST_F(OperandGroupsTest, AnIndexThatMovesByAConstantIsFollowed) {
+  Find({0x66, 0x0f, 0x28, 0x04, 0x01,    // movapd xmm0, [rcx+rax]
+        0x48, 0x83, 0xc0, 0x10,          // add rax, 16
+        0x66, 0x0f, 0x28, 0x04, 0x01,    // movapd xmm0, [rcx+rax]
+        0x48, 0xff, 0xc1,                // inc rcx
+        0x66, 0x0f, 0x28, 0x04, 0x01});  // movapd xmm0, [rcx+rax]
+  const int group = groups_.group_of(0);
+  EXPECT_EQ(groups_.group_of(2), group);
+  EXPECT_EQ(groups_.group(group).low, 0);
+  EXPECT_EQ(groups_.group(group).high, 32);
+  EXPECT_NE(groups_.group_of(4), group);
+}
+
+TEST_F(OperandGroupsTest, OperandsRelativeToRipAreGroupedByAddress) {
+  Find({0x48, 0x8b, 0x05, 0x00, 0x01, 0x00, 0x00,    // mov rax, [rip+0x100]: 0x1107
+        0x48, 0x8b, 0x0d, 0x00, 0x01, 0x00, 0x00});  // mov rcx, [rip+0x100]: 0x110e
+  const int group = groups_.group_of(0);
+  ASSERT_NE(group, OperandGroups::kNone);
+  EXPECT_EQ(groups_.group_of(1), group);
+  EXPECT_EQ(groups_.group(group).base, OperandGroups::kConstant);
+  EXPECT_EQ(groups_.group(group).low, 0x1107);
+  EXPECT_EQ(groups_.group(group).high, 0x1116);
 }
 
 TEST_F(OperandGroupsTest, WhatIsFarApartIsProbedAlone) {
   Find({0x48, 0x8b, 0x03,                            // mov rax, [rbx]
         0x48, 0x8b, 0x8b, 0x00, 0x10, 0x00, 0x00});  // mov rcx, [rbx+4096]
-  EXPECT_EQ(groups_.group_of(0), OperandGroups::kNone);
-  EXPECT_EQ(groups_.group_of(1), OperandGroups::kNone);
+  EXPECT_NE(groups_.group_of(0), groups_.group_of(1));
+  EXPECT_EQ(groups_.group(groups_.group_of(0)).members, 1u);
+  EXPECT_EQ(groups_.group(groups_.group_of(1)).members, 1u);
 }
 
 }  // namespace

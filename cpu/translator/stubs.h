@@ -11,8 +11,8 @@ namespace remora::cpu::translator {
 
 // The code between C++ and translated code, generated once for each CodeBuffer.
 //
-// In translated code the host's RSP is GuestContext::frame. "Flags saved" means that GuestContext::flags has the guest's
-// status flags, or that nothing can read them any more; the host's are then free.
+// In translated code the host's RSP is GuestContext::frame. "Flags saved" means that GuestContext::flags has the
+// guest's status flags, or that nothing can read them any more; the host's are then free.
 struct Stubs {
   // Loads the guest's registers from *context->state and jumps to context->entry, flags saved. Returns when translated
   // code leaves, with the guest's registers in *context->state again; context->leave tells why. The host's GS base is

@@ -140,7 +140,8 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     }
     for (const GeneratedBlock::Branch& branch : block->branches) {
       const BranchSite site = {
-          .host_offset = static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
+          .host_offset =
+              static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
           .popped = branch.popped};
       std::memcpy(writable + branch.word_offset, &site, sizeof(site));
     }

@@ -77,7 +77,9 @@ class TranslationCache final : public mm::CodeObserver {
     std::vector<uint32_t> heads;                                      // frames whose translations go on in this one
   };
 
-  static uint64_t Key(uint64_t pc, bool alone) { return pc ^ uint64_t{alone} << 63; }
+  static uint64_t Key(uint64_t pc, bool alone) {
+    return pc ^ uint64_t { alone } << 63;
+  }
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)

@@ -36,7 +36,9 @@ constexpr uint64_t kFlagsOfLahf = kStatusFlags & ~kFlagOF;
 uint16_t PackFlags(uint64_t rflags) {
   return static_cast<uint16_t>((rflags & kFlagsOfLahf) << 8 | ((rflags & kFlagOF) != 0 ? 1 : 0));
 }
-uint64_t UnpackFlags(uint16_t flags) { return (uint64_t{flags} >> 8 & kFlagsOfLahf) | ((flags & 1) != 0 ? kFlagOF : 0); }
+uint64_t UnpackFlags(uint16_t flags) {
+  return (uint64_t{flags} >> 8 & kFlagsOfLahf) | ((flags & 1) != 0 ? kFlagOF : 0);
+}
 
 Extent& ExtentAt(GuestContext& context, uint16_t number) {
   return context.extents[number / kNumExtents][number % kNumExtents];
@@ -150,7 +152,9 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
 
 Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   mm::Tlb& tlb = *bound_->context->tlb;
-  const auto known_at = [&]() -> Bound::Known& { return bound_->known[(pc ^ pc >> 10 ^ uint64_t{alone} << 5) % Bound::kKnown]; };
+  const auto known_at = [&]() -> Bound::Known& {
+    return bound_->known[(pc ^ pc >> 10 ^ uint64_t{alone} << 5) % Bound::kKnown];
+  };
   if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
   if (known_at().pc == pc && known_at().alone == alone && known_at().translation != nullptr) {
     Install(*known_at().translation);
@@ -252,7 +256,8 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
 }
 
 bool TranslatorCore::Collected(uint64_t pc) const {
-  return std::any_of(instructions_.begin(), instructions_.end(), [pc](const GuestInstruction& i) { return i.pc == pc; });
+  return std::any_of(instructions_.begin(), instructions_.end(),
+                     [pc](const GuestInstruction& i) { return i.pc == pc; });
 }
 
 void TranslatorCore::Unroll() {
@@ -293,8 +298,8 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   blocks_translated_.Add();
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  Translation* made =
-      cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at), false, alone, generation);
+  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at), false,
+                                      alone, generation);
   if (made != nullptr && options_.dumper != nullptr && options_.dumper->wanted(pc))
     options_.dumper->show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
   return made;

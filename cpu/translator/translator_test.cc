@@ -6,10 +6,13 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
+#include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/testing/fake_memory.h"
+#include "cpu/translator/block_dump.h"
 
 namespace remora::cpu {
 namespace {
@@ -70,8 +73,10 @@ TEST(TranslatorTest, ATrapOfTheHostShowsTheInstructionAndItsState) {
   EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagPF);
 }
 
-TEST(TranslatorTest, AFaultShowsTheFlagsThatNothingReadsAnyMore) {
-  FakeMachine machine;
+TEST(TranslatorTest, WithExactFlagsAFaultShowsThoseThatNothingReadsAnyMore) {
+  TranslatorOptions options;
+  options.optimizations.exact_flags = true;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
   machine.state.gpr[kRbx] = 1;
   const Exit exit = machine.RunCode({0x48, 0x83, 0xfb, 0x02,  // cmp rbx, 2
                                      0x48, 0x8b, 0x0b,        // mov rcx, [rbx]: nothing there
@@ -80,6 +85,99 @@ TEST(TranslatorTest, AFaultShowsTheFlagsThatNothingReadsAnyMore) {
   EXPECT_EQ(exit.reason, ExitReason::kFault);
   EXPECT_EQ(machine.state.rip, kCode + 4);
   EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagCF | kFlagSF | kFlagPF | kFlagAF);
+}
+
+TEST(TranslatorTest, AFaultShowsTheFlagsThatAreStillRead) {
+  FakeMachine machine;
+  machine.state.gpr[kRbx] = 1;
+  const Exit exit = machine.RunCode({0x48, 0x83, 0xfb, 0x02,  // cmp rbx, 2
+                                     0x48, 0x8b, 0x0b,        // mov rcx, [rbx]: nothing there
+                                     0x72, 0x00,              // jb +0
+                                     0x48, 0x31, 0xc0},       // xor rax, rax
+                                    100);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(machine.state.rflags & kFlagCF, kFlagCF);
+}
+
+// The branch has not happened: it is where the exception is, and the stack is as before.
+TEST(TranslatorTest, ABranchToNowhereIsUndone) {
+  constexpr uint64_t kNowhere = uint64_t{1} << 60;
+  FakeMachine machine;
+  const uint64_t stack = machine.state.gpr[kRsp];
+  machine.memory.Store(stack, kNowhere);
+  const Exit ret = machine.RunCode({0x90, 0x90, 0xc3}, 100);
+  EXPECT_EQ(ret.reason, ExitReason::kProtection);
+  EXPECT_EQ(ret.instructions_retired, 2u);
+  EXPECT_EQ(machine.state.rip, kCode + 2);
+  EXPECT_EQ(machine.state.gpr[kRsp], stack);
+
+  FakeMachine jumping;
+  jumping.state.gpr[kRax] = kNowhere;
+  const Exit jmp = jumping.RunCode({0x90, 0xff, 0xe0}, 100);
+  EXPECT_EQ(jmp.reason, ExitReason::kProtection);
+  EXPECT_EQ(jmp.instructions_retired, 1u);
+  EXPECT_EQ(jumping.state.rip, kCode + 1);
+}
+
+// Frames of neighbouring pages that do not lie side by side: what is on both is reached one operand at a time.
+TEST(TranslatorTest, AGroupAcrossPagesThatAreApartIsReached) {
+  FakeMachine machine;
+  constexpr uint64_t kPages = 0x700000;
+  machine.memory.Map(kPages + kPageSize, 1, mm::Protection(3));
+  machine.memory.Map(kPages, 1, mm::Protection(3));
+  machine.state.gpr[kRbx] = kPages + kPageSize - 8;
+  for (uint64_t i = 0; i < 3; ++i) {
+    machine.memory.Store(kPages + kPageSize - 8, i);
+    machine.memory.Store(kPages + kPageSize, i + 1);
+    const Exit exit = machine.RunCode({0x48, 0x8b, 0x03,        // mov rax, [rbx]
+                                       0x48, 0x8b, 0x4b, 0x08,  // mov rcx, [rbx+8]
+                                       0x48, 0x89, 0x43, 0x10,  // mov [rbx+16], rax
+                                       0x0f, 0x05},
+                                      100);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(exit.instructions_retired, 4u);
+    EXPECT_EQ(machine.state.gpr[kRax], i);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kPages + kPageSize + 8), i);
+  }
+}
+
+// A loop that is unrolled stops at the same instruction as any other, wherever the budget ends.
+TEST(TranslatorTest, AnUnrolledLoopStopsWithTheBudget) {
+  // add rax, [rbx]; add rbx, 8; dec rcx; jnz
+  const std::initializer_list<uint8_t> code = {0x48, 0x03, 0x03, 0x48, 0x83, 0xc3, 0x08,
+                                               0x48, 0xff, 0xc9, 0x75, 0xf4, 0x0f, 0x05};
+  for (uint64_t times = 1; times <= 9; ++times) {
+    for (uint64_t budget = 1; budget <= 20; ++budget) {
+      FakeMachine machine;
+      for (uint64_t i = 0; i < times; ++i) machine.memory.Store(FakeMachine::kData + 8 * i, i + 1);
+      machine.state.gpr[kRbx] = FakeMachine::kData;
+      machine.state.gpr[kRcx] = times;
+      machine.state.gpr[kRax] = 0;
+      uint64_t retired = 0;
+      Exit exit = machine.RunCode(code, budget);
+      while (exit.reason == ExitReason::kBudget) {
+        EXPECT_EQ(exit.instructions_retired, budget);
+        retired += exit.instructions_retired;
+        exit = machine.Run(budget);
+      }
+      EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+      EXPECT_EQ(retired + exit.instructions_retired, 4 * times + 1);
+      EXPECT_EQ(machine.state.gpr[kRax], times * (times + 1) / 2);
+    }
+  }
+}
+
+TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
+  std::string shown;
+  const translator::BlockDumper dumper = {.wanted = [](uint64_t pc) { return pc == kCode; },
+                                          .show = [&](const std::string& text) { shown += text; }};
+  TranslatorOptions options;
+  options.dumper = &dumper;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  machine.RunCode({0x48, 0x89, 0xe7, 0x0f, 0x05}, 100);  // mov rdi, rsp; syscall
+  EXPECT_NE(shown.find("block 400000: 2 instructions"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("mov rdi, rsp"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("mov rdi, r15"), std::string::npos) << shown;
 }
 
 }  // namespace
