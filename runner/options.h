@@ -31,8 +31,8 @@ struct Options {
   uint64_t max_memory_mib = 0;           // 0: no limit of Remora's own
   std::optional<std::string> strace;     // a regular expression over syscall names; ".*" for plain --strace
   EngineKind engine = EngineKind::kInterpreter;
-  uint64_t code_cache_mib = 64;   // of translated code
-  std::string cpu_optimizations;  // --cpu-opt: names of the translator's switches, each with + or -
+  uint64_t code_cache_mib = 64;            // of translated code
+  std::string cpu_optimizations;           // --cpu-opt: names of the translator's switches, each with + or -
   std::optional<std::string> dump_blocks;  // a regular expression over the addresses of translated blocks, in hex
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only

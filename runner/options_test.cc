@@ -54,11 +54,13 @@ TEST(OptionsTest, BareStraceMeansAllCallsAndBareStatsMeansText) {
 
 TEST(OptionsTest, TheEngineIsChosenByName) {
   EXPECT_EQ(Parse({"p"})->engine, EngineKind::kInterpreter);
-  const auto options = Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "p"});
+  const auto options =
+      Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40", "p"});
   ASSERT_TRUE(options.ok());
   EXPECT_EQ(options->engine, EngineKind::kTranslator);
   EXPECT_EQ(options->code_cache_mib, 8u);
   EXPECT_EQ(options->cpu_optimizations, "-chain,-trace");
+  EXPECT_EQ(options->dump_blocks, "^40");
   EXPECT_FALSE(Parse({"--engine=steam", "p"}).ok());
   EXPECT_FALSE(Parse({"--code-cache=0", "p"}).ok());
 }
