@@ -8,11 +8,10 @@
 
 namespace remora {
 
-// How many objects of a kind are alive, for kinds that several threads make and drop all the time: the count stands in several cache lines, and the
-// object's address tells which, so that threads seldom meet in one.
-// Thread safety: everything from any thread. num_alive() is exact where nobody makes or drops an object meanwhile.
-// Cost: one locked instruction for each object made or dropped; num_alive() reads eight lines.
-// Linux twin: percpu_counter (nr_files).
+// How many objects of a kind are alive, for kinds that several threads make and drop all the time: the count stands in
+// several cache lines, and the object's address tells which, so that threads seldom meet in one. Thread safety:
+// everything from any thread. num_alive() is exact where nobody makes or drops an object meanwhile. Cost: one locked
+// instruction for each object made or dropped; num_alive() reads eight lines. Linux twin: percpu_counter (nr_files).
 class StripedCounter {
  public:
   void OnMade(const void* object) { StripeOf(object).fetch_add(1, std::memory_order_relaxed); }

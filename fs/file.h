@@ -159,7 +159,7 @@ class File : public RefCounted, public sync::Pollable {
 
  private:
   std::atomic<sync::Reclaimer*> reclaimer_{nullptr};
-  StripedCounter* alive_ = nullptr;  // written by who publishes, read behind the last reference
+  StripedCounter* alive_ = nullptr;               // written by who publishes, read behind the last reference
   std::atomic<FileWatchers*> watchers_{nullptr};  // owned; made when first asked for
   const Ref<Inode> inode_;
   const Path path_;

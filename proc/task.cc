@@ -11,8 +11,7 @@
 
 namespace remora::proc {
 
-Task::Task(Kernel* kernel, int32_t tid, Ref<ThreadGroup> group)
-    : kernel_(kernel), tid_(tid), group_(std::move(group)) {
+Task::Task(Kernel* kernel, int32_t tid, Ref<ThreadGroup> group) : kernel_(kernel), tid_(tid), group_(std::move(group)) {
   kernel_->tasks_alive().OnMade(this);
 }
 

@@ -80,8 +80,9 @@ void AddModelsChoice(const Decoded& decoded, const Outcome& native, const Outcom
     case ZYDIS_MNEMONIC_FXRSTOR:
     case ZYDIS_MNEMONIC_FXRSTOR64:
       // MXCSR.MM, for misaligned operands, is a bit that the guest's CPU has not.
-      choice->everything |= native.reason == ExitReason::kBreakpoint &&
-                            (interpreted.reason == ExitReason::kProtection || (interpreted.state.mxcsr & kMisalignedMode) != 0);
+      choice->everything |=
+          native.reason == ExitReason::kBreakpoint &&
+          (interpreted.reason == ExitReason::kProtection || (interpreted.state.mxcsr & kMisalignedMode) != 0);
       break;
     default:
       break;
@@ -170,7 +171,8 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
     case ZYDIS_MNEMONIC_VPGATHERQQ:
       // Intel makes the masks all ones or zeros before the first access, and clears what lies above with each lane.
       if (IsMemoryFault(native.reason))
-        for (const int operand : {0, 2}) choice.vectors |= 1u << ZydisRegisterGetId(decoded.operands[operand].reg.value);
+        for (const int operand : {0, 2})
+          choice.vectors |= 1u << ZydisRegisterGetId(decoded.operands[operand].reg.value);
       break;
     case ZYDIS_MNEMONIC_XRSTOR:
     case ZYDIS_MNEMONIC_XRSTOR64:
