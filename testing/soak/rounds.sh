@@ -8,7 +8,8 @@ seconds=$1
 shift
 base=$(mktemp -d) && cd "$base" || exit 1
 export LC_ALL=C.UTF-8 TZ=UTC HOME=$base
-mapfile -t rows < <(grep -hv '^#' "$@")
+# Not tmux_capture: what it shows depends on how fast the shell in it answers.
+mapfile -t rows < <(grep -hvE '^(#|tmux_capture)' "$@")
 
 one() { # NUMBER: status and checksum of the row's output
   local command=${rows[$1]#*$'\t'} folder=$base/run$1 status

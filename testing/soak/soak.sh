@@ -49,8 +49,8 @@ if ((${#first[@]} == 5)); then
   check open_files "${last[2]} <= ${first[2]}"
   # The shell that counts rounds remembers its children: some pages of its heap.
   check frames "${last[3]} <= ${first[3]} + 64"
-  # What the allocator keeps for itself moves by some per cent.
-  check host_memory "${last[4]} <= ${first[4]} * 115 / 100"
+  # Which blocks of frames were touched differs from round to round, and what the allocator keeps for itself.
+  check host_memory "${last[4]} * 2 <= ${first[4]} * 3"
 fi
 # The first process's leader is kept for whoever asks how it ended.
 check tasks_at_the_end "$(figure tasks)+0 == 1"
