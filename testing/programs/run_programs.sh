@@ -1,7 +1,7 @@
 #!/bin/bash
 # run_programs.sh REMORA ROWS [NAME...]: runs each row natively and under Remora and compares output, errors, exit status and the files left behind.
 # Rows that testing/expectations/programs.txt names are expected to differ: one that is equal after all fails, so that the list stays true.
-# REMORA_FLAGS are given to Remora.
+# REMORA_FLAGS are given to Remora; a row may take ROW_SECONDS (200).
 set -uo pipefail
 remora=$(realpath "$1") rows=$2 expectations=$3
 shift 3
@@ -29,7 +29,7 @@ run() {
   else
     arguments=(/bin/bash -c "$command")
   fi
-  (cd "$folder" && exec timeout -k 5 200 "${prefix[@]}" "${arguments[@]}") >"$work/$kind/out" 2>"$work/$kind/err" </dev/null
+  (cd "$folder" && exec timeout -k 5 ${ROW_SECONDS:-200} "${prefix[@]}" "${arguments[@]}") >"$work/$kind/out" 2>"$work/$kind/err" </dev/null
   echo $? >"$work/$kind/status"
   describe "$folder" >"$work/$kind/files"
 }
