@@ -85,7 +85,9 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
     dumper.show = [](const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); };
     translator_options.dumper = &dumper;
   }
-  const bool translate = options.engine == EngineKind::kTranslator;
+  if (options.engine == EngineKind::kTranslator && !cpu::TranslatorRunsHere())
+    return Fail(kSetUpFailed, "--engine=translator: the host's CPU has no AVX, which it needs");
+  const bool translate = options.engine != EngineKind::kInterpreter;
   kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
     std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;
     return engine != nullptr ? std::move(engine) : cpu::MakeInterpreter(blocks, translator_options.interpreter);

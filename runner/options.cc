@@ -34,7 +34,7 @@ ABSL_FLAG(std::string, chdir, "", "working directory");
 ABSL_FLAG(uint32_t, workers, 0, "host threads that run guest code");
 ABSL_FLAG(uint64_t, memory, 0, "MiB");
 ABSL_FLAG(std::string, strace, "", "regular expression");
-ABSL_FLAG(std::string, engine, "interpreter", "interpreter or translator");
+ABSL_FLAG(std::string, engine, "", "translator or interpreter");
 ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
 ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
@@ -108,7 +108,9 @@ absl::StatusOr<Options> FromFlags() {
   if (const std::string pattern = absl::GetFlag(FLAGS_strace); !pattern.empty()) options.strace = pattern;
   if (const std::string engine = absl::GetFlag(FLAGS_engine); engine == "translator") {
     options.engine = EngineKind::kTranslator;
-  } else if (engine != "interpreter") {
+  } else if (engine == "interpreter") {
+    options.engine = EngineKind::kInterpreter;
+  } else if (!engine.empty()) {
     return Refuse("engine", absl::StrCat("\"", engine, "\" is neither interpreter nor translator"));
   }
   options.code_cache_mib = absl::GetFlag(FLAGS_code_cache);
@@ -198,7 +200,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --chdir=DIR              start in DIR instead of the present folder
   --workers=N              host threads that run guest code (default: one for each core)
   --memory=MiB             the most memory that all guests together may use
-  --engine=NAME            interpreter (default) or translator
+  --engine=NAME            translator (the default where the host's CPU allows it) or interpreter
   --code-cache=MiB         the most translated code (default: 64)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --dump-blocks=REGEX      print guest and host code of translated blocks whose address (in hex) matches to stderr

@@ -19,7 +19,7 @@ struct Bind {
 
 enum class StatsFormat : uint8_t { kNone, kText, kJson };
 
-enum class EngineKind : uint8_t { kInterpreter, kTranslator };
+enum class EngineKind : uint8_t { kFastest, kInterpreter, kTranslator };  // kFastest: of those the host can run
 
 // What the command line asks for.
 struct Options {
@@ -30,7 +30,7 @@ struct Options {
   uint32_t num_workers = 0;              // 0: as many as the host has cores
   uint64_t max_memory_mib = 0;           // 0: no limit of Remora's own
   std::optional<std::string> strace;     // a regular expression over syscall names; ".*" for plain --strace
-  EngineKind engine = EngineKind::kInterpreter;
+  EngineKind engine = EngineKind::kFastest;
   uint64_t code_cache_mib = 64;            // of translated code
   std::string cpu_optimizations;           // --cpu-opt: names of the translator's switches, each with + or -
   std::optional<std::string> dump_blocks;  // a regular expression over the addresses of translated blocks, in hex

@@ -53,7 +53,8 @@ TEST(OptionsTest, BareStraceMeansAllCallsAndBareStatsMeansText) {
 }
 
 TEST(OptionsTest, TheEngineIsChosenByName) {
-  EXPECT_EQ(Parse({"p"})->engine, EngineKind::kInterpreter);
+  EXPECT_EQ(Parse({"p"})->engine, EngineKind::kFastest);
+  EXPECT_EQ(Parse({"--engine=interpreter", "p"})->engine, EngineKind::kInterpreter);
   const auto options =
       Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40", "p"});
   ASSERT_TRUE(options.ok());

@@ -20,8 +20,11 @@ struct TranslatorOptions {
   uint64_t max_code_bytes = uint64_t{64} << 20;  // of all engines of the BlockCache together; the first one's counts
 };
 
-// The engine for x86-64 hosts: guest code as host code (docs/engines.md). Null where the host's CPU lacks what it
-// takes; the interpreter then is what there is. Rules of use as for MakeInterpreter.
+// Whether the host's CPU has what the translator needs (AVX and XSAVE).
+bool TranslatorRunsHere();
+
+// The engine for x86-64 hosts: guest code as host code (docs/engines.md). Null unless TranslatorRunsHere();
+// the interpreter then is what there is. Rules of use as for MakeInterpreter.
 std::unique_ptr<Engine> MakeTranslator(BlockCache* cache, TranslatorOptions options = {});
 
 }  // namespace remora::cpu

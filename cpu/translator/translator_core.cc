@@ -466,9 +466,11 @@ Engine::Counters TranslatorCore::counters() const {
 
 namespace remora::cpu {
 
+bool TranslatorRunsHere() { return translator::HostCanTranslate(); }
+
 std::unique_ptr<Engine> MakeTranslator(BlockCache* cache, TranslatorOptions options) {
   using translator::SharedTranslations;
-  if (!translator::HostCanTranslate()) return nullptr;
+  if (!TranslatorRunsHere()) return nullptr;
   auto* shared = static_cast<SharedTranslations*>(cache->Companion([&](sync::Reclaimer* reclaimer) {
     return std::make_unique<SharedTranslations>(reclaimer, options.max_code_bytes);
   }));

@@ -1,9 +1,10 @@
 #!/bin/bash
 # run_terminals.sh REMORA DRIVE EXPECTATIONS [SCENARIO...]: runs each scenario of drive.py natively and under Remora and compares what was on the screen at each
-# step, the exit status, and the files left behind. Scenarios that EXPECTATIONS names are expected to differ: one that is equal after all fails.
+# step, the exit status, and the files left behind. Scenarios that EXPECTATIONS names are expected to differ: one that is equal after all fails. REMORA_FLAGS are given to Remora.
 set -uo pipefail
 remora=$(realpath "$1") drive=$(realpath "$2") expectations=$3
 shift 3
+read -ra flags <<<"${REMORA_FLAGS:-}"
 work=$(mktemp -d /tmp/terminals.XXXXXX)  # short: tmux makes a socket in it
 trap 'rm -rf "$work"' EXIT
 export PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
@@ -26,7 +27,7 @@ run() {
 for name in "${names[@]}"; do
   (( index++ % shards == shard )) || continue
   run native "$name"
-  run remora "$name" "$remora" "--bind=$work/folder:$work/folder:rw"
+  run remora "$name" "$remora" "${flags[@]}" "--bind=$work/folder:$work/folder:rw"
   differs=
   for part in screens files; do
     cmp -s "$work/native/$part" "$work/remora/$part" || differs+=" $part"
