@@ -145,6 +145,13 @@ absl::Status Kernel::Start(FirstProcess first, int* error_number) {
   task->set_credentials(std::make_shared<const Credentials>(first.credentials));
   task->ReplaceFds(std::move(first.fds));
   task->ReplaceFsContext(std::move(first.fs_context));
+  for (const auto& [resource, limit] : first.attributes.limits) group->set_limit(resource, limit);
+  SignalAction ignore;
+  ignore.handler = abi::kSIG_IGN;
+  for (int signal = 1; signal <= kNumSignals; ++signal)
+    if (first.attributes.ignored_signals.Contains(signal)) group->ExchangeAction(signal, ignore);
+  task->set_blocked_signals(first.attributes.blocked_signals);
+  task->nice = first.attributes.nice;
 
   std::string diagnosis;
   // No worker runs yet, so this thread may wait for a slow host file.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "proc/host_metrics.h"
 #include "proc/syscall_outcome.h"
 #include "proc/task.h"
+#include "proc/thread_group.h"
 #include "sync/futex_table.h"
 #include "sync/reclaimer.h"
 
@@ -77,6 +79,17 @@ class Kernel {
   explicit Kernel(Options options);
   ~Kernel();  // after Run has returned
 
+  // What a process keeps across execve(2), beside its files.
+  struct InheritedAttributes {
+    struct Limit {
+      int resource;  // RLIMIT_*
+      ResourceLimit limit;
+    };
+    SignalSet ignored_signals, blocked_signals;
+    int32_t nice = 0;           // -20..19
+    std::vector<Limit> limits;  // those not named have a Linux system's usual values
+  };
+
   // The first process. Its files, root and cwd are what the runner set up. On failure the status says what is wrong
   // with the program, and `error_number` (may be null) receives the errno: ENOENT, EACCES, ENOEXEC, ...
   struct FirstProcess {
@@ -84,6 +97,7 @@ class Kernel {
     Credentials credentials;
     Ref<fs::FdTable> fds;
     Ref<FsContext> fs_context;
+    InheritedAttributes attributes;
   };
   absl::Status Start(FirstProcess first, int* error_number);
   // Runs the workers until the first process is dead; then kills the rest. Its wait status word.

@@ -78,7 +78,7 @@ ResourceLimit ThreadGroup::limit(int resource) const {
 
 void ThreadGroup::set_limit(int resource, ResourceLimit limit) {
   if (resource < 0 || resource >= kNumLimits) return;
-  if (resource == abi::kRLIMIT_CPU) timers_->WatchCpuTime();
+  if (resource == abi::kRLIMIT_CPU && limit.soft != abi::kRLIM_INFINITY) timers_->WatchCpuTime();
   MutexLock lock(&mu_);
   limits_[resource] = limit;
 }

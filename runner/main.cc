@@ -23,6 +23,7 @@
 #include "runner/file_systems.h"
 #include "runner/first_process.h"
 #include "runner/host_signals.h"
+#include "runner/inherited_attributes.h"
 #include "runner/inherited_fds.h"
 #include "runner/options.h"
 #include "runner/periodic_stats.h"
@@ -51,7 +52,8 @@ int ExitStatusOf(int wait_status) {
 
 int Run(const Options& options, const MoreMounts& more_mounts) {
   InheritedFds inherited;  // before anything opens a descriptor
-  HostSignals signals;     // before any thread: all inherit the mask
+  auto attributes = CallersAttributes();
+  HostSignals signals;  // before any thread: all inherit the mask
 
   auto dispatcher = syscalls::Dispatcher::Create({.strace = options.strace.has_value(),
                                                   .strace_filter = options.strace.value_or(""),
@@ -112,7 +114,8 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
       return Fail(kSetUpFailed, Message(mounted));
   }
   int exit_status = kSetUpFailed;
-  auto first = MakeFirstProcess(options, &kernel, file_systems, inherited, terminal, &exit_status);
+  auto first =
+      MakeFirstProcess(options, &kernel, file_systems, inherited, std::move(attributes), terminal, &exit_status);
   if (!first.ok()) return Fail(exit_status, Message(first.status()));
   int error_number = 0;
   if (absl::Status started = kernel.Start(*std::move(first), &error_number); !started.ok())

@@ -66,7 +66,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_workers, 0u);
   absl::SetFlag(&FLAGS_memory, uint64_t{0});
   absl::SetFlag(&FLAGS_strace, "");
-  absl::SetFlag(&FLAGS_engine, "interpreter");
+  absl::SetFlag(&FLAGS_engine, "");
   absl::SetFlag(&FLAGS_code_cache, uint64_t{64});
   absl::SetFlag(&FLAGS_cpu_opt, "");
   absl::SetFlag(&FLAGS_dump_blocks, "");

@@ -34,12 +34,11 @@ Rows Figures(const proc::Kernel& kernel) {
   const fs::FileSystem::InodeCounts inodes = kernel.vfs().CountInodes();
   const Ref<proc::ThreadGroup> first = kernel.first_group();
   const int64_t elapsed_nanos = first ? kernel.clock().MonotonicNanos() - first->start_time_nanos() : 0;
-  return {
+  Rows rows = {
       {"elapsed_ms", static_cast<uint64_t>(elapsed_nanos) / 1'000'000},
       {"instructions", counters.engine.instructions},
       {"blocks_decoded", counters.engine.blocks_decoded},
       {"blocks_entered_slowly", counters.engine.blocks_entered_slowly},
-      {"memory_accesses", counters.engine.memory_accesses},
       {"TLB_hits", TlbHits(counters)},
       {"TLB_way_hits", counters.tlb.way_hits},
       {"TLB_misses", counters.tlb.misses},
@@ -62,6 +61,10 @@ Rows Figures(const proc::Kernel& kernel) {
       {"open_files", kernel.open_files().num_alive()},
       {"tasks", kernel.tasks_alive().num_alive()},
   };
+  // Only the interpreter counts them.
+  if (const uint64_t accesses = counters.engine.memory_accesses; accesses != 0)
+    rows.emplace_back("memory_accesses", accesses);
+  return rows;
 }
 
 std::string AsText(const Rows& figures, const std::vector<syscalls::Dispatcher::CallCount>& calls) {

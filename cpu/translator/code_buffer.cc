@@ -1,7 +1,6 @@
 #include "cpu/translator/code_buffer.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -21,12 +20,13 @@ uint64_t RegionBytes(uint64_t max_bytes) {
 
 CodeBuffer::CodeBuffer(uint64_t max_bytes)
     : region_bytes_(RegionBytes(max_bytes)), total_bytes_(kPermanentBytes + kNumRegions * region_bytes_) {
-  const int fd = memfd_create("remora-code", MFD_CLOEXEC);
-  CHECK_MSG(fd >= 0 && ftruncate(fd, static_cast<off_t>(total_bytes_)) == 0, "no memory for translated code");
-  void* writable = mmap(nullptr, total_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  void* code = mmap(nullptr, total_bytes_, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-  close(fd);
-  CHECK_MSG(writable != MAP_FAILED && code != MAP_FAILED, "no address space for translated code");
+  // A second place for the same pages. Not a file's: its size may be limited (RLIMIT_FSIZE).
+  void* writable =
+      mmap(nullptr, total_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK_MSG(writable != MAP_FAILED, "no address space for translated code");
+  void* code = mremap(writable, 0, total_bytes_, MREMAP_MAYMOVE);
+  CHECK_MSG(code != MAP_FAILED && mprotect(code, total_bytes_, PROT_READ | PROT_EXEC) == 0,
+            "no address space for translated code");
   writable_ = static_cast<std::byte*>(writable);
   code_ = static_cast<std::byte*>(code);
   states_[0].store(State::kFilling, std::memory_order_relaxed);

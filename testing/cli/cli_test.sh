@@ -110,7 +110,7 @@ case_stats() {
 # Figures of the JSON reports on stderr, one line for each report.
 figure_of() { /usr/bin/python3 -c 'import json, sys; print(*(json.loads(line)[sys.argv[1]] for line in open(".err")), sep="\n")' "$1"; }
 case_stats_json() {
-  try --stats=json /bin/ls /
+  try --engine=interpreter --stats=json /bin/ls /
   expect_status 0 || return 1
   /usr/bin/python3 -m json.tool "$work/.err" >/dev/null || { fail "no valid JSON"; return 1; }
   local name
@@ -161,6 +161,18 @@ case_termination_reaches_the_program() {
   wait "$pid"
   status=$? out=$(<.out) err=$(<.err)
   expect_status 9 && expect_out $'ready\ngot it'
+}
+case_ignored_signals_stay_ignored() {
+  out=$(trap '' USR1; timeout 20 "$remora" /bin/sh -c 'kill -USR1 $$; echo alive; kill -USR2 $$; echo not reached' 2>.err)
+  status=$?
+  expect_status 140 && expect_out alive
+}
+case_limits_and_niceness_are_the_callers() {
+  local ask='ulimit -n; ulimit -s; ulimit -Hc; ulimit -f; nice' native
+  native=$(ulimit -n 333; ulimit -s 4096; ulimit -c 0; ulimit -f 5000; nice -n 3 /bin/bash -c "$ask")
+  out=$(ulimit -n 333; ulimit -s 4096; ulimit -c 0; ulimit -f 5000; nice -n 3 timeout 20 "$remora" /bin/bash -c "$ask")
+  status=$?
+  expect_status 0 && expect_out "$native"
 }
 case_closed_stdout_ends_the_writer() {
   timeout 20 "$remora" /usr/bin/yes 2>.err | head -1 >.out

@@ -1,0 +1,15 @@
+#ifndef REMORA_RUNNER_INHERITED_ATTRIBUTES_H_
+#define REMORA_RUNNER_INHERITED_ATTRIBUTES_H_
+
+#include "proc/kernel.h"
+
+namespace remora::runner {
+
+// What else execve(2) would leave to PROGRAM of the caller's: ignored signals (nohup), blocked signals, niceness and
+// resource limits. Call it before Remora arranges its own signals. Left out is RLIMIT_NPROC: the guest's processes are
+// not the host's. Limits that Remora's own structures set (descriptors, queued signals) are not exceeded.
+proc::Kernel::InheritedAttributes CallersAttributes();
+
+}  // namespace remora::runner
+
+#endif  // REMORA_RUNNER_INHERITED_ATTRIBUTES_H_
