@@ -50,6 +50,7 @@ struct CpuState {
   uint64_t gs_base = 0;
 
   uint32_t mxcsr = 0x1f80;
+  uint32_t tsc_aux = 0;  // what RDTSCP and RDPID tell: the kernel's business, as TSC_AUX is
   X87State x87;
   std::array<VectorRegister, 32> vector{};
   std::array<uint64_t, 8> opmask{};  // k0-k7

@@ -18,9 +18,9 @@ CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf);
 // For /proc/cpuinfo: the names of the flags, in Linux's order, and the rest of the identification.
 std::string CpuFlagNames();
 inline constexpr std::string_view kCpuVendor = "AuthenticAMD";
-inline constexpr std::string_view kCpuBrand = "Remora virtual x86-64 CPU @ 1.00GHz";
+inline constexpr std::string_view kCpuBrand = "Remora virtual x86-64 CPU";
 inline constexpr uint32_t kCpuFamily = 15, kCpuModel = 6, kCpuStepping = 1;
-inline constexpr uint32_t kCpuMhz = 1000;  // RDTSC counts nanoseconds
+inline constexpr uint32_t kCpuMhz = 1000;  // where RDTSC is not the host's: it counts nanoseconds or instructions
 
 }  // namespace remora::cpu
 

@@ -40,13 +40,12 @@ bool ReadTsc(HandlerEnv& env, const Op&) {
   return true;
 }
 
-// The processor's number (as getcpu(2) tells it) and its node are zero.
 bool ReadTscp(HandlerEnv& env, const Op& op) {
-  env.state().gpr[kRcx] = 0;
+  env.state().gpr[kRcx] = env.state().tsc_aux;
   return ReadTsc(env, op);
 }
 bool ReadPid(HandlerEnv& env, const Op& op) {
-  env.state().gpr[op.dst] = 0;
+  env.state().gpr[op.dst] = env.state().tsc_aux;
   return true;
 }
 

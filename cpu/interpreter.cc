@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/tsc_clock.h"
 #include "cpu/interpreter_core.h"
 #include "cpu/locked.h"
 #include "cpu/lower.h"
@@ -173,6 +174,7 @@ bool InterpreterCore::CodeChanged(RunContext& context) {
 }
 
 uint64_t InterpreterCore::TimeStamp(const RunContext& context) const {
+  if (options_.host_tsc) return ReadTsc();
   if (options_.clock != nullptr) return static_cast<uint64_t>(options_.clock->MonotonicNanos());
   return elsewhere_ + instructions_.value() + budget_ - static_cast<uint64_t>(context.remaining);
 }

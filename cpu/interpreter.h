@@ -11,7 +11,9 @@
 namespace remora::cpu {
 
 struct InterpreterOptions {
-  // What RDTSC counts: its monotonic nanoseconds. Null: retired instructions.
+  // What RDTSC counts: the host's time-stamp counter if `host_tsc`, else this clock's monotonic nanoseconds, else
+  // (null) retired instructions.
+  bool host_tsc = false;
   Clock* clock = nullptr;
   // What RDRAND and RDSEED give. Null: they say that there is nothing to be had, as a CPU may.
   Entropy* entropy = nullptr;

@@ -234,6 +234,11 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
     }
     if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
     Classify(&instruction);
+    // The guest's counter is the host's.
+    if (options_.interpreter.host_tsc && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
+      instruction.action = Action::kReemit;
+      instruction.may_leave = false;
+    }
     pc = instruction.next_pc();
     if (!instruction.ends_block()) continue;
     if (!options_.optimizations.trace || next_page != nullptr) return true;
