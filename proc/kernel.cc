@@ -23,6 +23,7 @@
 #include "proc/task_builder.h"
 #include "proc/terminal_caller.h"
 #include "proc/thread_group.h"
+#include "proc/vdso/vdso.h"
 #include "proc/worker.h"
 
 namespace remora::proc {
@@ -34,7 +35,8 @@ mm::AddressLayout RandomLayout(Entropy& entropy) {
   constexpr uint64_t kStackBits = 22, kMmapBits = 28, kBrkBits = 13;
   constexpr uint64_t kGapBytes = uint64_t{8} << 30;  // what the stack may grow to
   mm::AddressLayout layout;
-  layout.stack_top = GuestAddr(kUserAddressEnd - entropy.Below(uint64_t{1} << kStackBits) * kPageSize);
+  // Above it lie [vvar] and [vdso].
+  layout.stack_top = GuestAddr(kUserAddressEnd - Vdso::kBytes - entropy.Below(uint64_t{1} << kStackBits) * kPageSize);
   layout.mmap_top = GuestAddr(kUserAddressEnd - ((uint64_t{1} << kStackBits) * kPageSize + kGapBytes) -
                               entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
   layout.executable_base = GuestAddr(0x555555554000 + entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
@@ -55,6 +57,7 @@ struct Kernel::Impl {
         frames(mm::FramePool::Options{options.max_memory_bytes}),
         reverse_map(&frames),
         memory{&frames, &reclaimer, &reverse_map},
+        vdso(std::make_unique<Vdso>(&memory, options.engines_show_host_tsc ? clock : nullptr)),
         blocks(&frames, &reclaimer),
         vfs(std::make_unique<fs::Vfs>(clock, &reclaimer)),
         pids(std::make_unique<PidTable>(&reclaimer, options.max_pid)),
@@ -78,6 +81,7 @@ struct Kernel::Impl {
   StripedCounter open_files, tasks_alive;
   sync::Reclaimer reclaimer;
   mm::MemoryContext memory;
+  std::unique_ptr<Vdso> vdso;
   IpcNamespace ipc;
   cpu::BlockCache blocks;
   const Ref<fs::EpollNesting> epoll_nesting = MakeRef<fs::EpollNesting>();
@@ -128,6 +132,7 @@ Kernel::~Kernel() {
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
   impl_->unix_names->CloseAll();
   impl_->vfs.reset();
+  impl_->vdso.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
 }
 
@@ -214,6 +219,7 @@ void Kernel::OnTaskRetired() {
 }
 
 Clock& Kernel::clock() const { return *impl_->clock; }
+const Vdso& Kernel::vdso() const { return *impl_->vdso; }
 Entropy& Kernel::entropy() const { return *impl_->entropy; }
 fs::Vfs& Kernel::vfs() const { return *impl_->vfs; }
 fs::EpollNesting& Kernel::epoll_nesting() const { return *impl_->epoll_nesting; }

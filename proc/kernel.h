@@ -41,6 +41,7 @@ struct IpcNamespace;
 class PidTable;
 class ProcessTree;
 class Scheduler;
+class Vdso;
 class Worker;
 
 // Who carries out syscalls: implemented by syscalls/, called by the workers. Called again with the same task after
@@ -64,10 +65,11 @@ class Kernel {
     uint64_t slice_instructions = 200'000;  // a task's budget before another may run
     uint64_t max_memory_bytes = uint64_t{64} << 30;
     int32_t max_pid = 4'194'304;
-    Clock* clock = nullptr;                                                     // null: the host's
-    Entropy* entropy = nullptr;                                                 // null: the host's
-    HostFiles* host_files = nullptr;                                            // null: the host's
-    SyscallDispatcher* dispatcher = nullptr;                                    // not owned
+    Clock* clock = nullptr;                   // null: the host's
+    bool engines_show_host_tsc = false;       // RDTSC is the host's, so that the vDSO may tell the time by it
+    Entropy* entropy = nullptr;               // null: the host's
+    HostFiles* host_files = nullptr;          // null: the host's
+    SyscallDispatcher* dispatcher = nullptr;  // not owned
     std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker
     std::string host_name = "remora";
     // The first process was stopped by this signal, and whoever started Remora may want to see that.
@@ -107,6 +109,7 @@ class Kernel {
 
   Clock& clock() const;
   Entropy& entropy() const;
+  const Vdso& vdso() const;
   fs::Vfs& vfs() const;
   net::UnixNamespace& unix_names() const;
   fs::EpollNesting& epoll_nesting() const;

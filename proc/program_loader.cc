@@ -20,6 +20,7 @@
 #include "proc/script_line.h"
 #include "proc/signal_frame.h"
 #include "proc/thread_group.h"
+#include "proc/vdso/vdso.h"
 
 namespace remora::proc {
 
@@ -164,9 +165,11 @@ ErrnoOr<std::optional<Interpreter>> OpenInterpreter(Task& task, const std::strin
 }
 
 std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const Task& task, const ElfImage& image,
-                                                           const MappedElf& mapped, uint64_t interpreter_base) {
+                                                           const MappedElf& mapped, uint64_t interpreter_base,
+                                                           GuestAddr vdso) {
   const std::shared_ptr<const Credentials> credentials = task.credentials();
   return {
+      {abi::kAT_SYSINFO_EHDR, vdso.value()},
       {abi::kAT_MINSIGSTKSZ, kMinSignalStackBytes},
       {abi::kAT_HWCAP, cpu::Cpuid(1, 0).edx},
       {abi::kAT_PAGESZ, kPageSize},
@@ -252,6 +255,11 @@ ErrnoOr<LoadedProgram> Load(Task& task, const ExecRequest& request, std::string*
     interpreter_base = placed->bias;
     loaded.entry = GuestAddr(placed->entry);
   }
+  const ErrnoOr<GuestAddr> vdso = kernel.vdso().Map(*loaded.space, layout.stack_top);
+  if (!vdso.ok()) {
+    Diagnose(diagnosis, request.path, "leaves no room for the vDSO");
+    return vdso.error();
+  }
   const GuestAddr heap(PageRoundUp(mapped->end) + layout.brk_gap_bytes);
   loaded.space->InitializeBreak(heap);
 
@@ -260,7 +268,7 @@ ErrnoOr<LoadedProgram> Load(Task& task, const ExecRequest& request, std::string*
   input.executable_path = request.path;
   input.argv = std::move(argv);
   input.envp = request.envp;
-  input.auxv = AuxiliaryVector(task, image, *mapped, interpreter_base);
+  input.auxv = AuxiliaryVector(task, image, *mapped, interpreter_base, *vdso);
   REMORA_ASSIGN_OR_RETURN(ProgramStack stack, PushStack(task, *loaded.space, std::move(input), image.executable_stack));
   loaded.stack_pointer = stack.stack_pointer;
 

@@ -219,6 +219,7 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     }
     if (budget_left_ == 0) return SliceEnd::kYield;
 
+    task.cpu.tsc_aux = task.cpu_number();  // on node 0
     bound_space_->EnterGuest(&runner_, tlb_);
     const cpu::Exit exit = engine_->Run(task.cpu, *tlb_, budget_left_, slot_.interrupt);
     bound_space_->LeaveGuest(&runner_);

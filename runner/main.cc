@@ -14,7 +14,9 @@
 #include <thread>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/entropy.h"
+#include "base/tsc_clock.h"
 #include "cpu/interpreter.h"
 #include "cpu/translator/translator.h"
 #include "proc/kernel.h"
@@ -69,9 +71,13 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   kernel_options.dispatcher = dispatcher->get();
   HostEntropy entropy;
   kernel_options.entropy = &entropy;
+  const std::unique_ptr<Clock> tsc_clock = TscClock::TryMake();
+  kernel_options.clock = tsc_clock.get();
+  kernel_options.engines_show_host_tsc = tsc_clock != nullptr;
   const bool count_accesses = options.stats != StatsFormat::kNone;
   cpu::TranslatorOptions translator_options;
-  translator_options.interpreter = {.clock = nullptr, .entropy = &entropy, .count_accesses = count_accesses};
+  translator_options.interpreter = {
+      .host_tsc = tsc_clock != nullptr, .entropy = &entropy, .count_accesses = count_accesses};
   translator_options.max_code_bytes = options.code_cache_mib << 20;
   if (!translator_options.optimizations.Apply(options.cpu_optimizations))
     return Fail(kSetUpFailed, "--cpu-opt: names of optimisations, each with + or -, separated by commas");

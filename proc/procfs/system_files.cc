@@ -38,18 +38,20 @@ ErrnoOr<std::string> MeminfoText(Kernel& kernel) {
 ErrnoOr<std::string> CpuinfoText(Kernel& kernel) {
   std::string out;
   const uint32_t n = kernel.options().num_workers;
+  const double host_mhz = kernel.options().engines_show_host_tsc ? kernel.clock().tsc_mhz() : 0;
+  const double mhz = host_mhz != 0 ? host_mhz : cpu::kCpuMhz;
   for (uint32_t i = 0; i < n; ++i) {
     absl::StrAppendFormat(&out,
                           "processor\t: %u\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\n"
-                          "stepping\t: %u\ncpu MHz\t\t: %u.000\ncache size\t: 512 KB\nphysical id\t: 0\n"
+                          "stepping\t: %u\ncpu MHz\t\t: %.3f\ncache size\t: 512 KB\nphysical id\t: 0\n"
                           "siblings\t: %u\ncore id\t\t: %u\ncpu cores\t: %u\n",
-                          i, cpu::kCpuVendor, cpu::kCpuFamily, cpu::kCpuModel, cpu::kCpuBrand, cpu::kCpuStepping,
-                          cpu::kCpuMhz, n, i, n);
+                          i, cpu::kCpuVendor, cpu::kCpuFamily, cpu::kCpuModel, cpu::kCpuBrand, cpu::kCpuStepping, mhz,
+                          n, i, n);
     absl::StrAppendFormat(&out,
                           "fpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: %u\nwp\t\t: yes\nflags\t\t: %s\n"
-                          "bogomips\t: %u.00\nclflush size\t: 64\ncache_alignment\t: 64\n"
+                          "bogomips\t: %.2f\nclflush size\t: 64\ncache_alignment\t: 64\n"
                           "address sizes\t: 40 bits physical, 48 bits virtual\n\n",
-                          cpu::Cpuid(0, 0).eax, cpu::CpuFlagNames(), 2 * cpu::kCpuMhz);
+                          cpu::Cpuid(0, 0).eax, cpu::CpuFlagNames(), 2 * mhz);
   }
   return out;
 }
