@@ -138,6 +138,18 @@ case_stats_counts_absent_calls() {
   try --stats ./uring
   expect_status 0 && { [[ $err =~ io_uring_setup\ +1\ .*absent:\ ENOSYS ]] || fail "the absent call is not counted"; }
 }
+case_time_is_told_without_system_calls() {
+  # Where the host's kernel tells the time by something else, so does the vDSO.
+  [[ $(</sys/devices/system/clocksource/clocksource0/current_clocksource) == tsc ]] || return 0
+  local engine calls
+  for engine in interpreter translator; do
+    try --engine=$engine --stats /bin/bash -c 'sleep 0.02; for ((i = 0; i < 20000; ++i)); do now=$EPOCHREALTIME; done; echo "${now%.*}"'
+    expect_status 0 || return 1
+    (( $(date +%s) - out <= 1 && out <= $(date +%s) )) || { fail "the time is wrong"; return 1; }
+    calls=$(awk '/^(clock_gettime|gettimeofday|time) / { n += $2 } END { print n + 0 }' .err)
+    (( calls < 50 )) || { fail "$calls system calls for the time"; return 1; }
+  done
+}
 case_illegal_instruction_is_reported() {
   printf 'int main(void){__asm__(".byte 0x0f,0x0b");return 0;}' >ud2.c && gcc -o ud2 ud2.c || { fail "gcc"; return 1; }
   try ./ud2
