@@ -8,7 +8,7 @@
 
 namespace remora::cpu::translator {
 
-// What stubs call. FastAccess and FillAccess are the miss path of a memory operand, and answer the host address or
+// What routines call. FastAccess and FillAccess are the miss path of a memory operand, and answer the host address or
 // null.
 
 // What the TLB's first way has. Compiled for general registers only, so that nothing has to be saved for it.

@@ -13,7 +13,7 @@
 #include "cpu/translator/operand_groups.h"
 #include "cpu/translator/options.h"
 #include "cpu/translator/reencode.h"
-#include "cpu/translator/stubs.h"
+#include "cpu/translator/routines.h"
 
 namespace remora::cpu::translator {
 
@@ -35,7 +35,7 @@ class BlockWriter {
   // Which flags may be read by code from `pc` on, on the block's own page.
   using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
 
-  BlockWriter(const Stubs& stubs, Optimizations optimizations);
+  BlockWriter(const Routines& routines, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
@@ -57,7 +57,7 @@ class BlockWriter {
     uint32_t jump = 0;  // the displacement that leads here
     uint32_t back = 0;  // where it goes on
     uint32_t extent = 0, site = 0;
-    const void* stub = nullptr;
+    const void* routine = nullptr;
     uint32_t index = 0;
     uint64_t pc = 0;  // of the instruction, or where to
     uint32_t live = 0;
@@ -128,15 +128,15 @@ class BlockWriter {
   // To `target`; R14 holds it too. Says which branch it was if that may have to be undone.
   void GoThroughTable();
   void NoteBranch(bool popped);
-  void LeaveBlock(const void* stub, uint64_t pc);  // flags are saved
+  void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
   void InterpretHere(uint32_t index, uint64_t pc);
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) >> 12) == 0; }
-  void JumpTo(const void* stub);
-  void CallStub(const void* stub);
+  void JumpTo(const void* routine);
+  void CallRoutine(const void* routine);
   static constexpr int kAlways = -1;
   void LinkedJump(int condition, uint64_t target, uint32_t live);
 
-  const Stubs stubs_;
+  const Routines routines_;
   const Optimizations optimizations_;
   HostCode code_;
   GeneratedBlock out_;

@@ -16,7 +16,7 @@ struct Mark {
   static constexpr uint8_t kNone = 0xff;
 };
 
-// A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to a stub of the block until the
+// A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to cold code of the block until the
 // target is translated.
 struct Link {
   uint32_t displacement_offset = 0;
@@ -28,7 +28,7 @@ struct Link {
 struct GeneratedBlock {
   struct Relocation {
     uint32_t displacement_offset = 0;
-    const void* target = nullptr;  // a stub
+    const void* target = nullptr;  // a routine
   };
   // A 4-byte word that becomes a BranchSite.
   struct Branch {

@@ -66,13 +66,13 @@ static_assert(sizeof(BranchSite) == 4);
 // R15. The host's R14 is scratch. The host's CPU gives loads and stores behind its stack pointer registers of their own
 // (memory renaming), so what is in reach of a one-byte displacement costs about as much as a register.
 //
-// Stubs reach it by the GS base, because they push and call.
+// Routines reach it by the GS base, because they push and call.
 //
 // Plain data with known offsets. Thread safety: its worker's alone.
 struct alignas(64) GuestContext {
   static constexpr uint32_t kIndirectEntries = 1 << 16;
 
-  // What stubs push, and room for a signal's frame. C++ is called on the host's own stack.
+  // What routines push, and room for a signal's frame. C++ is called on the host's own stack.
   static constexpr uint32_t kStackBytes = 32768;
   alignas(64) std::array<std::byte, kStackBytes> stack;
 
@@ -98,8 +98,8 @@ struct alignas(64) GuestContext {
   Leave leave = Leave::kLookup;
   uint32_t host_mxcsr = 0x1f80;
   uint64_t host_rsp = 0, entry = 0;
-  uint64_t frame = 0;     // the address of r14: RSP in translated code
-  uint64_t stub_rsp = 0;  // of a stub that has called C++
+  uint64_t frame = 0;        // the address of r14: RSP in translated code
+  uint64_t routine_rsp = 0;  // of a routine that has called C++
   GuestContext* self = nullptr;
   mm::Tlb* tlb = nullptr;
   void* engine = nullptr;  // for the miss path

@@ -31,7 +31,7 @@ struct TranslationCache::Eviction {
 TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls)
     : reclaimer_(reclaimer),
       memory_(std::make_shared<Memory>(max_code_bytes)),
-      stubs_(MakeStubs(&memory_->buffer, calls)) {}
+      routines_(MakeRoutines(&memory_->buffer, calls)) {}
 
 TranslationCache::~TranslationCache() {
   MutexLock lock(&mu_);
@@ -151,7 +151,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   if (block != nullptr)
     LinkLocked(&code, *made, *block);
   else if (!alone)
-    code.pending.erase(pc);  // such links stay with their stubs
+    code.pending.erase(pc);  // such links lead to their own cold code for good
   code.by_pc.emplace(Key(pc, alone), made.get());
   if (tail_frame.valid()) frames_[tail_frame.value()].heads.push_back(frame.value());
   num_translations_.fetch_add(1, std::memory_order_relaxed);

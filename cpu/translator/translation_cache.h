@@ -10,7 +10,7 @@
 #include "base/mutex.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
-#include "cpu/translator/stubs.h"
+#include "cpu/translator/routines.h"
 #include "cpu/translator/translation.h"
 #include "mm/frame_pool.h"
 #include "sync/reclaimer.h"
@@ -38,7 +38,7 @@ class TranslationCache final : public mm::CodeObserver {
   TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls);
   ~TranslationCache() override;
 
-  const Stubs& stubs() const { return stubs_; }
+  const Routines& routines() const { return routines_; }
   const CodeBuffer& buffer() const { return memory_->buffer; }
 
   // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
@@ -92,7 +92,7 @@ class TranslationCache final : public mm::CodeObserver {
   std::atomic<uint64_t> num_translations_{0};
   mutable Mutex mu_{LockRank::kTranslations};
   const std::shared_ptr<Memory> memory_;  // its regions guarded by mu_
-  const Stubs stubs_;
+  const Routines routines_;
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.
   std::vector<Translation*> in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);

@@ -50,7 +50,7 @@ class SharedTranslations final : public mm::CodeObserver {
  public:
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes, {&FastTarget, &FastAccess, &FillAccess, &PrepareX87}),
-        traps_(&cache_.buffer(), cache_.stubs().trap) {}
+        traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
 
@@ -65,7 +65,7 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
     : cache_(cache),
       options_(options),
       interpreter_(blocks, options.interpreter),
-      writer_(cache->stubs(), options.optimizations) {
+      writer_(cache->routines(), options.optimizations) {
   CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
   // As cpu/decoder.cc has it.
   for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE})
@@ -93,7 +93,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->self = bound_->context.get();
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r14);
-      bound_->context->indirect.fill(cache_->stubs().indirect_miss);
+      bound_->context->indirect.fill(cache_->routines().indirect_miss);
     }
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
@@ -107,7 +107,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
-  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->stubs().indirect_miss;
+  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->routines().indirect_miss;
   bound->used_entries.clear();
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
@@ -198,7 +198,7 @@ void TranslatorCore::Install(const Translation& translation) {
   const std::byte* code = translation.code + translation.indirect_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
   // Whoever was first keeps the place: two that took turns would both miss each time.
-  if (const void*& place = bound_->context->indirect[entry]; place == cache_->stubs().indirect_miss) {
+  if (const void*& place = bound_->context->indirect[entry]; place == cache_->routines().indirect_miss) {
     bound_->used_entries.push_back(entry);
     place = code;
   }
@@ -319,7 +319,7 @@ uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion)
   context.fs_base = context.state->fs_base;
   context.gs_base = context.state->gs_base;
   context.remaining = static_cast<int32_t>(portion);
-  cache_->stubs().enter(&context);
+  cache_->routines().enter(&context);
   return portion - static_cast<uint64_t>(context.remaining);
 }
 

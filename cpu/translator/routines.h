@@ -1,5 +1,5 @@
-#ifndef REMORA_CPU_TRANSLATOR_STUBS_H_
-#define REMORA_CPU_TRANSLATOR_STUBS_H_
+#ifndef REMORA_CPU_TRANSLATOR_ROUTINES_H_
+#define REMORA_CPU_TRANSLATOR_ROUTINES_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace remora::cpu::translator {
 //
 // In translated code the host's RSP is GuestContext::frame. "Flags saved" means that GuestContext::flags has the
 // guest's status flags, or that nothing can read them any more; the host's are then free.
-struct Stubs {
+struct Routines {
   // Loads the guest's registers from *context->state and jumps to context->entry, flags saved. Returns when translated
   // code leaves, with the guest's registers in *context->state again; context->leave tells why. The host's GS base is
   // `context`.
@@ -40,7 +40,7 @@ struct Stubs {
   const void* load_x87 = nullptr;
 };
 
-// The C++ that stubs call (access.h).
+// The C++ that routines call (access.h).
 struct HostCalls {
   const void* (*fast_target)(GuestContext* context);
   std::byte* (*fast_access)(GuestContext* context, uint64_t address);
@@ -48,11 +48,11 @@ struct HostCalls {
   void (*prepare_x87)(GuestContext* context);
 };
 
-Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls);
+Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);
 
-// Whether the host's CPU can do what the stubs need: AVX and XSAVE.
+// Whether the host's CPU can do what the routines need: AVX and XSAVE.
 bool HostCanTranslate();
 
 }  // namespace remora::cpu::translator
 
-#endif  // REMORA_CPU_TRANSLATOR_STUBS_H_
+#endif  // REMORA_CPU_TRANSLATOR_ROUTINES_H_

@@ -1,4 +1,4 @@
-#include "cpu/translator/stubs.h"
+#include "cpu/translator/routines.h"
 
 #include <cstddef>
 #include <cstring>
@@ -16,9 +16,9 @@ constexpr int kHostRsp = 4, kFirstSpecial = 14;
 // What C++ may spoil.
 const Xbyak::Reg64 kCallerSaved[] = {rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11};
 
-class StubWriter : public ContextAssembler {
+class RoutineWriter : public ContextAssembler {
  public:
-  explicit StubWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kPermanentBytes), calls_(calls) {}
+  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kPermanentBytes), calls_(calls) {}
 
   size_t Enter() {
     const size_t at = Begin();
@@ -159,10 +159,10 @@ class StubWriter : public ContextAssembler {
   }
   void CallHost(const void* function) {
     mov(rax, reinterpret_cast<size_t>(function));
-    StoreField(REMORA_FIELD(stub_rsp), rsp);
+    StoreField(REMORA_FIELD(routine_rsp), rsp);
     LoadField(rsp, REMORA_FIELD(host_rsp));
     call(rax);
-    LoadField(rsp, REMORA_FIELD(stub_rsp));
+    LoadField(rsp, REMORA_FIELD(routine_rsp));
   }
   void PushAll() {
     for (const Xbyak::Reg64& reg : kCallerSaved) push(reg);
@@ -253,35 +253,35 @@ class StubWriter : public ContextAssembler {
 
 }  // namespace
 
-Stubs MakeStubs(CodeBuffer* buffer, const HostCalls& calls) {
-  StubWriter writer(calls);
+Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
+  RoutineWriter writer(calls);
   struct Placed {
     const void** to;
     size_t offset;
   };
-  Stubs stubs;
+  Routines routines;
   const void* enter = nullptr;
   writer.Leave();
   const Placed placed[] = {
       {&enter, writer.Enter()},
-      {&stubs.leave_lookup, writer.LeaveWith(Leave::kLookup)},
-      {&stubs.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
-      {&stubs.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
-      {&stubs.leave_budget, writer.LeaveWith(Leave::kBudget)},
-      {&stubs.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
-      {&stubs.indirect_miss, writer.IndirectMiss()},
-      {&stubs.trap, writer.Trap()},
-      {&stubs.load_vectors, writer.LoadVectors()},
-      {&stubs.access, writer.Access(false)},
-      {&stubs.access_delta, writer.Access(true)},
-      {&stubs.load_x87, writer.LoadX87()},
+      {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
+      {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
+      {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
+      {&routines.leave_budget, writer.LeaveWith(Leave::kBudget)},
+      {&routines.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
+      {&routines.indirect_miss, writer.IndirectMiss()},
+      {&routines.trap, writer.Trap()},
+      {&routines.load_vectors, writer.LoadVectors()},
+      {&routines.access, writer.Access(false)},
+      {&routines.access_delta, writer.Access(true)},
+      {&routines.load_x87, writer.LoadX87()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
-  // Jumps among the stubs are relative, so the code may be moved as a whole.
+  // Jumps among the routines are relative, so the code may be moved as a whole.
   std::memcpy(buffer->Writable(buffer->permanent()), writer.getCode(), writer.getSize());
-  for (const Placed& stub : placed) *stub.to = buffer->permanent() + stub.offset;
-  stubs.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
-  return stubs;
+  for (const Placed& routine : placed) *routine.to = buffer->permanent() + routine.offset;
+  routines.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
+  return routines;
 }
 
 bool HostCanTranslate() {

@@ -1,0 +1,265 @@
+// Of BlockWriter: entries, branches, and ways out.
+
+#include <cstdint>
+
+#include "base/check.h"
+#include "cpu/translator/block_frame.h"
+#include "cpu/translator/block_writer.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr unsigned kEntryAlignment = 8;
+constexpr uint64_t kUserTop = uint64_t{1} << 47;
+
+bool FitsSigned32(uint64_t value) {
+  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
+}
+
+}  // namespace
+
+// --- entries ---
+
+void BlockWriter::WriteEntries(bool vectors, bool x87) {
+  const bool live = live_flags_[0] != 0;
+  if (live) {
+    out_.host_entry = code_.size();
+    WriteSaveFlags();
+    constexpr unsigned kJmpShort = 0xeb;
+    const uint32_t over = code_.ShortJump(kJmpShort);
+    WriteTableEntry();
+    code_.LandShort(over);
+  } else {
+    WriteTableEntry();
+    out_.host_entry = code_.size();
+  }
+  out_.saved_entry = code_.size();
+  DCHECK(out_.saved_entry % kEntryAlignment == 0);
+  flags_ = Flags::kSaved;
+  constexpr unsigned kSub = 5, kCmpByte = 0x80, kCmp = 7;
+  const auto require = [&](int32_t field, const void* load) {
+    code_.Memory(kCmpByte, kCmp, Frame(field), /*wide=*/false);
+    code_.Byte(1);
+    const uint32_t jump = code_.JumpIf(kNotEqual);
+    cold_.push_back(
+        {.kind = Cold::Kind::kUnit, .flags = Flags::kSaved, .jump = jump, .back = code_.size(), .routine = load});
+  };
+  if (x87) require(REMORA_FRAME(x87_live), routines_.load_x87);
+  if (vectors) require(REMORA_FRAME(vectors_live), routines_.load_vectors);
+  loop_entry_ = code_.size();
+  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+  cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
+}
+
+// Followed by the block's own code where it finds that it is meant.
+void BlockWriter::WriteTableEntry() {
+  constexpr uint32_t kCmpBytes = 5, kJneBytes = 6;
+  code_.Align(kEntryAlignment, (pc_ <= UINT32_MAX ? 6 : 10) + kCmpBytes + kJneBytes);
+  out_.indirect_entry = code_.size();
+  code_.Constant(kScratch, pc_);
+  code_.Memory(0x3b, kScratch, Frame(REMORA_FRAME(target)));
+  out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.indirect_miss});
+}
+
+// --- branches ---
+
+void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
+  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
+    if (IsInContext(guest))
+      code_.Load(kScratch, InContext(guest));
+    else
+      code_.Move(kScratch, HostRegister(guest));
+  } else {
+    const int group = GroupOf(index_);
+    if (group != OperandGroups::kNone) {
+      code_.Load(kScratch, PlaceInGroup(instruction, group));
+    } else {
+      ProbeOperand(instruction);
+      code_.Load(kScratch, {.base = kScratch});
+    }
+  }
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  held_ = OperandGroups::kNone;
+}
+
+// A target outside the user's half faults at the call, which the interpreter knows how.
+void BlockWriter::RequireCanonicalTarget() {
+  constexpr unsigned kCmp = 7;
+  SaveFlagsBefore();
+  code_.Immediate32(kCmp, Frame(REMORA_FRAME(target) + 4), static_cast<int32_t>(kUserTop >> 32));
+  flags_ = Flags::kSaved;
+  cold_.push_back({.kind = Cold::Kind::kInterpret,
+                   .flags = Flags::kSaved,
+                   .jump = code_.JumpIf(kAboveOrEqual),
+                   .index = index_,
+                   .pc = index_pc_});
+}
+
+void BlockWriter::WriteCall(const GuestInstruction& instruction) {
+  const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  if (!direct) {
+    LoadTarget(instruction);
+    RequireCanonicalTarget();
+  }
+  const uint64_t value = instruction.next_pc();
+  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  if (FitsSigned32(value)) {
+    code_.StoreConstant64(to, static_cast<int32_t>(value));
+  } else {
+    // In one store, so that a load of all eight bytes need not wait for two.
+    const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+    code_.Store(spill, kHostRax);
+    code_.Constant(kHostRax, value);
+    code_.Store(to, kHostRax);
+    code_.Load(kHostRax, spill);
+  }
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  if (direct) return GoTo(instruction.target(), live_at_target_[index_]);
+  code_.Load(kScratch, Frame(REMORA_FRAME(target)));
+  GoThroughTable();
+}
+
+void BlockWriter::WriteRet(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  const auto dropped = drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
+  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
+  code_.Load(kScratch, place);
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  if (dropped != 0)
+    RequireCanonicalTarget();
+  else
+    NoteBranch(/*popped=*/true);
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8 + dropped});
+  GoThroughTable();
+}
+
+void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
+  if (instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    // Where the trace goes on there is nothing to do.
+    held_behind_ = held_;
+    if (index_ + 1 == count_) GoTo(instruction.target(), live_at_target_[index_]);
+    return;
+  }
+  LoadTarget(instruction);
+  NoteBranch(/*popped=*/false);
+  GoThroughTable();
+}
+
+void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
+  RestoreFlags();
+  // The condition is the low half of the opcode in both forms.
+  const auto condition = (instruction.decoded.info.opcode & 15u) ^ (instruction.goes_on_at_target ? 1u : 0u);
+  const uint64_t target = instruction.side_exit();
+  const uint32_t live = live_at_target_[index_];
+  held_behind_ = held_;
+  if (index_ + 1 < count_) {
+    // The trace goes on behind it; who leaves here has not run the rest.
+    cold_.push_back({.kind = Cold::Kind::kSideExit,
+                     .flags = flags_,
+                     .jump = code_.JumpIf(condition),
+                     .index = index_,
+                     .pc = target,
+                     .live = live});
+    return;
+  }
+  if (optimizations_.chain && InPage(target)) {
+    LinkedJump(static_cast<int>(condition), target, live);
+  } else {
+    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .pc = target});
+  }
+  GoTo(instruction.next_pc(), live_flags_[count_]);
+}
+
+void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
+  const bool loop = instruction.action == Action::kLoop;
+  const uint32_t at_target = live_at_target_[index_], behind = live_flags_[index_ + 1];
+  if (loop) code_.Lea(kHostRcx, {.base = kHostRcx, .displacement = -1});
+  const Flags flags = flags_;
+  constexpr unsigned kJrcxz = 0xe3;
+  const uint32_t zero = code_.ShortJump(kJrcxz);
+  if (loop)
+    GoTo(instruction.target(), at_target);
+  else
+    GoTo(instruction.next_pc(), behind);
+  code_.LandShort(zero);
+  flags_ = flags;
+  if (loop)
+    GoTo(instruction.next_pc(), behind);
+  else
+    GoTo(instruction.target(), at_target);
+}
+
+// --- ways out ---
+
+void BlockWriter::JumpTo(const void* routine) { out_.relocations.push_back({code_.Jump(), routine}); }
+
+void BlockWriter::CallRoutine(const void* routine) { out_.relocations.push_back({code_.Call(), routine}); }
+
+void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
+  code_.Constant(kScratch, pc);
+  JumpTo(routine);
+}
+
+void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
+  constexpr unsigned kAdd = 0;
+  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - index));
+  LeaveBlock(routines_.leave_interpret, pc);
+}
+
+void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
+  const Flags flags = flags_;
+  if (live == 0) flags_ = Flags::kSaved;
+  const bool saved = flags_ != Flags::kHost;
+  const auto jump = [&] {
+    return condition == kAlways ? code_.Jump() : code_.JumpIf(static_cast<unsigned>(condition));
+  };
+  if (target == pc_) {
+    code_.Land(jump(), saved ? loop_entry_ : out_.host_entry);
+  } else {
+    // In one piece, which can be patched while others run through it.
+    constexpr unsigned kPiece = 16, kDisplacement = 4;
+    const unsigned opcode_bytes = condition == kAlways ? 1 : 2;
+    const unsigned at = (code_.size() + opcode_bytes) % kPiece;
+    if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
+    const uint32_t displacement = jump();
+    out_.links.push_back({displacement, saved, target});
+    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .pc = target});
+  }
+  flags_ = flags;
+}
+
+void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
+  SaveFlags(live);
+  if (!optimizations_.table) return LeaveBlock(routines_.leave_lookup, pc);
+  code_.Constant(kScratch, pc);
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  constexpr unsigned kIndirect = 0xff, kJmp = 4;
+  const auto entry = static_cast<int32_t>(pc % GuestContext::kIndirectEntries * sizeof(void*));
+  code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
+}
+
+void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
+  if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
+  GoByTable(pc, live);
+}
+
+void BlockWriter::NoteBranch(bool popped) {
+  const HostPlace word = Frame(REMORA_FRAME(branch_site));
+  code_.StoreConstant32(word, 0);
+  out_.branches.push_back({code_.size() - 4, out_.marks.back().host_offset, popped});
+}
+
+void BlockWriter::GoThroughTable() {
+  SaveFlags(kAllFlags);
+  if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
+  for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xf6u}) code_.Byte(byte);  // MOVZX R14D, R14W
+  constexpr unsigned kIndirect = 0xff, kJmp = 4;
+  code_.Memory(kIndirect, kJmp,
+               {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect)},
+               /*wide=*/false);
+}
+
+}  // namespace remora::cpu::translator

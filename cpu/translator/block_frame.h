@@ -1,0 +1,42 @@
+#ifndef REMORA_CPU_TRANSLATOR_BLOCK_FRAME_H_
+#define REMORA_CPU_TRANSLATOR_BLOCK_FRAME_H_
+
+#include <Zydis/Zydis.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/check.h"
+#include "cpu/cpu_state.h"
+#include "cpu/translator/guest_context.h"
+#include "cpu/translator/host_code.h"
+
+namespace remora::cpu::translator {
+
+// Where things are for the code of a block. Thread safety: pure functions.
+
+inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
+
+// Conditions by the encoding's numbers.
+inline constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
+
+// The place of a member of GuestContext, in bytes from the host's RSP.
+#define REMORA_FRAME(member) static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
+
+inline HostPlace Frame(int32_t displacement) { return {.base = kHostRsp, .displacement = displacement}; }
+inline bool IsInContext(unsigned guest) { return guest >= kR14; }
+inline HostPlace InContext(unsigned guest) { return Frame(guest == kR14 ? REMORA_FRAME(r14) : REMORA_FRAME(r15)); }
+
+// The host's register of one that is not in the context.
+inline uint8_t HostRegister(unsigned guest) {
+  DCHECK(!IsInContext(guest));
+  return guest == kRsp ? kGuestRspHost : static_cast<uint8_t>(guest);
+}
+
+inline int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
+  return memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
+}
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_BLOCK_FRAME_H_

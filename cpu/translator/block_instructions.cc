@@ -1,0 +1,271 @@
+// Of BlockWriter: the instructions that are no branches.
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+#include "base/check.h"
+#include "cpu/translator/block_frame.h"
+#include "cpu/translator/block_writer.h"
+
+namespace remora::cpu::translator {
+
+int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement* placement) {
+  const DecodedInstruction& in = instruction.decoded;
+  if (instruction.memory >= 0 || instruction.uses_x87 || (in.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) return -1;
+  switch (in.info.mnemonic) {
+    // These mean something else with memory: a LOCK, a string of bits.
+    case ZYDIS_MNEMONIC_XCHG:
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTC:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTS:
+      return -1;
+    default:
+      break;
+  }
+  const ZydisDecodedOperand *rm = nullptr, *reg = nullptr;
+  uint32_t named = 0, twice = 0;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = in.operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const int guest = GeneralRegister(operand.reg.value);
+    if (guest < 0) continue;
+    if (IsHighByte(operand.reg.value)) return -1;
+    twice |= named & 1u << guest;
+    named |= 1u << guest;
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) rm = &operand;
+    if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) reg = &operand;
+  }
+  const auto usable = [&](const ZydisDecodedOperand* operand) {
+    if (operand == nullptr) return -1;
+    const int guest = GeneralRegister(operand->reg.value);
+    return guest >= kR14 && ((twice >> guest) & 1) == 0 ? guest : -1;
+  };
+  const auto in_context = [&](int guest) {
+    const HostPlace place = InContext(static_cast<unsigned>(guest));
+    placement->memory = place.base;
+    placement->displacement = place.displacement;
+    return guest;
+  };
+  // A 32-bit result clears the upper half of a register, but not of memory.
+  constexpr int kClears = 32;
+  if (const int guest = usable(rm);
+      guest >= 0 && ((rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0 || rm->size != kClears)) {
+    placement->rm_in_memory = true;
+    return in_context(guest);
+  }
+  const int source = usable(reg);
+  if (source < 0 || rm == nullptr || (reg->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) return -1;
+  if (GeneralRegister(rm->reg.value) >= kR14 || in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
+  const unsigned opcode = in.info.opcode;
+  const bool arithmetic = opcode < 0x40 && (opcode & 7) < 2;
+  if (!arithmetic && in.info.mnemonic != ZYDIS_MNEMONIC_MOV && in.info.mnemonic != ZYDIS_MNEMONIC_TEST) return -1;
+  placement->reg_in_memory = true;
+  return in_context(source);
+}
+
+void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  const bool memory = instruction.memory >= 0;
+  uint32_t used = 0, named = 0;
+  bool high_byte = false;
+  for (int i = 0; i < in.info.operand_count; ++i) {
+    if (in.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const ZydisRegister reg = in.operands[i].reg.value;
+    const int guest = GeneralRegister(reg);
+    if (guest < 0) continue;
+    used |= 1u << guest;
+    if (i < in.info.operand_count_visible) named |= 1u << guest;
+    high_byte |= IsHighByte(reg);
+  }
+  const int group = memory ? GroupOf(index_) : OperandGroups::kNone;
+  Placement placement;
+  placement.general[kRsp] = kGuestRspHost;
+  placement.memory = kScratch;
+  // What still needs the scratch register when the instruction itself runs.
+  bool scratch_free = !memory;
+  if (group != OperandGroups::kNone) {
+    const OperandGroups::Group& of = groups_.group(group);
+    if (of.base != OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
+    if (of.index >= 0) used |= 1u << of.index;
+    const HostPlace place = PlaceInGroup(instruction, group);
+    placement.memory = place.base;
+    placement.index = place.index;
+    placement.shift = place.shift;
+    placement.displacement = place.displacement;
+  } else if (memory) {
+    ProbeOperand(instruction);
+    const bool locked = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG;
+    if (locked) RequireAligned(instruction.memory_operand().size / 8u);
+  } else {
+    held_behind_ = held_;
+  }
+  PrepareFlags(instruction);
+
+  // Loads that need nothing of what their destination was.
+  const bool pure_load = in.info.mnemonic == ZYDIS_MNEMONIC_MOV || in.info.mnemonic == ZYDIS_MNEMONIC_MOVZX ||
+                         in.info.mnemonic == ZYDIS_MNEMONIC_MOVSX || in.info.mnemonic == ZYDIS_MNEMONIC_MOVSXD;
+  const bool pure = pure_load && in.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && in.operands[0].size >= 32;
+
+  int spilled = -1;
+  const auto spill = [&](bool for_high_byte) {
+    CHECK(spilled < 0);
+    // RBP as an address takes a displacement; with AH..BH there is no REX to name the upper ones.
+    constexpr uint8_t kCandidates[] = {kRsi, kRdi, kRbx, kRdx, kRcx, kRax, kR8, kR9, kR10};
+    for (const uint8_t candidate : kCandidates) {
+      if (((used >> candidate) & 1) != 0 || (for_high_byte && candidate >= kR8)) continue;
+      spilled = candidate;
+      code_.Store(Frame(REMORA_FRAME(spill[0])), candidate);
+      out_.marks.back().spilled = candidate;
+      return candidate;
+    }
+    CHECK_MSG(false, "no register left");
+    return uint8_t{0};
+  };
+  if (high_byte && memory) {
+    placement.memory = spill(true);
+    code_.Move(placement.memory, kScratch);
+  }
+  const bool clears = (in.info.mnemonic == ZYDIS_MNEMONIC_XOR || in.info.mnemonic == ZYDIS_MNEMONIC_SUB) && !memory &&
+                      in.operands[0].size >= 32 && in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                      in.operands[0].reg.value == in.operands[1].reg.value;
+  const int used_in_context = UsableInContext(instruction, &placement);
+  struct Moved {
+    unsigned guest;
+    uint8_t host;
+  };
+  std::array<Moved, 2> moved;
+  size_t num_moved = 0;
+  for (unsigned guest = kR14; guest <= kR15; ++guest) {
+    if (((named >> guest) & 1) == 0 || static_cast<int>(guest) == used_in_context) continue;
+    const bool is_destination = pure && GeneralRegister(in.operands[0].reg.value) == static_cast<int>(guest);
+    const bool is_source = in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                           GeneralRegister(in.operands[1].reg.value) == static_cast<int>(guest);
+    const bool overwritten = clears || (is_destination && !is_source);
+    uint8_t host = kScratch;
+    if (scratch_free || (memory && overwritten)) {
+      scratch_free = false;
+      held_behind_ = OperandGroups::kNone;
+    } else {
+      host = spill(false);
+    }
+    if (!overwritten) code_.Load(host, InContext(guest));
+    placement.general[guest] = host;
+    moved[num_moved++] = {guest, host};
+  }
+
+  uint8_t bytes[kMaxReencodedBytes];
+  code_.Append(bytes, Reencode(instruction, placement, bytes));
+
+  for (size_t i = 0; i < num_moved; ++i) {
+    bool written = false;
+    for (int k = 0; k < in.info.operand_count_visible; ++k)
+      written |= in.operands[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 GeneralRegister(in.operands[k].reg.value) == static_cast<int>(moved[i].guest) &&
+                 (in.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+    if (written) code_.Store(InContext(moved[i].guest), moved[i].host);
+  }
+  if (spilled >= 0) code_.Load(static_cast<unsigned>(spilled), Frame(REMORA_FRAME(spill[0])));
+  NoteFlags(instruction);
+}
+
+void BlockWriter::WriteLea(const GuestInstruction& instruction) {
+  const ZydisDecodedOperand& destination = instruction.decoded.operands[0];
+  const auto guest = static_cast<unsigned>(GeneralRegister(destination.reg.value));
+  const int bits = destination.size;
+  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
+  const bool to_context = IsInContext(guest);
+  const uint8_t to = to_context ? kScratch : HostRegister(guest);
+  const bool two_in_context = base >= kR14 && index >= kR14 && base != index;
+  if (bits >= 32 && instruction.decoded.info.address_width == 64) {
+    const auto keep = [&] {
+      if (to_context) code_.Store(InContext(guest), kScratch);
+    };
+    if (base >= 0 && !two_in_context) {
+      const auto place_of = [&](int number) {
+        const auto which = static_cast<unsigned>(number);
+        if (!IsInContext(which)) return HostRegister(which);
+        code_.Load(kScratch, InContext(which));
+        return kScratch;
+      };
+      HostPlace place = {.base = place_of(base), .displacement = Displacement(memory)};
+      if (index >= 0) {
+        place.index = index == base ? place.base : place_of(index);
+        place.shift = static_cast<uint8_t>(std::countr_zero(memory.scale));
+      }
+      code_.Memory(0x8d, to, place, /*wide=*/bits == 64);
+      keep();
+      if (base < kR14 && index < kR14 && !to_context) held_behind_ = held_;
+      return;
+    }
+    if (memory.base == ZYDIS_REGISTER_RIP) {
+      const uint64_t address = instruction.next_pc() + static_cast<uint64_t>(int64_t{Displacement(memory)});
+      code_.Constant(to, bits == 64 ? address : static_cast<uint32_t>(address));
+      keep();
+      if (!to_context) held_behind_ = held_;
+      return;
+    }
+  }
+  ComputeAddress(instruction, /*keep_flags=*/true);
+  if (bits == 32) code_.Move32(kScratch, kScratch);
+  if (bits == 16) code_.Byte(0x66);
+  if (IsInContext(guest)) {
+    code_.Memory(0x89, kScratch, InContext(guest), /*wide=*/bits != 16);
+  } else if (bits == 16) {
+    code_.Move32(HostRegister(guest), kScratch);
+  } else {
+    code_.Move(HostRegister(guest), kScratch);
+  }
+}
+
+void BlockWriter::PushField(uint32_t field) {
+  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
+  code_.Store(spill, kHostRax);
+  code_.Load(kHostRax, Frame(static_cast<int32_t>(field)));
+  code_.Store(to, kHostRax);
+  code_.Load(kHostRax, spill);
+}
+
+void BlockWriter::WritePush(const GuestInstruction& instruction) {
+  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    code_.StoreConstant64(ProbeStack(Right::kWrite, kGuestRspHost, -8), static_cast<int32_t>(operand.imm.value.s));
+  } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
+    if (IsInContext(guest))
+      PushField(static_cast<uint32_t>(InContext(guest).displacement));
+    else
+      code_.Store(ProbeStack(Right::kWrite, kGuestRspHost, -8), HostRegister(guest));
+  } else {
+    ProbeOperand(instruction);
+    code_.Load(kScratch, {.base = kScratch});
+    code_.Store(Frame(REMORA_FRAME(value)), kScratch);
+    PushField(static_cast<uint32_t>(REMORA_FRAME(value)));
+  }
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  held_behind_ = GroupOf(index_);
+}
+
+void BlockWriter::WritePop(const GuestInstruction& instruction) {
+  const auto guest = static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value));
+  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
+  if (IsInContext(guest)) {
+    code_.Load(kScratch, place);
+    code_.Store(InContext(guest), kScratch);
+  } else {
+    code_.Load(HostRegister(guest), place);
+    held_behind_ = GroupOf(index_);
+  }
+  if (guest != kRsp) code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8});
+}
+
+void BlockWriter::WriteLeaveFrame() {
+  const HostPlace place = ProbeStack(Right::kRead, kHostRbp, 0);
+  code_.Lea(kGuestRspHost, {.base = kHostRbp, .displacement = 8});
+  code_.Load(kHostRbp, place);
+}
+
+}  // namespace remora::cpu::translator
