@@ -1,5 +1,6 @@
 // The time without a system call: the vDSO is there, its clocks are those of the kernel, and between threads, and
 // between vDSO and system call, no clock goes back. The host has it, too.
+#define _GNU_SOURCE
 #include <elf.h>
 #include <pthread.h>
 #include <sched.h>
