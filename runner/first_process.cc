@@ -81,12 +81,10 @@ std::string FindInPath(const std::string& name, std::string_view path, fs::Vfs& 
 absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
                                                             const FileSystems& file_systems,
                                                             const InheritedFds& inherited,
-                                                            proc::Kernel::InheritedAttributes attributes,
                                                             const Ref<fs::HostTerminal>& terminal, int* exit_status) {
   *exit_status = kSetUpFailed;
   proc::Kernel::FirstProcess first;
   first.credentials = CallersCredentials();
-  first.attributes = std::move(attributes);
   first.exec.argv = options.program;
   first.exec.envp = Environment(options.environment);
 

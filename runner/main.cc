@@ -120,9 +120,9 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
       return Fail(kSetUpFailed, Message(mounted));
   }
   int exit_status = kSetUpFailed;
-  auto first =
-      MakeFirstProcess(options, &kernel, file_systems, inherited, std::move(attributes), terminal, &exit_status);
+  auto first = MakeFirstProcess(options, &kernel, file_systems, inherited, terminal, &exit_status);
   if (!first.ok()) return Fail(exit_status, Message(first.status()));
+  first->attributes = std::move(attributes);
   int error_number = 0;
   if (absl::Status started = kernel.Start(*std::move(first), &error_number); !started.ok())
     return Fail(error_number == ENOENT ? kNotFound : kNotExecutable, Message(started));
