@@ -12,8 +12,8 @@
 
 namespace remora::runner {
 
-// The caller's ids, descriptors, environment, umask and folder as the first guest process gets them. On
-// failure `exit_status` says what Remora exits with: 125, or 127 when PROGRAM is not in PATH.
+// The caller's ids, descriptors, environment, umask and folder as the first guest process gets them. On failure
+// `exit_status` says what Remora exits with: 125, or 127 when PROGRAM is not in PATH.
 absl::StatusOr<proc::Kernel::FirstProcess> MakeFirstProcess(const Options& options, proc::Kernel* kernel,
                                                             const FileSystems& file_systems,
                                                             const InheritedFds& inherited,
