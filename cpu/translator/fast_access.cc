@@ -25,22 +25,6 @@ std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool
   return continues ? host : nullptr;
 }
 
-void NoteUse(GuestContext* context, AccessSite site, const Extent& extent) {
-  if (extent.host == 0)
-    context->used_extents[context->num_used_extents++] =
-        static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
-}
-
-// The one address, for a site that looks there for what it has found.
-void RecordAddress(GuestContext* context, AccessSite site, uint64_t address, std::byte* host) {
-  Extent& extent = context->extents[site.write_extent][site.extent];
-  NoteUse(context, site, extent);
-  extent.start = address;
-  extent.limit = 1;
-  extent.host = reinterpret_cast<uint64_t>(host);
-  extent.delta = extent.host - address;
-}
-
 }  // namespace
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
@@ -54,7 +38,9 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
                                           : context->tlb->RunAround<mm::Access::kRead>(page, delta);
   const uint64_t first = run.start_addr().value(), end = run.end_addr().value();
-  NoteUse(context, site, extent);
+  if (extent.host == 0)
+    context->used_extents[context->num_used_extents++] =
+        static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
   extent.start = first;
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
@@ -70,20 +56,13 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   const uint64_t size = site.size();
   const mm::Tlb& tlb = *context->tlb;
-  std::byte* host;
-  if ((address & kPageMask) + size > kPageSize) {
-    host = AcrossPages(tlb, address, size, site.write);
-  } else {
-    host = site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address))
-                      : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-    // Not each time: what jumps about would only throw one page out for another.
-    constexpr uint8_t kMissesForEachRecord = 4;
-    if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0) {
-      RecordExtent(context, address, host);
-      return host;
-    }
-  }
-  if (host != nullptr && site.kept) RecordAddress(context, site, address, host);
+  if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
+  std::byte* host =
+      site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
+  // Not each time: what jumps about would only throw one page out for another.
+  constexpr uint8_t kMissesForEachRecord = 4;
+  if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0)
+    RecordExtent(context, address, host);
   return host;
 }
 
