@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cpu/cpu_state.h"
+#include "cpu/cpuid.h"
 #include "cpu/flags.h"
 #include "cpu/handler_env.h"
 #include "cpu/op.h"
@@ -78,6 +79,7 @@ struct RunContext final : HandlerEnv {
   void UncountAccessesBehind(const Op* op) {
     for (int i = 1; i < op->uncounted; ++i) accesses -= op[i].accesses;
   }
+  CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf);
   uint64_t TimeStamp();
   bool RandomBits(uint64_t* bits);  // false: there are none
   // After a write that may have gone the slow way: whether code that this engine may be about to run is gone or

@@ -12,13 +12,15 @@ namespace {
 
 enum class Register : uint8_t { kEax, kEbx, kEcx, kEdx, kNone };
 
-// A bit of CPUID and its name in /proc/cpuinfo, which is empty where Linux shows none. In Linux's order.
+// A bit of CPUID and its name in /proc/cpuinfo, which is empty where Linux shows none; the lowest level that has it. In
+// Linux's order.
 struct Feature {
   std::string_view name;
   uint32_t leaf = 0;
   Register in = Register::kNone;  // kNone: Linux's own finding, no bit
   uint8_t bit = 0;
   uint32_t subleaf = 0;
+  CpuLevel level = CpuLevel::kV1;
 };
 constexpr uint32_t kBasic = 1, kStructured = 7, kXsave = 0xd, kExtended = 0x80000001;
 constexpr Feature kFeatures[] = {
@@ -46,39 +48,39 @@ constexpr Feature kFeatures[] = {
     {.name = "nopl"},
     {"nonstop_tsc", 0x80000007, Register::kEdx, 8},
     {.name = "cpuid"},
-    {"pni", kBasic, Register::kEcx, 0},
-    {"pclmulqdq", kBasic, Register::kEcx, 1},
-    {"ssse3", kBasic, Register::kEcx, 9},
-    {"fma", kBasic, Register::kEcx, 12},
-    {"cx16", kBasic, Register::kEcx, 13},
-    {"sse4_1", kBasic, Register::kEcx, 19},
-    {"sse4_2", kBasic, Register::kEcx, 20},
-    {"movbe", kBasic, Register::kEcx, 22},
-    {"popcnt", kBasic, Register::kEcx, 23},
-    {"aes", kBasic, Register::kEcx, 25},
-    {"xsave", kBasic, Register::kEcx, 26},
-    {"", kBasic, Register::kEcx, 27},  // OSXSAVE
-    {"avx", kBasic, Register::kEcx, 28},
-    {"f16c", kBasic, Register::kEcx, 29},
-    {"rdrand", kBasic, Register::kEcx, 30},
-    {"lahf_lm", kExtended, Register::kEcx, 0},
-    {"abm", kExtended, Register::kEcx, 5},
-    {"3dnowprefetch", kExtended, Register::kEcx, 8},
-    {"fsgsbase", kStructured, Register::kEbx, 0},
-    {"bmi1", kStructured, Register::kEbx, 3},
-    {"avx2", kStructured, Register::kEbx, 5},
-    {"bmi2", kStructured, Register::kEbx, 8},
-    {"rdseed", kStructured, Register::kEbx, 18},
-    {"adx", kStructured, Register::kEbx, 19},
-    {"clflushopt", kStructured, Register::kEbx, 23},
-    {"clwb", kStructured, Register::kEbx, 24},
-    {"sha_ni", kStructured, Register::kEbx, 29},
-    {"xsaveopt", kXsave, Register::kEax, 0, 1},
-    {"xsavec", kXsave, Register::kEax, 1, 1},
-    {"xgetbv1", kXsave, Register::kEax, 2, 1},
-    {"vaes", kStructured, Register::kEcx, 9},
-    {"vpclmulqdq", kStructured, Register::kEcx, 10},
-    {"rdpid", kStructured, Register::kEcx, 22},
+    {"pni", kBasic, Register::kEcx, 0, 0, CpuLevel::kV2},
+    {"pclmulqdq", kBasic, Register::kEcx, 1, 0, CpuLevel::kHost},
+    {"ssse3", kBasic, Register::kEcx, 9, 0, CpuLevel::kV2},
+    {"fma", kBasic, Register::kEcx, 12, 0, CpuLevel::kV3},
+    {"cx16", kBasic, Register::kEcx, 13, 0, CpuLevel::kV2},
+    {"sse4_1", kBasic, Register::kEcx, 19, 0, CpuLevel::kV2},
+    {"sse4_2", kBasic, Register::kEcx, 20, 0, CpuLevel::kV2},
+    {"movbe", kBasic, Register::kEcx, 22, 0, CpuLevel::kV3},
+    {"popcnt", kBasic, Register::kEcx, 23, 0, CpuLevel::kV2},
+    {"aes", kBasic, Register::kEcx, 25, 0, CpuLevel::kHost},
+    {"xsave", kBasic, Register::kEcx, 26, 0, CpuLevel::kV3},
+    {"", kBasic, Register::kEcx, 27, 0, CpuLevel::kV3},  // OSXSAVE
+    {"avx", kBasic, Register::kEcx, 28, 0, CpuLevel::kV3},
+    {"f16c", kBasic, Register::kEcx, 29, 0, CpuLevel::kV3},
+    {"rdrand", kBasic, Register::kEcx, 30, 0, CpuLevel::kHost},
+    {"lahf_lm", kExtended, Register::kEcx, 0, 0, CpuLevel::kV2},
+    {"abm", kExtended, Register::kEcx, 5, 0, CpuLevel::kV3},
+    {"3dnowprefetch", kExtended, Register::kEcx, 8, 0, CpuLevel::kHost},
+    {"fsgsbase", kStructured, Register::kEbx, 0, 0, CpuLevel::kHost},
+    {"bmi1", kStructured, Register::kEbx, 3, 0, CpuLevel::kV3},
+    {"avx2", kStructured, Register::kEbx, 5, 0, CpuLevel::kV3},
+    {"bmi2", kStructured, Register::kEbx, 8, 0, CpuLevel::kV3},
+    {"rdseed", kStructured, Register::kEbx, 18, 0, CpuLevel::kHost},
+    {"adx", kStructured, Register::kEbx, 19, 0, CpuLevel::kHost},
+    {"clflushopt", kStructured, Register::kEbx, 23, 0, CpuLevel::kHost},
+    {"clwb", kStructured, Register::kEbx, 24, 0, CpuLevel::kHost},
+    {"sha_ni", kStructured, Register::kEbx, 29, 0, CpuLevel::kHost},
+    {"xsaveopt", kXsave, Register::kEax, 0, 1, CpuLevel::kHost},
+    {"xsavec", kXsave, Register::kEax, 1, 1, CpuLevel::kHost},
+    {"xgetbv1", kXsave, Register::kEax, 2, 1, CpuLevel::kHost},
+    {"vaes", kStructured, Register::kEcx, 9, 0, CpuLevel::kHost},
+    {"vpclmulqdq", kStructured, Register::kEcx, 10, 0, CpuLevel::kHost},
+    {"rdpid", kStructured, Register::kEcx, 22, 0, CpuLevel::kHost},
 };
 
 constexpr uint32_t kSignature = kCpuFamily << 8 | kCpuModel << 4 | kCpuStepping;
@@ -114,7 +116,7 @@ uint32_t Word(std::string_view text, size_t at) {
 
 }  // namespace
 
-CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf) {
+CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf, CpuLevel level) {
   if (leaf == 0) return {kLastLeaf, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
   if (leaf == 0x80000000) return {kLastExtendedLeaf, Word(kCpuVendor, 0), Word(kCpuVendor, 8), Word(kCpuVendor, 4)};
   if (leaf >= 0x80000002 && leaf <= 0x80000004) {
@@ -123,20 +125,23 @@ CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf) {
   }
   if (!HasSubleaves(leaf)) subleaf = 0;
   CpuidResult result;
+  const bool has_xsave = level >= CpuLevel::kV3;
   for (const Leaf& entry : kLeaves)
-    if (entry.number == leaf && entry.subleaf == subleaf) result = entry.result;
+    if ((entry.number != kXsave || has_xsave) && entry.number == leaf && entry.subleaf == subleaf)
+      result = entry.result;
   for (const Feature& feature : kFeatures) {
-    if (feature.leaf != leaf || feature.in == Register::kNone || feature.subleaf != subleaf) continue;
+    if (feature.leaf != leaf || feature.in == Register::kNone || feature.subleaf != subleaf || feature.level > level)
+      continue;
     uint32_t* const registers[] = {&result.eax, &result.ebx, &result.ecx, &result.edx};
     *registers[static_cast<size_t>(feature.in)] |= uint32_t{1} << feature.bit;
   }
   return result;
 }
 
-std::string CpuFlagNames() {
+std::string CpuFlagNames(CpuLevel level) {
   std::string names;
   for (const Feature& feature : kFeatures) {
-    if (feature.name.empty()) continue;
+    if (feature.name.empty() || feature.level > level) continue;
     if (!names.empty()) names += ' ';
     names += feature.name;
   }

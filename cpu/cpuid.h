@@ -5,18 +5,20 @@
 #include <string>
 #include <string_view>
 
+#include "cpu/cpu_level.h"
+
 namespace remora::cpu {
 
 struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-// What CPUID answers: exactly what is implemented, in the shape of an AMD K8, so that glibc reads cache sizes from the
-// extended leaves. A leaf beyond the last answers as an AMD CPU does: zeros.
-CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf);
+// What CPUID answers: exactly what is implemented and the level has, in the shape of an AMD K8, so that glibc reads
+// cache sizes from the extended leaves. A leaf beyond the last answers as an AMD CPU does: zeros.
+CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf, CpuLevel level = CpuLevel::kHost);
 
 // For /proc/cpuinfo: the names of the flags, in Linux's order, and the rest of the identification.
-std::string CpuFlagNames();
+std::string CpuFlagNames(CpuLevel level = CpuLevel::kHost);
 inline constexpr std::string_view kCpuVendor = "AuthenticAMD";
 inline constexpr std::string_view kCpuBrand = "Remora virtual x86-64 CPU";
 inline constexpr uint32_t kCpuFamily = 15, kCpuModel = 6, kCpuStepping = 1;

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <new>
 
-#include "base/check.h"
 #include "base/guest_addr.h"
 #include "cpu/guest_access.h"
 #include "cpu/handler_env.h"
@@ -143,11 +142,8 @@ Block* Block::Create(const Op* ops, uint32_t num_ops, uint16_t page_offset) {
 
 void Block::Delete(Block* block) { ::operator delete(block, std::align_val_t{alignof(Block)}); }
 
-Decoder::Decoder(bool count_accesses) : count_accesses_(count_accesses) {
-  CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
-  // Encodings that CPUs without these extensions run as something older: NOP.
-  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE})
-    CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE)));
+Decoder::Decoder(CpuLevel level, bool count_accesses) : level_(level), count_accesses_(count_accesses) {
+  InitializeDecoder(level, &decoder_);
 }
 
 Decoder::Status Decoder::DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const {
@@ -196,7 +192,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
     Lowering lowering{*in, op};
     lowering.flags = flags;
     lowering.flags_dead = next_belongs && OverwritesFlags(*next);
-    if (!Lower(*in, offset, &lowering)) {
+    if (!LevelHas(level_, in->info.meta.isa_set) || !Lower(*in, offset, &lowering)) {
       MakeRaise(offset, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
     }
@@ -233,7 +229,7 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
     MakeRaise(0, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection, op);
   } else {
     Lowering lowering{in, op};
-    if (!Lower(in, 0, &lowering)) {
+    if (!LevelHas(level_, in.info.meta.isa_set) || !Lower(in, 0, &lowering)) {
       MakeRaise(0, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
     }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/block.h"
+#include "cpu/cpu_level.h"
 #include "mm/types.h"
 
 namespace remora::cpu {
@@ -23,7 +24,7 @@ struct BlockBuffer {
 class Decoder {
  public:
   // `count_accesses`: each block begins by adding its memory accesses to RunContext::accesses.
-  explicit Decoder(bool count_accesses = false);
+  explicit Decoder(CpuLevel level = CpuLevel::kHost, bool count_accesses = false);
 
   // `page` is the host's view of the page, the code begins at `page_offset`. kNeedsTail: the first instruction goes on
   // in the next page, decode it with DecodeCrossing.
@@ -38,6 +39,7 @@ class Decoder {
   enum class Status : uint8_t { kGood, kTruncated, kIllegal, kTooLong };
   Status DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const;
 
+  const CpuLevel level_;
   const bool count_accesses_;
   ZydisDecoder decoder_;
 };

@@ -20,6 +20,8 @@ std::string_view ExitReasonName(ExitReason reason) {
       return "divide error";
     case ExitReason::kBreakpoint:
       return "breakpoint";
+    case ExitReason::kDebugTrap:
+      return "debug trap";
     case ExitReason::kSingleStep:
       return "single step";
     case ExitReason::kX87Error:

@@ -20,6 +20,7 @@ enum class ExitReason : uint8_t {
   kIllegal,     // #UD; rip at the instruction
   kDivide,      // #DE; rip at the instruction
   kBreakpoint,  // INT3; rip behind it
+  kDebugTrap,   // #DB of INT1; rip behind it
   kSingleStep,  // #DB after an instruction run with TF
   kX87Error,    // #MF; rip at the waiting x87 instruction
   kSimdError,   // #XM; rip at the instruction

@@ -189,8 +189,9 @@ REMORA_CHAINED void Syscall(REMORA_PARAMS) {
   REMORA_TAIL LeaveAfter(REMORA_ARGS);
 }
 
-REMORA_CHAINED void Int3(REMORA_PARAMS) {
-  context->Raise(ExitReason::kBreakpoint);
+template <ExitReason kReason>
+REMORA_CHAINED void Trap(REMORA_PARAMS) {
+  context->Raise(kReason);
   context->exit_to_kernel = true;
   REMORA_TAIL LeaveAfter(REMORA_ARGS);
 }
@@ -287,11 +288,13 @@ bool LowerControl(Lowering* lowering) {
     case ZYDIS_MNEMONIC_SYSCALL:
       return SetPlain(lowering, &Syscall);
     case ZYDIS_MNEMONIC_INT3:
-      return SetPlain(lowering, &Int3);
-    // User mode may not: #GP. INT n too, since no gate but 3 and 4 (invalid here) is open and 32-bit calls are not
-    // offered.
-    case ZYDIS_MNEMONIC_INT:
+      return SetPlain(lowering, &Trap<ExitReason::kBreakpoint>);
     case ZYDIS_MNEMONIC_INT1:
+      return SetPlain(lowering, &Trap<ExitReason::kDebugTrap>);
+    case ZYDIS_MNEMONIC_INT:
+      if (lowering->op->immediate8 == 3) return SetPlain(lowering, &Trap<ExitReason::kBreakpoint>);
+      return SetRaise(lowering, ExitReason::kProtection);
+    // User mode may not: #GP. INT n too, since no gate but 3 and 4 is open and 32-bit calls are not offered.
     case ZYDIS_MNEMONIC_HLT:
     case ZYDIS_MNEMONIC_IN:
     case ZYDIS_MNEMONIC_OUT:

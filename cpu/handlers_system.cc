@@ -19,7 +19,8 @@ REMORA_CHAINED void Fence(REMORA_PARAMS) {
 
 bool ReadCpuid(HandlerEnv& env, const Op&) {
   auto& gpr = env.state().gpr;
-  const CpuidResult result = Cpuid(static_cast<uint32_t>(gpr[kRax]), static_cast<uint32_t>(gpr[kRcx]));
+  const CpuidResult result =
+      static_cast<RunContext&>(env).Cpuid(static_cast<uint32_t>(gpr[kRax]), static_cast<uint32_t>(gpr[kRcx]));
   gpr[kRax] = result.eax;
   gpr[kRbx] = result.ebx;
   gpr[kRcx] = result.ecx;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/tsc_clock.h"
+#include "cpu/cpuid.h"
 #include "cpu/interpreter_core.h"
 #include "cpu/locked.h"
 #include "cpu/lower.h"
@@ -124,6 +125,7 @@ bool RunContext::CodeChangedSlow() {
   filled_for_write_ = false;
   return core->CodeChanged(*this);
 }
+CpuidResult RunContext::Cpuid(uint32_t leaf, uint32_t subleaf) { return cpu::Cpuid(leaf, subleaf, core->level()); }
 uint64_t RunContext::TimeStamp() { return core->TimeStamp(*this); }
 bool RunContext::RandomBits(uint64_t* bits) {
   Entropy* entropy = core->entropy();
@@ -137,7 +139,7 @@ Mutex& SplitLock(RunContext& context) { return context.core->split_lock(); }
 InterpreterCore::InterpreterCore(BlockCache* cache, InterpreterOptions options)
     : blocks_(cache->impl_.get()),
       options_(options),
-      decoder_(options.count_accesses),
+      decoder_(options.level, options.count_accesses),
       jump_cache_(std::make_unique<JumpCacheEntry[]>(kJumpCacheEntries)) {
   context_.core = this;
   context_.jump_cache = jump_cache_.get();

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/entropy.h"
 #include "cpu/block_cache.h"
+#include "cpu/cpu_level.h"
 #include "cpu/engine.h"
 
 namespace remora::cpu {
@@ -17,6 +18,8 @@ struct InterpreterOptions {
   Clock* clock = nullptr;
   // What RDRAND and RDSEED give. Null: they say that there is nothing to be had, as a CPU may.
   Entropy* entropy = nullptr;
+  // What CPUID tells and the decoders take.
+  CpuLevel level = CpuLevel::kHost;
   // Fill in Counters::memory_accesses: one more op in each block.
   bool count_accesses = false;
 };

@@ -44,6 +44,7 @@ class InterpreterCore final : public Engine {
   void CountElsewhere(uint64_t instructions) { elsewhere_ += instructions; }
   // Null where there is none.
   Entropy* entropy() const { return options_.entropy; }
+  CpuLevel level() const { return options_.level; }
   Mutex& split_lock() { return blocks_->split_lock(); }
 
  private:

@@ -57,6 +57,61 @@ TEST(InterpreterTest, EveryBudgetStopsAtTheSameInstructions) {
   }
 }
 
+TEST(InterpreterTest, TrapsOfInt1AndInt3StandBehindThem) {
+  FakeMachine machine;
+  EXPECT_EQ(machine.RunCode({0xf1}, 10).reason, ExitReason::kDebugTrap);
+  EXPECT_EQ(machine.state.rip, kCode + 1);
+  FakeMachine two_bytes;
+  EXPECT_EQ(two_bytes.RunCode({0xcd, 3}, 10).reason, ExitReason::kBreakpoint);
+  EXPECT_EQ(two_bytes.state.rip, kCode + 2);
+  FakeMachine other;
+  EXPECT_EQ(other.RunCode({0xcd, 0x80}, 10).reason, ExitReason::kProtection);
+  EXPECT_EQ(other.state.rip, kCode);
+}
+
+// What code does on a CPU of a level: the reason it stops after one instruction.
+ExitReason ReasonAt(CpuLevel level, std::initializer_list<uint8_t> code, uint64_t* rax = nullptr) {
+  FakeMachine machine({.level = level});
+  machine.state.gpr[kRcx] = 0x50;
+  const ExitReason reason = machine.RunCode(code, 1).reason;
+  if (rax != nullptr) *rax = machine.state.gpr[kRax];
+  return reason;
+}
+
+TEST(CpuLevelTest, InstructionsBeyondTheLevelAreIllegal) {
+  const std::initializer_list<uint8_t> popcnt = {0xf3, 0x0f, 0xb8, 0xc1}, vzeroupper = {0xc5, 0xf8, 0x77},
+                                       aesenc = {0x66, 0x0f, 0x38, 0xdc, 0xc1}, xgetbv = {0x0f, 0x01, 0xd0};
+  EXPECT_EQ(ReasonAt(CpuLevel::kV1, popcnt), ExitReason::kIllegal);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV2, popcnt), ExitReason::kBudget);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV2, vzeroupper), ExitReason::kIllegal);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV2, xgetbv), ExitReason::kIllegal);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV3, vzeroupper), ExitReason::kBudget);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV3, aesenc), ExitReason::kIllegal);
+  EXPECT_EQ(ReasonAt(CpuLevel::kHost, aesenc), ExitReason::kBudget);
+}
+
+TEST(CpuLevelTest, CountingZerosIsABitScanBeforeV3) {
+  const std::initializer_list<uint8_t> lzcnt = {0xf3, 0x0f, 0xbd, 0xc1};
+  uint64_t rax = 0;
+  EXPECT_EQ(ReasonAt(CpuLevel::kV2, lzcnt, &rax), ExitReason::kBudget);
+  EXPECT_EQ(rax, 6u);
+  EXPECT_EQ(ReasonAt(CpuLevel::kV3, lzcnt, &rax), ExitReason::kBudget);
+  EXPECT_EQ(rax, 25u);
+}
+
+TEST(CpuLevelTest, CpuidTellsOfTheLevel) {
+  constexpr uint32_t kSse42 = 1 << 20, kOsXsave = 1 << 27, kAvx = 1 << 28, kAes = 1 << 25, kAvx2 = 1 << 5;
+  EXPECT_EQ(Cpuid(1, 0, CpuLevel::kV1).ecx, 0u);
+  EXPECT_EQ(Cpuid(1, 0, CpuLevel::kV1).edx, Cpuid(1, 0).edx);
+  EXPECT_EQ(Cpuid(1, 0, CpuLevel::kV2).ecx & (kSse42 | kOsXsave | kAvx | kAes), kSse42);
+  EXPECT_EQ(Cpuid(1, 0, CpuLevel::kV3).ecx & (kSse42 | kOsXsave | kAvx | kAes), kSse42 | kOsXsave | kAvx);
+  EXPECT_EQ(Cpuid(7, 0, CpuLevel::kV2).ebx, 0u);
+  EXPECT_NE(Cpuid(7, 0, CpuLevel::kV3).ebx & kAvx2, 0u);
+  EXPECT_EQ(Cpuid(0xd, 0, CpuLevel::kV2).eax, 0u);
+  EXPECT_EQ(Cpuid(0xd, 0, CpuLevel::kV3).eax, 7u);
+  EXPECT_EQ(CpuFlagNames(CpuLevel::kV2).find("avx"), std::string::npos);
+}
+
 TEST(InterpreterTest, SyscallSavesRipAndFlags) {
   FakeMachine machine;
   machine.state.rflags = kFlagsFixed | kFlagCF | kFlagDF;

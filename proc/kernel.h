@@ -13,6 +13,7 @@
 #include "base/entropy.h"
 #include "base/striped_counter.h"
 #include "cpu/block_cache.h"
+#include "cpu/cpu_level.h"
 #include "cpu/engine.h"
 #include "fs/pseudo/pseudo_inode.h"
 #include "fs/tty/job_control.h"
@@ -65,11 +66,12 @@ class Kernel {
     uint64_t slice_instructions = 200'000;  // a task's budget before another may run
     uint64_t max_memory_bytes = uint64_t{64} << 30;
     int32_t max_pid = 4'194'304;
-    Clock* clock = nullptr;                   // null: the host's
-    bool engines_show_host_tsc = false;       // RDTSC is the host's, so that the vDSO may tell the time by it
-    Entropy* entropy = nullptr;               // null: the host's
-    HostFiles* host_files = nullptr;          // null: the host's
-    SyscallDispatcher* dispatcher = nullptr;  // not owned
+    Clock* clock = nullptr;                          // null: the host's
+    cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;  // as the engines': what /proc/cpuinfo and auxv tell
+    bool engines_show_host_tsc = false;              // RDTSC is the host's, so that the vDSO may tell the time by it
+    Entropy* entropy = nullptr;                      // null: the host's
+    HostFiles* host_files = nullptr;                 // null: the host's
+    SyscallDispatcher* dispatcher = nullptr;         // not owned
     std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker
     std::string host_name = "remora";
     // The first process was stopped by this signal, and whoever started Remora may want to see that.

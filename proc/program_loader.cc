@@ -168,10 +168,11 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const Task& task, con
                                                            const MappedElf& mapped, uint64_t interpreter_base,
                                                            GuestAddr vdso) {
   const std::shared_ptr<const Credentials> credentials = task.credentials();
+  const cpu::CpuLevel level = task.kernel().options().cpu_level;
   return {
       {abi::kAT_SYSINFO_EHDR, vdso.value()},
       {abi::kAT_MINSIGSTKSZ, kMinSignalStackBytes},
-      {abi::kAT_HWCAP, cpu::Cpuid(1, 0).edx},
+      {abi::kAT_HWCAP, cpu::Cpuid(1, 0, level).edx},
       {abi::kAT_PAGESZ, kPageSize},
       {abi::kAT_CLKTCK, 100},
       {abi::kAT_PHDR, mapped.headers_address},
@@ -186,7 +187,7 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const Task& task, con
       {abi::kAT_EGID, credentials->egid},
       {abi::kAT_SECURE, 0},
       {abi::kAT_RANDOM, 0},
-      {abi::kAT_HWCAP2, abi::kAT_HWCAP2_FSGSBASE},
+      {abi::kAT_HWCAP2, level == cpu::CpuLevel::kHost ? abi::kAT_HWCAP2_FSGSBASE : 0},
       {abi::kAT_EXECFN, 0},
       {abi::kAT_PLATFORM, 0},
   };

@@ -327,6 +327,9 @@ bool Worker::HandleExit(Task& task, const cpu::Exit& exit) {
     case ExitReason::kBreakpoint:
       Raise(task, abi::kSIGTRAP, abi::kSI_KERNEL, 0, abi::kX86_TRAP_BP);
       return false;
+    case ExitReason::kDebugTrap:
+      Raise(task, abi::kSIGTRAP, abi::kTRAP_BRKPT, rip, abi::kX86_TRAP_DB);
+      return false;
     case ExitReason::kSingleStep:
       Raise(task, abi::kSIGTRAP, abi::kTRAP_TRACE, rip, abi::kX86_TRAP_DB);
       return false;

@@ -66,10 +66,7 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
       options_(options),
       interpreter_(blocks, options.interpreter),
       writer_(cache->routines(), options.optimizations) {
-  CHECK(ZYAN_SUCCESS(ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));
-  // As cpu/decoder.cc has it.
-  for (const ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_CLDEMOTE})
-    CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE)));
+  InitializeDecoder(options.interpreter.level, &decoder_);
   instructions_.reserve(kMaxBlockInstructions + 1);
 }
 
@@ -234,6 +231,9 @@ bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte
     }
     if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
     Classify(&instruction);
+    // The interpreter raises #UD.
+    if (!LevelHas(options_.interpreter.level, instruction.decoded.info.meta.isa_set))
+      instruction.action = Action::kInterpret;
     // The guest's counter is the host's.
     if (options_.interpreter.host_tsc && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
       instruction.action = Action::kReemit;
@@ -305,8 +305,12 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at), false,
                                       alone, generation);
-  if (made != nullptr && options_.dumper != nullptr && options_.dumper->wanted(pc))
-    options_.dumper->show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
+  if (made != nullptr && options_.dumper != nullptr) {
+    const BlockDumper& dumper = *options_.dumper;
+    if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});
+    if (dumper.wanted && dumper.wanted(pc, tlb))
+      dumper.show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
+  }
   return made;
 }
 

@@ -169,7 +169,7 @@ TEST(TranslatorTest, AnUnrolledLoopStopsWithTheBudget) {
 
 TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   std::string shown;
-  const translator::BlockDumper dumper = {.wanted = [](uint64_t pc) { return pc == kCode; },
+  const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },
                                           .show = [&](const std::string& text) { shown += text; }};
   TranslatorOptions options;
   options.dumper = &dumper;

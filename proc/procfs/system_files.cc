@@ -51,7 +51,7 @@ ErrnoOr<std::string> CpuinfoText(Kernel& kernel) {
                           "fpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: %u\nwp\t\t: yes\nflags\t\t: %s\n"
                           "bogomips\t: %.2f\nclflush size\t: 64\ncache_alignment\t: 64\n"
                           "address sizes\t: 40 bits physical, 48 bits virtual\n\n",
-                          cpu::Cpuid(0, 0).eax, cpu::CpuFlagNames(), 2 * mhz);
+                          cpu::Cpuid(0, 0).eax, cpu::CpuFlagNames(kernel.options().cpu_level), 2 * mhz);
   }
   return out;
 }

@@ -1,0 +1,24 @@
+#ifndef REMORA_CPU_CPU_LEVEL_H_
+#define REMORA_CPU_CPU_LEVEL_H_
+
+#include <Zydis/Zydis.h>
+
+#include <cstdint>
+
+namespace remora::cpu {
+
+// Which CPU is shown to the guest: one of the System V ABI's microarchitecture levels (x86-64 psABI, 3.1.1), or all
+// that is implemented. What belongs to no level and computes nothing (RDTSCP, RDPID, RDFSBASE, prefetches) can be
+// executed in each, though CPUID announces it for kHost only. Thread safety: pure functions.
+enum class CpuLevel : uint8_t { kV1, kV2, kV3, kHost };
+
+// Whether a CPU of the level has the instructions of one of Zydis' sets; else they are #UD.
+bool LevelHas(CpuLevel level, ZydisISASet set);
+
+// Makes a decoder read code as a CPU of the level does: encodings that CPUs without an extension run as something older
+// (NOP; BSF and BSR for TZCNT and LZCNT) are that.
+void InitializeDecoder(CpuLevel level, ZydisDecoder* decoder);
+
+}  // namespace remora::cpu
+
+#endif  // REMORA_CPU_CPU_LEVEL_H_
