@@ -21,7 +21,7 @@
 #include "cpu/translator/translator.h"
 #include "proc/kernel.h"
 #include "proc/thread_group.h"
-#include "re2/re2.h"
+#include "runner/block_watch.h"
 #include "runner/file_systems.h"
 #include "runner/first_process.h"
 #include "runner/host_signals.h"
@@ -81,18 +81,9 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   translator_options.max_code_bytes = options.code_cache_mib << 20;
   if (!translator_options.optimizations.Apply(options.cpu_optimizations))
     return Fail(kSetUpFailed, "--cpu-opt: names of optimisations, each with + or -, separated by commas");
-  cpu::translator::BlockDumper dumper;
-  if (options.dump_blocks) {
-    const auto pattern = std::make_shared<const RE2>(*options.dump_blocks, RE2::Quiet);
-    if (!pattern->ok()) return Fail(kSetUpFailed, "--dump-blocks: no regular expression: " + pattern->error());
-    dumper.wanted = [pattern](uint64_t pc) {
-      char address[2 * sizeof(pc) + 1];
-      std::snprintf(address, sizeof(address), "%lx", pc);
-      return RE2::PartialMatch(address, *pattern);
-    };
-    dumper.show = [](const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); };
-    translator_options.dumper = &dumper;
-  }
+  translator_options.interpreter.level = kernel_options.cpu_level = options.cpu_level;
+  BlockWatch watch;
+  if (absl::Status set = watch.SetUp(options, &translator_options); !set.ok()) return Fail(kSetUpFailed, Message(set));
   if (options.engine == EngineKind::kTranslator && !cpu::TranslatorRunsHere())
     return Fail(kSetUpFailed, "--engine=translator: the host's CPU has no AVX, which it needs");
   const bool translate = options.engine != EngineKind::kInterpreter;
@@ -110,6 +101,7 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   kernel_options.host_name = host_name;
   FileSystems file_systems;
   proc::Kernel kernel(std::move(kernel_options));
+  watch.set_frames(&kernel.frames());
 
   const Ref<fs::HostTerminal> terminal = inherited.FindTerminal(&kernel.terminals());
   if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())
@@ -141,6 +133,7 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
       return options.stats == StatsFormat::kText ? report + "\n" : report;
     });
   const int32_t wait_status = kernel.Run();
+  watch.Stop();
   periodic_stats.reset();
   signals.Stop();
   if (terminal) terminal->restore().Restore();

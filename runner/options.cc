@@ -38,6 +38,8 @@ ABSL_FLAG(std::string, engine, "", "translator or interpreter");
 ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
 ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
+ABSL_FLAG(std::string, cpu, "host", "host, x86-64, x86-64-v2 or x86-64-v3");
+ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
@@ -46,11 +48,15 @@ namespace remora::runner {
 namespace {
 
 // Flags that may stand without a value, and what that means.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kBareValues = {
-    {{"strace", ".*"}, {"stats", "text"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 14> kFlags = {"root",    "bind",        "env",         "chdir",  "workers",
-                                                     "memory",  "strace",      "stats",       "engine", "code-cache",
-                                                     "cpu-opt", "dump-blocks", "stats-every", "version"};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kBareValues = {
+    {{"strace", ".*"}, {"stats", "text"}, {"perf-map", "true"}, {"version", "true"}}};
+constexpr std::array<std::string_view, 16> kFlags = {
+    "root",   "bind",       "env",     "chdir",       "workers",     "memory", "strace",   "stats",
+    "engine", "code-cache", "cpu-opt", "dump-blocks", "stats-every", "cpu",    "perf-map", "version"};
+constexpr std::array<std::pair<std::string_view, cpu::CpuLevel>, 4> kLevels = {{{"host", cpu::CpuLevel::kHost},
+                                                                                {"x86-64", cpu::CpuLevel::kV1},
+                                                                                {"x86-64-v2", cpu::CpuLevel::kV2},
+                                                                                {"x86-64-v3", cpu::CpuLevel::kV3}}};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
 absl::Status Refuse(std::string_view flag, std::string_view why) {
@@ -70,6 +76,8 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_code_cache, uint64_t{64});
   absl::SetFlag(&FLAGS_cpu_opt, "");
   absl::SetFlag(&FLAGS_dump_blocks, "");
+  absl::SetFlag(&FLAGS_cpu, "host");
+  absl::SetFlag(&FLAGS_perf_map, false);
   absl::SetFlag(&FLAGS_stats, "");
   absl::SetFlag(&FLAGS_stats_every, 0.0);
   absl::SetFlag(&FLAGS_version, false);
@@ -117,6 +125,18 @@ absl::StatusOr<Options> FromFlags() {
   if (options.code_cache_mib < 1 || options.code_cache_mib > 1024) return Refuse("code-cache", "1 to 1024 MiB");
   options.cpu_optimizations = absl::GetFlag(FLAGS_cpu_opt);
   if (const std::string pattern = absl::GetFlag(FLAGS_dump_blocks); !pattern.empty()) options.dump_blocks = pattern;
+  const std::string level = absl::GetFlag(FLAGS_cpu);
+  if (level == "x86-64-v4" || level == "v4")
+    return Refuse("cpu", "x86-64-v4 has AVX-512, which is not built: host, x86-64, x86-64-v2 and x86-64-v3 are");
+  const auto known = std::find_if(kLevels.begin(), kLevels.end(), [&](auto& entry) {
+    return level == entry.first || "x86-64-" + level == entry.first;
+  });
+  if (known == kLevels.end())
+    return Refuse("cpu", absl::StrCat("\"", level, "\" is none of host, x86-64, x86-64-v2, x86-64-v3"));
+  options.cpu_level = known->second;
+  options.perf_map = absl::GetFlag(FLAGS_perf_map);
+  if (options.perf_map && options.engine == EngineKind::kInterpreter)
+    return Refuse("perf-map", "the interpreter makes no code: --engine=translator does");
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
     options.stats = StatsFormat::kText;
@@ -203,7 +223,9 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --engine=NAME            translator (the default where the host's CPU allows it) or interpreter
   --code-cache=MiB         the most translated code (default: 64)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
-  --dump-blocks=REGEX      print guest and host code of translated blocks whose address (in hex) matches to stderr
+  --cpu=LEVEL              show the guest a CPU of x86-64, x86-64-v2 or x86-64-v3 (default: host, all there is)
+  --dump-blocks=REGEX      print guest and host code of translated blocks whose address (hex) or symbol matches
+  --perf-map               write /tmp/perf-PID.map, by which perf(1) names translated code
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
   --stats[=text|json]      at the end, print to stderr what was done and where time went
   --stats-every=SECONDS    print that while PROGRAM runs, too (json: an object a line)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cpu/cpu_level.h"
 
 namespace remora::runner {
 
@@ -33,7 +34,9 @@ struct Options {
   EngineKind engine = EngineKind::kFastest;
   uint64_t code_cache_mib = 64;            // of translated code
   std::string cpu_optimizations;           // --cpu-opt: names of the translator's switches, each with + or -
-  std::optional<std::string> dump_blocks;  // a regular expression over the addresses of translated blocks, in hex
+  std::optional<std::string> dump_blocks;  // over addresses (hex) and symbols of translated blocks
+  cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;
+  bool perf_map = false;  // /tmp/perf-PID.map of translated code
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

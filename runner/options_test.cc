@@ -55,13 +55,15 @@ TEST(OptionsTest, BareStraceMeansAllCallsAndBareStatsMeansText) {
 TEST(OptionsTest, TheEngineIsChosenByName) {
   EXPECT_EQ(Parse({"p"})->engine, EngineKind::kFastest);
   EXPECT_EQ(Parse({"--engine=interpreter", "p"})->engine, EngineKind::kInterpreter);
-  const auto options =
-      Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40", "p"});
+  const auto options = Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40",
+                              "--cpu=v2", "--perf-map", "p"});
   ASSERT_TRUE(options.ok());
   EXPECT_EQ(options->engine, EngineKind::kTranslator);
   EXPECT_EQ(options->code_cache_mib, 8u);
   EXPECT_EQ(options->cpu_optimizations, "-chain,-trace");
   EXPECT_EQ(options->dump_blocks, "^40");
+  EXPECT_EQ(options->cpu_level, cpu::CpuLevel::kV2);
+  EXPECT_TRUE(options->perf_map);
   EXPECT_FALSE(Parse({"--engine=steam", "p"}).ok());
   EXPECT_FALSE(Parse({"--code-cache=0", "p"}).ok());
 }

@@ -138,6 +138,48 @@ case_stats_counts_absent_calls() {
   try --stats ./uring
   expect_status 0 && { [[ $err =~ io_uring_setup\ +1\ .*absent:\ ENOSYS ]] || fail "the absent call is not counted"; }
 }
+case_cpu_levels() {
+  printf 'int main(void){__asm__("vzeroupper");return 7;}' >avx.c && gcc -o avx avx.c || { fail "gcc"; return 1; }
+  local engine
+  for engine in interpreter translator; do
+    try --engine=$engine --cpu=v2 /bin/grep -m1 ^flags /proc/cpuinfo
+    [[ $out == *\ sse4_2\ * && $out != *avx* && $out != *xsave* ]] || { fail "flags are not those of x86-64-v2"; return 1; }
+    try --engine=$engine --cpu=x86-64-v2 ./avx
+    expect_status 132 || return 1
+    try --engine=$engine --cpu=x86-64-v3 ./avx
+    expect_status 7 || return 1
+    # What the dynamic loader makes of CPUID.
+    try --engine=$engine --cpu=x86-64 /lib64/ld-linux-x86-64.so.2 --help
+    [[ $out == *x86-64-v2* && $out != *'x86-64-v2 (supported, searched)'* ]] || { fail "more than x86-64"; return 1; }
+    try --engine=$engine --cpu=v3 /lib64/ld-linux-x86-64.so.2 --help
+    [[ $out == *'x86-64-v3 (supported, searched)'* ]] || { fail "not x86-64-v3"; return 1; }
+  done
+}
+case_cpu_v4_is_not_built() { try --cpu=x86-64-v4 /bin/true; expect_status 125 && expect_sentence 'x86-64-v4 has AVX-512, which is not built'; }
+case_cpu_unknown() { try --cpu=pentium /bin/true; expect_status 125 && expect_sentence '"pentium" is none of'; }
+
+case_blocks_are_named_by_symbols() {
+  printf '__attribute__((noinline)) int special_function(int x) { return x * 5; }\nint main(int c, char** v) { (void)v; return special_function(c); }' >named.c
+  gcc -O1 -g -o named named.c || { fail "gcc"; return 1; }
+  try --engine=translator --dump-blocks='^special_function' ./named
+  expect_status 5 || return 1
+  [[ $err == *'special_function+0'*named*block* ]] || { fail "the block is not named"; return 1; }
+  [[ $err != *main+* ]] || fail "other blocks are dumped, too"
+}
+case_perf_map() {
+  printf '__attribute__((noinline)) int special_function(int x) { return x * 5; }\nint main(int c, char** v) { (void)v; return special_function(c); }' >named.c
+  gcc -O1 -g -o named named.c || { fail "gcc"; return 1; }
+  "$remora" --engine=translator --perf-map ./named >.out 2>.err &
+  local pid=$!
+  wait "$pid"
+  status=$?
+  expect_status 5 || return 1
+  grep -qE '^[0-9a-f]+ [0-9a-f]+ special_function\+0 \(named\)$' "/tmp/perf-$pid.map" || { fail "no line for the function"; return 1; }
+  (( $(grep -c 'libc.so.6' "/tmp/perf-$pid.map") > 10 )) || fail "no lines for libc"
+  rm -f "/tmp/perf-$pid.map"
+}
+case_perf_map_needs_the_translator() { try --engine=interpreter --perf-map /bin/true; expect_status 125 && expect_sentence 'perf-map: the interpreter makes no code'; }
+
 case_time_is_told_without_system_calls() {
   # Where the host's kernel tells the time by something else, so does the vDSO.
   [[ $(</sys/devices/system/clocksource/clocksource0/current_clocksource) == tsc ]] || return 0
