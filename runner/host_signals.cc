@@ -80,8 +80,12 @@ void HostSignals::Loop(proc::Kernel* kernel, fs::HostTerminal* terminal) {
   }
 }
 
-void HostSignals::StopSelf(int) {
+void HostSignals::RestoreTerminal() {
   if (fs::RestoreTerminal* restore = terminal_to_restore.load(std::memory_order_relaxed)) restore->Restore();
+}
+
+void HostSignals::StopSelf(int) {
+  RestoreTerminal();
   ::raise(SIGSTOP);
 }
 

@@ -32,6 +32,8 @@ class HostSignals {
 
   // The first process stopped: so does Remora, as its parent expects, and tells the guest when it is continued.
   static void StopSelf(int signal);
+  // For whoever ends the host process in the middle of it all.
+  static void RestoreTerminal();
 
  private:
   void Loop(proc::Kernel* kernel, fs::HostTerminal* terminal);

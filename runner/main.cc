@@ -30,6 +30,7 @@
 #include "runner/options.h"
 #include "runner/periodic_stats.h"
 #include "runner/report.h"
+#include "runner/verify.h"
 #include "sync/reclaimer.h"
 #include "syscalls/dispatcher.h"
 
@@ -84,13 +85,17 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   translator_options.interpreter.level = kernel_options.cpu_level = options.cpu_level;
   BlockWatch watch;
   if (absl::Status set = watch.SetUp(options, &translator_options); !set.ok()) return Fail(kSetUpFailed, Message(set));
-  if (options.engine == EngineKind::kTranslator && !cpu::TranslatorRunsHere())
-    return Fail(kSetUpFailed, "--engine=translator: the host's CPU has no AVX, which it needs");
+  const bool must_translate = options.engine == EngineKind::kTranslator || options.engine == EngineKind::kVerify;
+  if (must_translate && !cpu::TranslatorRunsHere())
+    return Fail(kSetUpFailed, "--engine: the host's CPU has no AVX, which the translator needs");
   const bool translate = options.engine != EngineKind::kInterpreter;
   kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
     std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;
     return engine != nullptr ? std::move(engine) : cpu::MakeInterpreter(blocks, translator_options.interpreter);
   };
+  HostClock host_clock;
+  Verify verify(tsc_clock != nullptr ? tsc_clock.get() : static_cast<Clock*>(&host_clock), &entropy);
+  if (options.engine == EngineKind::kVerify) verify.SetUp(translator_options, &kernel_options);
   kernel_options.on_first_process_stopped = HostSignals::StopSelf;
   kernel_options.on_fatal_fault = [](proc::Task& task, const proc::SignalInfo& info) {
     const std::string report = FatalFaultReport(task, info);
@@ -102,6 +107,7 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   FileSystems file_systems;
   proc::Kernel kernel(std::move(kernel_options));
   watch.set_frames(&kernel.frames());
+  verify.set_frames(&kernel.frames());
 
   const Ref<fs::HostTerminal> terminal = inherited.FindTerminal(&kernel.terminals());
   if (absl::Status built = file_systems.Build(&kernel, options, terminal); !built.ok())

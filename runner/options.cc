@@ -118,8 +118,11 @@ absl::StatusOr<Options> FromFlags() {
     options.engine = EngineKind::kTranslator;
   } else if (engine == "interpreter") {
     options.engine = EngineKind::kInterpreter;
+  } else if (engine == "verify") {
+    options.engine = EngineKind::kVerify;
+    if (options.num_workers > 1) return Refuse("engine", "verify has one worker: --workers=1");
   } else if (!engine.empty()) {
-    return Refuse("engine", absl::StrCat("\"", engine, "\" is neither interpreter nor translator"));
+    return Refuse("engine", absl::StrCat("\"", engine, "\" is none of translator, interpreter, verify"));
   }
   options.code_cache_mib = absl::GetFlag(FLAGS_code_cache);
   if (options.code_cache_mib < 1 || options.code_cache_mib > 1024) return Refuse("code-cache", "1 to 1024 MiB");
@@ -220,7 +223,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --chdir=DIR              start in DIR instead of the present folder
   --workers=N              host threads that run guest code (default: one for each core)
   --memory=MiB             the most memory that all guests together may use
-  --engine=NAME            translator (the default where the host's CPU allows it) or interpreter
+  --engine=NAME            translator (default where the CPU allows it), interpreter, or verify: both, compared
   --code-cache=MiB         the most translated code (default: 64)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --cpu=LEVEL              show the guest a CPU of x86-64, x86-64-v2 or x86-64-v3 (default: host, all there is)

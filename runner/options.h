@@ -20,7 +20,8 @@ struct Bind {
 
 enum class StatsFormat : uint8_t { kNone, kText, kJson };
 
-enum class EngineKind : uint8_t { kFastest, kInterpreter, kTranslator };  // kFastest: of those the host can run
+// kFastest: of those the host can run. kVerify: both, compared.
+enum class EngineKind : uint8_t { kFastest, kInterpreter, kTranslator, kVerify };
 
 // What the command line asks for.
 struct Options {

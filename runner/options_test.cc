@@ -54,6 +54,8 @@ TEST(OptionsTest, BareStraceMeansAllCallsAndBareStatsMeansText) {
 
 TEST(OptionsTest, TheEngineIsChosenByName) {
   EXPECT_EQ(Parse({"p"})->engine, EngineKind::kFastest);
+  EXPECT_EQ(Parse({"--engine=verify", "p"})->engine, EngineKind::kVerify);
+  EXPECT_FALSE(Parse({"--engine=verify", "--workers=2", "p"}).ok());
   EXPECT_EQ(Parse({"--engine=interpreter", "p"})->engine, EngineKind::kInterpreter);
   const auto options = Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40",
                               "--cpu=v2", "--perf-map", "p"});

@@ -180,6 +180,12 @@ case_perf_map() {
 }
 case_perf_map_needs_the_translator() { try --engine=interpreter --perf-map /bin/true; expect_status 125 && expect_sentence 'perf-map: the interpreter makes no code'; }
 
+case_engines_are_verified() {
+  try --engine=verify /bin/bash -c 'echo $((6 * 7)) | cat; echo b a | tr " " "\n" | sort; exit 3'
+  expect_status 3 && expect_out $'42\na\nb' && { [[ -z $err ]] || fail "the engines differ"; }
+}
+case_verify_has_one_worker() { try --engine=verify --workers=2 /bin/true; expect_status 125 && expect_sentence 'verify has one worker'; }
+
 case_time_is_told_without_system_calls() {
   # Where the host's kernel tells the time by something else, so does the vDSO.
   [[ $(</sys/devices/system/clocksource/clocksource0/current_clocksource) == tsc ]] || return 0
