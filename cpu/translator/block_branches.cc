@@ -53,11 +53,21 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
 
 // Followed by the block's own code where it finds that it is meant.
 void BlockWriter::WriteTableEntry() {
-  constexpr uint32_t kCmpBytes = 5, kJneBytes = 6;
-  code_.Align(kEntryAlignment, (pc_ <= UINT32_MAX ? 6 : 10) + kCmpBytes + kJneBytes);
+  constexpr uint32_t kCompareConstant = 9, kCompare = 5, kJneBytes = 6;
+  const uint32_t compare = FitsSigned32(pc_) ? kCompareConstant : kCompare + (pc_ <= UINT32_MAX ? 6 : 10);
+  code_.Align(kEntryAlignment, compare + kJneBytes);
   out_.indirect_entry = code_.size();
-  code_.Constant(kScratch, pc_);
-  code_.Memory(0x3b, kScratch, Frame(REMORA_FRAME(target)));
+  CompareTarget(pc_);
+}
+
+void BlockWriter::CompareTarget(uint64_t pc) {
+  const HostPlace target = Frame(REMORA_FRAME(target));
+  if (FitsSigned32(pc)) {
+    code_.CompareConstant64(target, static_cast<int32_t>(pc));
+  } else {
+    code_.Constant(kScratch, pc);
+    code_.Memory(0x3b, kScratch, target);
+  }
   out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.indirect_miss});
 }
 

@@ -27,6 +27,11 @@ inline HostPlace Frame(int32_t displacement) { return {.base = kHostRsp, .displa
 inline bool IsInContext(unsigned guest) { return guest >= kR14; }
 inline HostPlace InContext(unsigned guest) { return Frame(guest == kR14 ? REMORA_FRAME(r14) : REMORA_FRAME(r15)); }
 
+// A member of an extent, by `extent`, its number, those for writing behind those for reading.
+inline HostPlace ExtentField(uint32_t extent, size_t offset) {
+  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(extents)) + sizeof(Extent) * extent + offset));
+}
+
 // The host's register of one that is not in the context.
 inline uint8_t HostRegister(unsigned guest) {
   DCHECK(!IsInContext(guest));

@@ -1,6 +1,8 @@
 // Of BlockWriter: memory operands.
 
+#include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/translator/block_frame.h"
@@ -8,8 +10,6 @@
 
 namespace remora::cpu::translator {
 namespace {
-
-HostPlace DeltaPlace(int slot) { return Frame(REMORA_FRAME(deltas) + 8 * slot); }
 
 // The extent that all accesses of the stack share, in each class another place: at one distance from each other they
 // would all be in one set of the host's cache.
@@ -85,11 +85,43 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, bool in_write_extents, bool as_delta) {
-  const auto at = static_cast<uint32_t>(REMORA_FRAME(extents)) +
-                  (in_write_extents ? static_cast<uint32_t>(sizeof(Extent)) * kNumExtents : 0) +
-                  static_cast<uint32_t>(sizeof(Extent)) * extent;
-  const auto field = [&](size_t offset) { return Frame(static_cast<int32_t>(at + offset)); };
+uint32_t BlockWriter::ExtentOfGroup(const OperandGroups::Group& group, uint64_t pc) {
+  const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
+  // All that concerns the stack looks into one place: it is nearly always the same run.
+  const bool stack = group.base == kRsp;
+  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(pc, size_class);
+  return extent + (stack || group.write ? kNumExtents : 0);
+}
+
+void BlockWriter::FindSharedExtents(std::span<const GuestInstruction> instructions) {
+  extents_of_groups_.clear();
+  shared_extents_.clear();
+  for (uint32_t number = 0; number < groups_.num_groups(); ++number) {
+    const OperandGroups::Group& group = groups_.group(static_cast<int>(number));
+    if (group.first >= instructions.size()) break;
+    const uint32_t extent = ExtentOfGroup(group, instructions[group.first].pc);
+    if (std::ranges::find(extents_of_groups_, extent) != extents_of_groups_.end()) shared_extents_.push_back(extent);
+    extents_of_groups_.push_back(extent);
+  }
+}
+
+bool BlockWriter::IsShared(uint32_t extent) const {
+  return std::ranges::find(shared_extents_, extent) != shared_extents_.end();
+}
+
+HostPlace BlockWriter::KeptAt(const OperandGroups::Group& group, uint32_t extent) const {
+  if (IsKeptInExtent(group, extent)) return ExtentField(extent, offsetof(Extent, delta));
+  return Frame(REMORA_FRAME(deltas) + 8 * group.slot);
+}
+
+bool BlockWriter::IsKeptInExtent(const OperandGroups::Group& group, uint32_t extent) const {
+  // Other groups than the stack's may come upon two runs by turns, and each miss would have to throw one out.
+  return group.base == kRsp && group.index < 0 && group.write && group.slot >= 0 && !IsShared(extent);
+}
+
+void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result result) {
+  const bool as_delta = result != Result::kHost;
+  const auto field = [&](size_t offset) { return ExtentField(extent, offset); };
   code_.Memory(0x2b, kScratch, field(offsetof(Extent, start)));
   code_.Memory(0x3b, kScratch, field(offsetof(Extent, limit)));
   const uint32_t missed = code_.JumpIf(kAboveOrEqual);
@@ -99,18 +131,24 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, bool in_wr
     code_.Memory(0x03, kScratch, field(offsetof(Extent, host)));
   flags_ = Flags::kSaved;
   AccessSite site = {};
-  site.extent = extent & 0xfff;
-  site.write_extent = in_write_extents;
+  site.extent = extent % kNumExtents & 0xfff;
+  site.write_extent = extent >= kNumExtents;
   site.write = right == Right::kWrite;
+  site.kept = result == Result::kKeptDelta;
   site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & 0xff;
   cold_.push_back({.kind = Cold::Kind::kMiss,
                    .flags = Flags::kSaved,
                    .jump = missed,
                    .back = code_.size(),
-                   .extent = at,
+                   .extent = extent,
                    .site = std::bit_cast<uint32_t>(site),
                    .routine = as_delta ? routines_.access_delta : routines_.access});
+}
+
+void BlockWriter::ProbeByItself(Right right, unsigned bytes, uint32_t extent) {
+  extents_of_others_.push_back(extent);
+  Probe(right, bytes, extent, Result::kHost);
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
@@ -122,20 +160,19 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   ComputeAddress(instruction, /*keep_flags=*/false);
   const bool stack = GeneralRegister(operand.mem.base) == kRsp;
   const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(instruction.pc, size_class);
-  Probe(write ? Right::kWrite : Right::kRead, bytes, extent, stack || write, /*as_delta=*/false);
+  ProbeByItself(write ? Right::kWrite : Right::kRead, bytes, extent + (stack || write ? kNumExtents : 0));
 }
 
 void BlockWriter::LoadDelta(int number) {
   const OperandGroups::Group& group = groups_.group(number);
+  const uint32_t extent = extents_of_groups_[static_cast<uint32_t>(number)];
   if (group.first != index_) {
-    if (held_ != number) code_.Load(kScratch, DeltaPlace(group.slot));
+    if (held_ != number) code_.Load(kScratch, KeptAt(group, extent));
     return;
   }
   SaveFlagsBefore();
   const auto bytes = static_cast<unsigned>(group.high - group.low);
-  const unsigned size_class = SizeClass(bytes);
   const bool constant = group.base == OperandGroups::kConstant;
-  const bool stack = group.base == kRsp;
   if (constant) {
     code_.Constant(kScratch, static_cast<uint64_t>(group.low));
   } else if (IsInContext(group.base)) {
@@ -149,11 +186,11 @@ void BlockWriter::LoadDelta(int number) {
     }
     code_.Lea(kScratch, place);
   }
-  // All that concerns the stack looks into one place: it is nearly always the same run.
-  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(index_pc_, size_class);
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, stack || group.write, /*as_delta=*/!constant);
+  const bool in_extent = IsKeptInExtent(group, extent);
+  const Result result = constant ? Result::kHost : in_extent ? Result::kKeptDelta : Result::kDelta;
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, result);
   if (group.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
-  if (group.slot >= 0) code_.Store(DeltaPlace(group.slot), kScratch);
+  if (group.slot >= 0 && !in_extent) code_.Store(KeptAt(group, extent), kScratch);
 }
 
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
@@ -189,7 +226,7 @@ HostPlace BlockWriter::ProbeStack(Right right, uint8_t base, int32_t displacemen
   SaveFlagsBefore();
   code_.Lea(kScratch, {.base = base, .displacement = displacement});
   constexpr unsigned kWord = 8, kWordClass = 3;
-  Probe(right, kWord, StackExtent(kWordClass), /*in_write_extents=*/true, /*as_delta=*/false);
+  ProbeByItself(right, kWord, StackExtent(kWordClass) + kNumExtents);
   return {.base = kScratch};
 }
 

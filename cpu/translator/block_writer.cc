@@ -1,5 +1,7 @@
 #include "cpu/translator/block_writer.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/check.h"
@@ -12,22 +14,36 @@ BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at) {
+  crosses_page_ = crosses_page;
+  pc_ = instructions[0].pc;
+  count_ = static_cast<uint32_t>(instructions.size());
+  if (instructions.back().action == Action::kInterpret) --count_;
+  DCHECK(count_ > 0);
+  groups_.Find(instructions, optimizations_.coalesce && !alone);
+  FindLiveFlags(instructions, live_at);
+  early_.clear();
+  if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
+  FindSharedExtents(instructions.first(count_));
+  WriteCode(instructions);
+  // An operand by itself may have come upon a group's extent.
+  const size_t shared = shared_extents_.size();
+  for (const uint32_t extent : extents_of_others_)
+    if (std::ranges::find(extents_of_groups_, extent) != extents_of_groups_.end() && !IsShared(extent))
+      shared_extents_.push_back(extent);
+  if (shared_extents_.size() != shared) WriteCode(instructions);
+  out_.code = code_.bytes();
+  return out_;
+}
+
+void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   code_.Clear();
   out_.relocations.clear();
   out_.links.clear();
   out_.branches.clear();
   out_.marks.clear();
   cold_.clear();
-  crosses_page_ = crosses_page;
-  pc_ = instructions[0].pc;
-  count_ = static_cast<uint32_t>(instructions.size());
+  extents_of_others_.clear();
   const GuestInstruction& last = instructions.back();
-  if (last.action == Action::kInterpret) --count_;
-  DCHECK(count_ > 0);
-  groups_.Find(instructions, optimizations_.coalesce && !alone);
-  FindLiveFlags(instructions, live_at);
-  early_.clear();
-  if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
   bool vectors = false, x87 = false;
   for (const GuestInstruction& instruction : instructions.first(count_)) {
     vectors |= instruction.uses_vectors;
@@ -59,8 +75,6 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   }
   out_.cold_offset = code_.size();
   WriteColdCode();
-  out_.code = code_.bytes();
-  return out_;
 }
 
 bool BlockWriter::Probes(uint32_t index) const {
@@ -138,7 +152,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
   constexpr unsigned kAdd = 0;
   switch (cold.kind) {
     case Cold::Kind::kMiss:
-      code_.Memory(0x03, kScratch, Frame(static_cast<int32_t>(cold.extent + offsetof(Extent, start))));
+      code_.Memory(0x03, kScratch, ExtentField(cold.extent, offsetof(Extent, start)));
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
       CallRoutine(cold.routine);
       code_.Land(code_.Jump(), cold.back);

@@ -48,6 +48,8 @@ class BlockWriter {
   enum class Flags : uint8_t { kHost, kBoth, kSaved };
   // Which extent a memory operand looks into.
   enum class Right : uint8_t { kRead, kWrite };
+  // What a probe leaves in R14: the host address, or host - guest, which may be wanted from the extent again.
+  enum class Result : uint8_t { kHost, kDelta, kKeptDelta };
 
   // Code that is seldom run, written behind the block's own.
   struct Cold {
@@ -64,11 +66,14 @@ class BlockWriter {
   };
 
   // --- the frame of a block ---
+  void WriteCode(std::span<const GuestInstruction> instructions);
   void FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at);
   // Where a probe would have to save flags, it goes before what writes them, if it can.
   void FindEarlyProbes(std::span<const GuestInstruction> instructions);
   void WriteEntries(bool vectors, bool x87);
   void WriteTableEntry();
+  // Goes on if `target` is `pc`, else to where it is.
+  void CompareTarget(uint64_t pc);
   void WriteInstruction(const GuestInstruction& instruction);
   void WriteColdCode();
   void WriteCold(const Cold& cold);
@@ -87,8 +92,17 @@ class BlockWriter {
   // --- memory operands ---
   // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // R14, a guest address, becomes a host address or, `as_delta`, what is between the two. Flags are saved.
-  void Probe(Right right, unsigned bytes, uint32_t extent, bool in_write_extents, bool as_delta);
+  // From R14, a guest address. Flags are saved.
+  // `extent`: its number; those for writing come behind those for reading.
+  void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
+  void ProbeByItself(Right right, unsigned bytes, uint32_t extent);
+  static uint32_t ExtentOfGroup(const OperandGroups::Group& group, uint64_t pc);
+  void FindSharedExtents(std::span<const GuestInstruction> instructions);
+  bool IsShared(uint32_t extent) const;
+  // Where what was found for a group is kept: in its extent, if no other operand of the block looks into that, and each
+  // miss puts it there.
+  bool IsKeptInExtent(const OperandGroups::Group& group, uint32_t extent) const;
+  HostPlace KeptAt(const OperandGroups::Group& group, uint32_t extent) const;
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes at a register and a displacement, as PUSH and its kin have it: where they are on the host.
   HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);
@@ -142,6 +156,8 @@ class BlockWriter {
   GeneratedBlock out_;
   std::vector<Cold> cold_;
   OperandGroups groups_;
+  // Extents by number: each group's, those that more than one group or operand uses, those of operands by themselves.
+  std::vector<uint32_t> extents_of_groups_, shared_extents_, extents_of_others_;
   // Groups that are probed before the instruction of their first operand.
   std::vector<int> early_;
   // Before each instruction, and at the end; and where each one's branch leads.

@@ -25,6 +25,14 @@ std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool
   return continues ? host : nullptr;
 }
 
+// For a site that looks into its extent again for what it has found: only that, nobody else finds anything there. (The
+// bytes of this access need not be as many as the extent would have to hold.)
+void KeepDelta(GuestContext* context, AccessSite site, uint64_t address, const std::byte* host) {
+  Extent& extent = context->extents[site.write_extent][site.extent];
+  extent.limit = 0;
+  extent.delta = reinterpret_cast<uint64_t>(host) - address;
+}
+
 }  // namespace
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
@@ -56,12 +64,17 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   const uint64_t size = site.size();
   const mm::Tlb& tlb = *context->tlb;
-  if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
+  if ((address & kPageMask) + size > kPageSize) {
+    std::byte* host = AcrossPages(tlb, address, size, site.write);
+    if (host != nullptr && site.kept) KeepDelta(context, site, address, host);
+    return host;
+  }
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
   // Not each time: what jumps about would only throw one page out for another.
   constexpr uint8_t kMissesForEachRecord = 4;
-  if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0)
+  if (host != nullptr &&
+      (site.kept || context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0))
     RecordExtent(context, address, host);
   return host;
 }

@@ -45,7 +45,7 @@ struct AccessSite {
   uint32_t write : 1;          // the right that is wanted
   uint32_t size_less_one : 9;  // bytes: 1 to 512
   uint32_t instruction : 8;    // of the block
-  uint32_t unused : 1;
+  uint32_t kept : 1;           // the site will read the extent's delta again
 
   uint64_t size() const { return uint64_t{size_less_one} + 1; }
   // What the extent's limit allows for.
@@ -85,13 +85,13 @@ struct alignas(64) GuestContext {
   uint16_t flags = 0;
   uint64_t target = 0;  // where an indirect or far branch goes
   uint64_t spill[2] = {};
+  uint32_t site = 0;         // AccessSite
+  uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
   // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
   // through the block.
   static constexpr uint32_t kMaxDeltas = 32;
   uint64_t deltas[kMaxDeltas] = {};
-  uint32_t site = 0;         // AccessSite
-  uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
-  uint64_t value = 0;        // between two accesses of one instruction
+  uint64_t value = 0;  // between two accesses of one instruction
   CpuState* state = nullptr;
   uint64_t fs_base = 0, gs_base = 0;
   uint64_t exit_pc = 0, exit_host_pc = 0, trap_flags = 0;

@@ -109,6 +109,12 @@ class HostCode {
     Dword(static_cast<uint32_t>(value));
   }
 
+  // `cmp qword [place], value`, sign-extended.
+  void CompareConstant64(const HostPlace& place, int32_t value) {
+    Memory(0x81, 7, place);
+    Dword(static_cast<uint32_t>(value));
+  }
+
   // Jumps with a 4-byte displacement, whose offset they answer.
   uint32_t Jump() { return Byte(0xe9), Gap(); }
   uint32_t Call() { return Byte(0xe8), Gap(); }
