@@ -17,6 +17,13 @@ std::byte* FastAccess(GuestContext* context, uint64_t address);
 // The code for context->target, if the larger table knows it. Like FastAccess it needs nothing saved.
 const void* FastTarget(GuestContext* context);
 
+// The code that context->way leads to, if the larger table knows it; then the way is set, too. Else exit_pc is where it
+// leads to. Like FastAccess it needs nothing saved.
+const void* FastWay(GuestContext* context);
+
+// Sets context->way, which it was found is not, to lead to `translation`.
+void SetWay(GuestContext* context, const Translation& translation);
+
 // All the rest: fills the TLB. Null: the interpreter has to carry this instruction out, because the access fails,
 // crosses pages, or changes code.
 std::byte* FillAccess(GuestContext* context, uint64_t address);

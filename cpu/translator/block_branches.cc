@@ -251,9 +251,23 @@ void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
   code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
 }
 
+void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
+  const uint32_t way = optimizations_.ways ? (*way_to_)(pc) : GuestContext::kNoWay;
+  if (way == GuestContext::kNoWay) return GoByTable(pc, live);
+  if (live == 0) flags_ = Flags::kSaved;
+  const size_t field =
+      flags_ == Flags::kHost ? offsetof(GuestContext::Way, host_flags) : offsetof(GuestContext::Way, saved_flags);
+  code_.Constant(kScratch, way);
+  constexpr unsigned kIndirect = 0xff, kJmp = 4;
+  code_.Memory(
+      kIndirect, kJmp,
+      Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(ways)) + sizeof(GuestContext::Way) * way + field)),
+      /*wide=*/false);
+}
+
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
   if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
-  GoByTable(pc, live);
+  InPage(pc) ? GoByTable(pc, live) : GoAcross(pc, live);
 }
 
 void BlockWriter::NoteBranch(bool popped) {

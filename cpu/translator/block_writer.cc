@@ -13,7 +13,8 @@ BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
     : routines_(routines), optimizations_(optimizations) {}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                                         LiveAt live_at) {
+                                         LiveAt live_at, WayTo way_to) {
+  way_to_ = &way_to;
   crosses_page_ = crosses_page;
   pc_ = instructions[0].pc;
   count_ = static_cast<uint32_t>(instructions.size());
@@ -32,6 +33,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
       shared_extents_.push_back(extent);
   if (shared_extents_.size() != shared) WriteCode(instructions);
   out_.code = code_.bytes();
+  way_to_ = nullptr;
   return out_;
 }
 
@@ -165,6 +167,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       flags_ = Flags::kSaved;
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
+      if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);
       // Where the link leads at first, and for ever if the target goes on in the next page.
       return GoByTable(cold.pc, kAllFlags);
     case Cold::Kind::kUnit:

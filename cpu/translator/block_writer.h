@@ -34,13 +34,15 @@ class BlockWriter {
  public:
   // Which flags may be read by code from `pc` on, on the block's own page.
   using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
+  // TranslationCache::WayTo.
+  using WayTo = absl::FunctionRef<uint32_t(uint64_t pc)>;
 
   BlockWriter(const Routines& routines, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                              LiveAt live_at);
+                              LiveAt live_at, WayTo way_to);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -139,6 +141,8 @@ class BlockWriter {
   // `live`: of the flags, there.
   void GoTo(uint64_t pc, uint32_t live);
   void GoByTable(uint64_t pc, uint32_t live);
+  // To another page.
+  void GoAcross(uint64_t pc, uint32_t live);
   // To `target`; R14 holds it too. Says which branch it was if that may have to be undone.
   void GoThroughTable();
   void NoteBranch(bool popped);
@@ -154,6 +158,7 @@ class BlockWriter {
   const Optimizations optimizations_;
   HostCode code_;
   GeneratedBlock out_;
+  const WayTo* way_to_ = nullptr;  // while a block is written
   std::vector<Cold> cold_;
   OperandGroups groups_;
   // Extents by number: each group's, those that more than one group or operand uses, those of operands by themselves.

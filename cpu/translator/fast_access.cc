@@ -2,6 +2,7 @@
 
 #include "base/guest_addr.h"
 #include "cpu/translator/access.h"
+#include "cpu/translator/translation.h"
 #include "mm/tlb.h"
 
 namespace remora::cpu::translator {
@@ -57,7 +58,25 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
 
 const void* FastTarget(GuestContext* context) {
   const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(context->target)];
-  return target.pc == context->target ? target.code : nullptr;
+  if (target.translation == nullptr || target.pc != context->target) return nullptr;
+  return target.translation->code + target.translation->indirect_entry;
+}
+
+const void* FastWay(GuestContext* context) {
+  const uint64_t pc = context->way_targets[context->way].load(std::memory_order_relaxed);
+  const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(pc)];
+  context->exit_pc = pc;
+  if (target.translation == nullptr || target.pc != pc) return nullptr;
+  SetWay(context, *target.translation);
+  return target.translation->code + target.translation->saved_entry;
+}
+
+void SetWay(GuestContext* context, const Translation& translation) {
+  GuestContext::Way& way = context->ways[context->way];
+  way.host_flags = translation.code + translation.host_entry;
+  way.saved_flags = translation.code + translation.saved_entry;
+  context->used_ways[context->num_used_ways++] = static_cast<uint16_t>(context->way);
+  context->way = GuestContext::kNoWay;
 }
 
 std::byte* FastAccess(GuestContext* context, uint64_t address) {

@@ -2,6 +2,7 @@
 #define REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -10,6 +11,8 @@
 #include "mm/tlb.h"
 
 namespace remora::cpu::translator {
+
+struct Translation;
 
 // A run of guest pages that lie side by side in the host's memory with the same right, as one site of translated code
 // last found it. An address of `size` bytes belongs to it if address - start < limit: the limit is the run's length
@@ -117,11 +120,25 @@ struct alignas(64) GuestContext {
   // And by all of it, for those whose low bits another one has: see FastTarget.
   struct Target {
     uint64_t pc = 0;
-    const void* code = nullptr;
+    const Translation* translation = nullptr;
   };
   static constexpr uint32_t kTargets = 1 << 12;
   static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 12 ^ pc >> 16) % kTargets; }
   std::array<Target, kTargets> targets{};
+  // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by
+  // the TranslationCache. What is there is meant, nothing is compared.
+  struct Way {
+    const void* host_flags = nullptr;  // for who comes with the flags in the host's register
+    const void* saved_flags = nullptr;
+  };
+  static constexpr uint32_t kWays = 1 << 13;
+  alignas(64) std::array<Way, kWays> ways{};
+  // For the engine and the miss path: those that were ever set since all were forgotten.
+  uint32_t num_used_ways = 0;
+  std::array<uint16_t, kWays> used_ways{};
+  const std::atomic<uint64_t>* way_targets = nullptr;  // the guest's address for each
+  static constexpr uint32_t kNoWay = kWays;
+  uint32_t way = kNoWay;  // that translated code left by, to be set
 };
 static_assert(std::is_standard_layout_v<GuestContext>);
 

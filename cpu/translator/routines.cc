@@ -90,6 +90,31 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
+  // `flags_in_host`: to be saved.
+  size_t WayUnset(bool flags_in_host) {
+    const size_t at = Begin();
+    if (flags_in_host) {
+      StoreField(REMORA_FIELD(spill[1]), rax);
+      lahf();
+      seto(al);
+      Gs(), mov(word[At(REMORA_FIELD(flags))], ax);
+      LoadField(rax, REMORA_FIELD(spill[1]));
+    }
+    Xbyak::Label unknown;
+    StoreField(REMORA_FIELD(way), r14d);
+    PushAll();
+    LoadField(rdi, REMORA_FIELD(self));
+    CallHost(reinterpret_cast<const void*>(calls_.fast_way));
+    mov(r14, rax);
+    PopAll();
+    test(r14, r14);
+    jz(unknown);
+    jmp(r14);
+    L(unknown);
+    GoLeave(cpu::translator::Leave::kLookup);
+    return at;
+  }
+
   size_t Trap() {
     const size_t at = Begin();
     StoreField(REMORA_FIELD(exit_host_pc), r14);
@@ -270,6 +295,8 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.leave_budget, writer.LeaveWith(Leave::kBudget)},
       {&routines.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
       {&routines.indirect_miss, writer.IndirectMiss()},
+      {&routines.way_unset_host_flags, writer.WayUnset(true)},
+      {&routines.way_unset_saved_flags, writer.WayUnset(false)},
       {&routines.trap, writer.Trap()},
       {&routines.load_vectors, writer.LoadVectors()},
       {&routines.access, writer.Access(false)},

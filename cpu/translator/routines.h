@@ -25,6 +25,9 @@ struct Routines {
   const void* leave_repeat = nullptr;
   const void* leave_budget = nullptr;
   const void* leave_syscall = nullptr;
+  // Jumped to with the way's number in R14, where it is not set; with the flags in the host's register, or saved.
+  const void* way_unset_host_flags = nullptr;
+  const void* way_unset_saved_flags = nullptr;
   // Jumped to with flags saved: `target` is not where the table of indirect branches said.
   const void* indirect_miss = nullptr;
   // Where the trap handler sends a thread, with the refused instruction in R14.
@@ -43,6 +46,7 @@ struct Routines {
 // The C++ that routines call (access.h).
 struct HostCalls {
   const void* (*fast_target)(GuestContext* context);
+  const void* (*fast_way)(GuestContext* context);
   std::byte* (*fast_access)(GuestContext* context, uint64_t address);
   std::byte* (*fill_access)(GuestContext* context, uint64_t address);
   void (*prepare_x87)(GuestContext* context);

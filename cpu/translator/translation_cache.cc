@@ -55,6 +55,16 @@ Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, 
   return translation->second;
 }
 
+uint32_t TranslationCache::WayTo(uint64_t pc) {
+  MutexLock lock(&mu_);
+  if (const auto found = ways_.find(pc); found != ways_.end()) return found->second;
+  if (ways_.size() == GuestContext::kWays) return GuestContext::kNoWay;
+  const auto way = static_cast<uint32_t>(ways_.size());
+  way_targets_[way].store(pc, std::memory_order_relaxed);
+  ways_.emplace(pc, way);
+  return way;
+}
+
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {
   const std::byte* to = target.code + (link.flags_saved ? target.saved_entry : target.host_entry);
   const auto displacement = static_cast<int32_t>(to - (link.displacement + 4));

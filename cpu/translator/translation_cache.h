@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
+#include "cpu/translator/guest_context.h"
 #include "cpu/translator/routines.h"
 #include "cpu/translator/translation.h"
 #include "mm/frame_pool.h"
@@ -52,6 +53,11 @@ class TranslationCache final : public mm::CodeObserver {
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 
+  // The number of the way to `pc` for direct branches from other pages (GuestContext::ways), the same one for ever;
+  // kNoWay: there are no more.
+  uint32_t WayTo(uint64_t pc);
+  const std::atomic<uint64_t>* way_targets() const { return way_targets_.get(); }
+
   // mm::CodeObserver
   void DropCode(mm::FrameId frame) override;
 
@@ -93,6 +99,10 @@ class TranslationCache final : public mm::CodeObserver {
   mutable Mutex mu_{LockRank::kTranslations};
   const std::shared_ptr<Memory> memory_;  // its regions guarded by mu_
   const Routines routines_;
+  // Written once each.
+  const std::unique_ptr<std::atomic<uint64_t>[]> way_targets_ =
+      std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kWays);
+  absl::flat_hash_map<uint64_t, uint32_t> ways_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.
   std::vector<Translation*> in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);

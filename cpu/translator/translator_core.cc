@@ -49,7 +49,7 @@ Extent& ExtentAt(GuestContext& context, uint16_t number) {
 class SharedTranslations final : public mm::CodeObserver {
  public:
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
-      : cache_(reclaimer, max_code_bytes, {&FastTarget, &FastAccess, &FillAccess, &PrepareX87}),
+      : cache_(reclaimer, max_code_bytes, {&FastTarget, &FastWay, &FastAccess, &FillAccess, &PrepareX87}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -64,6 +64,7 @@ class SharedTranslations final : public mm::CodeObserver {
 TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, TranslatorOptions options)
     : cache_(cache),
       options_(options),
+      unset_way_{cache->routines().way_unset_host_flags, cache->routines().way_unset_saved_flags},
       interpreter_(blocks, options.interpreter),
       writer_(cache->routines(), options.optimizations) {
   InitializeDecoder(options.interpreter.level, &decoder_);
@@ -91,6 +92,8 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r14);
       bound_->context->indirect.fill(cache_->routines().indirect_miss);
+      bound_->context->ways.fill(unset_way_);
+      bound_->context->way_targets = cache_->way_targets();
     }
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
@@ -108,6 +111,9 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   bound->used_entries.clear();
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
+  GuestContext& context = *bound->context;
+  for (uint32_t i = 0; i < context.num_used_ways; ++i) context.ways[context.used_ways[i]] = unset_way_;
+  context.num_used_ways = 0;
   bound->known.fill(Bound::Known());
   bound->fetch_generation = bound->tlb->fetch_generation();
   bound->code_generation = cache_->generation();
@@ -201,8 +207,13 @@ void TranslatorCore::Install(const Translation& translation) {
   }
   const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
   GuestContext::Target& target = bound_->context->targets[index];
-  if (target.code == nullptr) bound_->used_targets.push_back(index);
-  target = {translation.pc, code};
+  if (target.translation == nullptr) bound_->used_targets.push_back(index);
+  target = {translation.pc, &translation};
+  GuestContext& context = *bound_->context;
+  if (context.way == GuestContext::kNoWay) return;
+  if (cache_->way_targets()[context.way].load(std::memory_order_relaxed) == translation.pc)
+    SetWay(&context, translation);
+  context.way = GuestContext::kNoWay;
 }
 
 bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses) {
@@ -303,8 +314,9 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   blocks_translated_.Add();
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at), false,
-                                      alone, generation);
+  const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
+  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at, way_to),
+                                      false, alone, generation);
   if (made != nullptr && options_.dumper != nullptr) {
     const BlockDumper& dumper = *options_.dumper;
     if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});

@@ -93,6 +93,7 @@ class TranslatorCore final : public Engine {
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
+  const GuestContext::Way unset_way_;
   InterpreterCore interpreter_;
   BlockWriter writer_;
   ZydisDecoder decoder_;
