@@ -113,6 +113,10 @@ REMORA_CHAINED void EnterSlow(REMORA_PARAMS) {
     context->Raise(ExitReason::kInterrupt);
     REMORA_TAIL LeaveBetween(REMORA_ARGS);
   }
+  if (context->core->whole_blocks()) {
+    context->Raise(ExitReason::kBudget);
+    REMORA_TAIL LeaveBetween(REMORA_ARGS);
+  }
   op = context->core->FindScratch(*context,
                                   static_cast<uint32_t>(std::min<int64_t>(context->remaining, kMaxBlockInstructions)));
   if (op == nullptr) REMORA_TAIL LeaveBetween(REMORA_ARGS);
@@ -284,6 +288,15 @@ const Op* InterpreterCore::Find(RunContext& context) {
   }
   // Others keep writing code: run what is there now, without sharing it.
   return FindScratch(context, kMaxBlockInstructions);
+}
+
+Exit InterpreterCore::RunWholeBlocks(CpuState& state, mm::Tlb& tlb, uint64_t budget,
+                                     const std::atomic<uint32_t>& interrupt) {
+  DCHECK(budget >= kMaxBlockInstructions);
+  whole_blocks_ = true;
+  const Exit exit = Run(state, tlb, budget, interrupt);
+  whole_blocks_ = false;
+  return exit;
 }
 
 Exit InterpreterCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) {

@@ -29,6 +29,9 @@ class InterpreterCore final : public Engine {
   InterpreterCore(BlockCache* cache, InterpreterOptions options);
 
   Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) override;
+  // Likewise, but stops between two blocks where the rest of the budget is less than the second one has. `budget`: at
+  // least kMaxBlockInstructions, so that some instructions are retired.
+  Exit RunWholeBlocks(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt);
   std::string_view name() const override { return "interpreter"; }
   Counters counters() const override;
 
@@ -45,6 +48,8 @@ class InterpreterCore final : public Engine {
   // Null where there is none.
   Entropy* entropy() const { return options_.entropy; }
   CpuLevel level() const { return options_.level; }
+  // A block that is longer than the rest of the budget is not to be cut short.
+  bool whole_blocks() const { return whole_blocks_; }
   Mutex& split_lock() { return blocks_->split_lock(); }
 
  private:
@@ -86,6 +91,7 @@ class InterpreterCore final : public Engine {
   uint64_t fetch_generation_ = 0;
   uint64_t budget_ = 0;
   uint64_t elsewhere_ = 0;
+  bool whole_blocks_ = false;
   Counter instructions_, blocks_decoded_, blocks_entered_slowly_, memory_accesses_, slow_memory_accesses_;
 };
 

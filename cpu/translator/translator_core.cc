@@ -153,6 +153,14 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
 
 // --- finding code ---
 
+bool TranslatorCore::IsWarm(uint64_t pc) {
+  constexpr uint8_t kVisits = 4;
+  uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
+  if (visits >= kVisits) return true;
+  ++visits;
+  return false;
+}
+
 Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const auto known_at = [&]() -> Bound::Known& {
@@ -178,6 +186,10 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.FetchFrame(page + 1) != tail) translation = nullptr;
     }
     if (translation == nullptr) {
+      if (options_.optimizations.warm && !alone && !IsWarm(pc)) {
+        found_cold_ = true;
+        return nullptr;
+      }
       translation = Translate(pc, alone, frame);
       if (translation == nullptr && tlb.last_fault().kind != mm::FaultKind::kNone) {
         tlb.ForgetFault();
@@ -446,7 +458,17 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       continue;
     }
     const Translation* translation = Find(state.rip, std::exchange(alone, false));
-    if (translation == nullptr) {
+    if (std::exchange(found_cold_, false)) {
+      // About what translating the block would take.
+      constexpr uint64_t kColdInstructions = 4096;
+      if (left < kColdInstructions) {
+        goes_on = interpret(left, interrupt);
+      } else {
+        exit = interpreter_.RunWholeBlocks(state, tlb, kColdInstructions, interrupt);
+        left -= exit.instructions_retired;
+        goes_on = exit.reason == ExitReason::kBudget;
+      }
+    } else if (translation == nullptr) {
       // A fetch that fails, or no room: the interpreter reports the one, and gets by without the other.
       constexpr uint64_t kWhileWaiting = 1000;
       goes_on = interpret(kWhileWaiting, interrupt);

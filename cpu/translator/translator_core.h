@@ -72,6 +72,8 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
+  // Whether the block at `pc` has been come to often enough to be translated; counts.
+  bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
   // Decodes a block at `pc` into instructions_; false: nothing there.
@@ -104,6 +106,9 @@ class TranslatorCore final : public Engine {
   uint64_t binds_ = 0;
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
   bool traps_installed_ = false;
+  bool found_cold_ = false;  // Find has found a block that is not to be translated yet
+  static constexpr uint32_t kVisited = 8192;
+  std::array<uint8_t, kVisited> visits_{};
   Counter instructions_retired_, blocks_translated_, lookups_, interpreted_;
 };
 

@@ -19,6 +19,13 @@ namespace {
 
 constexpr uint64_t kCode = FakeMachine::kCode;
 
+// All code is translated when it is first come to.
+TranslatorOptions AtOnce() {
+  TranslatorOptions options;
+  options.optimizations.warm = false;
+  return options;
+}
+
 TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   FakeMachine machine;
   machine.memory.Write(kCode, {0xb8, 7, 0, 0, 0,  // mov eax, 7
@@ -30,7 +37,7 @@ TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   EXPECT_EQ(machine.state.gpr[kRax], 9u);
   EXPECT_GT(machine.engine->counters().blocks_decoded, 0u);
 
-  const std::unique_ptr<Engine> second = MakeTranslator(&machine.cache);
+  const std::unique_ptr<Engine> second = MakeTranslator(&machine.cache, AtOnce());
   mm::Tlb tlb;
   tlb.Bind(&machine.memory, 1);
   CpuState state;
@@ -40,8 +47,31 @@ TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   EXPECT_EQ(second->counters().blocks_decoded, 0u);
 }
 
+TEST(TranslatorTest, WhatIsRunOnceIsInterpretedAndALoopIsTranslated) {
+  const std::initializer_list<uint8_t> loop = {0x48, 0xff, 0xc0,  // inc rax
+                                               0x48, 0x39, 0xc8,  // cmp rax, rcx
+                                               0x75, 0xf8,        // jne
+                                               0x0f, 0x05};       // syscall
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
+  machine.memory.Write(kCode, loop);
+  machine.state.gpr[kRcx] = 1;
+  Exit exit = machine.Run(100000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 4u);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, 0u);
+
+  machine.state.rip = kCode;
+  machine.state.gpr[kRax] = 0;
+  machine.state.gpr[kRcx] = 30000;
+  exit = machine.Run(100000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 90001u);
+  EXPECT_EQ(machine.state.gpr[kRax], 30000u);
+  EXPECT_GT(machine.engine->counters().blocks_decoded, 0u);
+}
+
 TEST(TranslatorTest, AGuestThatMakesCodeForEverKeepsRunning) {
-  TranslatorOptions options;
+  TranslatorOptions options = AtOnce();
   options.max_code_bytes = uint64_t{1} << 20;
   FakeMachine small([&](BlockCache* cache) { return MakeTranslator(cache, options); });
   for (uint32_t i = 0; i < 20000; ++i) {
@@ -74,7 +104,7 @@ TEST(TranslatorTest, ATrapOfTheHostShowsTheInstructionAndItsState) {
 }
 
 TEST(TranslatorTest, WithExactFlagsAFaultShowsThoseThatNothingReadsAnyMore) {
-  TranslatorOptions options;
+  TranslatorOptions options = AtOnce();
   options.optimizations.exact_flags = true;
   FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
   machine.state.gpr[kRbx] = 1;
@@ -171,7 +201,7 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   std::string shown;
   const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },
                                           .show = [&](const std::string& text) { shown += text; }};
-  TranslatorOptions options;
+  TranslatorOptions options = AtOnce();
   options.dumper = &dumper;
   FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
   machine.RunCode({0x48, 0x89, 0xe7, 0x0f, 0x05}, 100);  // mov rdi, rsp; syscall

@@ -6,6 +6,7 @@ namespace remora::cpu {
 std::unique_ptr<Engine> MakeEngineUnderTest(BlockCache* cache, InterpreterOptions options) {
   TranslatorOptions translator_options;
   translator_options.interpreter = options;
+  translator_options.optimizations.warm = false;
   return MakeTranslator(cache, translator_options);
 }
 

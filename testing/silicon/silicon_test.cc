@@ -96,12 +96,15 @@ TEST(SiliconTest, InterpreterAgreesWithTheHostsCpu) {
 
 TEST(SiliconTest, TranslatorAgreesWithTheHostsCpu) {
   cpu::TranslatorOptions options;
+  options.optimizations.warm = false;
   options.optimizations.exact_flags = true;
   CompareWithTheHostsCpu([options](cpu::BlockCache* cache) { return cpu::MakeTranslator(cache, options); });
 }
 
 TEST(SiliconTest, TranslatorWithoutExactFlagsAgreesWithTheHostsCpu) {
-  CompareWithTheHostsCpu([](cpu::BlockCache* cache) { return cpu::MakeTranslator(cache); },
+  cpu::TranslatorOptions options;
+  options.optimizations.warm = false;
+  CompareWithTheHostsCpu([options](cpu::BlockCache* cache) { return cpu::MakeTranslator(cache, options); },
                          /*flags_at_faults=*/false);
 }
 
