@@ -66,10 +66,8 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
       options_(options),
       unset_way_{cache->routines().way_unset_host_flags, cache->routines().way_unset_saved_flags},
       interpreter_(blocks, options.interpreter),
-      writer_(cache->routines(), options.optimizations) {
-  InitializeDecoder(options.interpreter.level, &decoder_);
-  instructions_.reserve(kMaxBlockInstructions + 1);
-}
+      collector_(options.optimizations, options.interpreter.level, options.interpreter.host_tsc),
+      writer_(cache->routines(), options.optimizations) {}
 
 TranslatorCore::~TranslatorCore() = default;
 
@@ -228,76 +226,6 @@ void TranslatorCore::Install(const Translation& translation) {
   context.way = GuestContext::kNoWay;
 }
 
-bool TranslatorCore::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses) {
-  instructions_.clear();
-  *crosses = next_page != nullptr;
-  const uint64_t page_start = PageRoundDown(pc);
-  const uint64_t end = page_start + (next_page == nullptr ? kPageSize : 2 * kPageSize);
-  while (instructions_.size() < kMaxBlockInstructions && pc < end) {
-    GuestInstruction& instruction = instructions_.emplace_back();
-    instruction.pc = pc;
-    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, end - pc);
-    const uint64_t offset = pc - page_start;
-    if (offset >= kPageSize) {
-      CopyFromGuest(instruction.bytes.data(), next_page + (offset - kPageSize), available);
-    } else {
-      const uint64_t in_first = std::min(available, kPageSize - offset);
-      CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
-      if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
-    }
-    const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), available,
-                                                     &instruction.decoded.info, instruction.decoded.operands);
-    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
-      // It goes on behind: the next block's, if there is one before it.
-      instructions_.pop_back();
-      return !instructions_.empty();
-    }
-    if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
-    Classify(&instruction);
-    // The interpreter raises #UD.
-    if (!LevelHas(options_.interpreter.level, instruction.decoded.info.meta.isa_set))
-      instruction.action = Action::kInterpret;
-    // The guest's counter is the host's.
-    if (options_.interpreter.host_tsc && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
-      instruction.action = Action::kReemit;
-      instruction.may_leave = false;
-    }
-    pc = instruction.next_pc();
-    if (!instruction.ends_block()) continue;
-    if (!options_.optimizations.trace || next_page != nullptr) return true;
-    // Along what goes on within the page, until it meets itself.
-    const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    if (instruction.action == Action::kJmp && direct) {
-      const uint64_t target = instruction.target();
-      if (PageRoundDown(target) != page_start || Collected(target)) return true;
-      pc = target;
-    } else if (instruction.action == Action::kJcc) {
-      const uint64_t target = instruction.target();
-      if (!Collected(target)) continue;
-      if (target == instructions_[0].pc && options_.optimizations.unroll) Unroll();
-      return true;
-    } else {
-      return true;
-    }
-  }
-  return true;
-}
-
-bool TranslatorCore::Collected(uint64_t pc) const {
-  return std::any_of(instructions_.begin(), instructions_.end(),
-                     [pc](const GuestInstruction& i) { return i.pc == pc; });
-}
-
-void TranslatorCore::Unroll() {
-  const size_t once = instructions_.size();
-  const size_t copies = std::min<size_t>(kMaxCopies, kMaxBlockInstructions / once);
-  for (size_t copy = 1; copy < copies; ++copy) {
-    instructions_.back().goes_on_at_target = true;
-    for (size_t i = 0; i < once; ++i) instructions_.push_back(instructions_[i]);
-    instructions_.back().goes_on_at_target = false;
-  }
-}
-
 Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const PageNumber page = GuestAddr(pc).page();
@@ -312,28 +240,29 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   };
   const std::byte* host = prepare(page);
   if (host == nullptr || tlb.FetchFrame(page) != frame) return nullptr;
-  bool crosses = false;
   mm::FrameId tail;
-  if (!Collect(pc, host, nullptr, &crosses)) {
+  const bool crosses = !collector_.Collect(pc, host, nullptr);
+  if (crosses) {
     const std::byte* next = prepare(page + 1);
     if (next == nullptr) return nullptr;
     tail = tlb.FetchFrame(page + 1);
-    Collect(pc, host, next, &crosses);
+    collector_.Collect(pc, host, next);
   }
-  if (instructions_.empty()) return nullptr;
-  if (instructions_[0].action == Action::kInterpret)
-    return cache_->Publish(pc, frame, tail, nullptr, instructions_[0].repeats(), alone, generation);
+  const std::span instructions = collector_.instructions();
+  if (instructions.empty()) return nullptr;
+  if (instructions[0].action == Action::kInterpret)
+    return cache_->Publish(pc, frame, tail, nullptr, instructions[0].repeats(), alone, generation);
   blocks_translated_.Add();
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
-  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions_, crosses, alone, live_at, way_to),
+  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to),
                                       false, alone, generation);
   if (made != nullptr && options_.dumper != nullptr) {
     const BlockDumper& dumper = *options_.dumper;
     if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});
     if (dumper.wanted && dumper.wanted(pc, tlb))
-      dumper.show(DumpBlock(instructions_, *made, cache_->buffer().permanent()));
+      dumper.show(DumpBlock(instructions, *made, cache_->buffer().permanent()));
   }
   return made;
 }

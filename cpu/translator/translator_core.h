@@ -11,6 +11,7 @@
 #include "base/counter.h"
 #include "cpu/engine.h"
 #include "cpu/interpreter_core.h"
+#include "cpu/translator/block_collector.h"
 #include "cpu/translator/block_writer.h"
 #include "cpu/translator/flag_lookahead.h"
 #include "cpu/translator/guest_context.h"
@@ -76,12 +77,6 @@ class TranslatorCore final : public Engine {
   bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
-  // Decodes a block at `pc` into instructions_; false: nothing there.
-  bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page, bool* crosses);
-  // Whether the block being collected has the instruction at `pc`.
-  bool Collected(uint64_t pc) const;
-  // The block is a loop: it is repeated a few times in a row.
-  void Unroll();
   // Runs translated code from state.rip for at most `portion` instructions; those retired.
   uint64_t Enter(const Translation& translation, uint64_t portion);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
@@ -90,17 +85,14 @@ class TranslatorCore final : public Engine {
 
   static constexpr uint32_t kNumContexts = 8;
   static constexpr uint64_t kPortion = 16384;
-  static constexpr uint32_t kMaxBlockInstructions = 64;
-  static constexpr uint32_t kMaxCopies = 4;
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
   const GuestContext::Way unset_way_;
   InterpreterCore interpreter_;
+  BlockCollector collector_;
   BlockWriter writer_;
-  ZydisDecoder decoder_;
-  FlagLookahead lookahead_{&decoder_};
-  std::vector<GuestInstruction> instructions_;
+  FlagLookahead lookahead_{collector_.decoder()};
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;

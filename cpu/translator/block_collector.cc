@@ -1,0 +1,83 @@
+#include "cpu/translator/block_collector.h"
+
+#include <algorithm>
+
+#include "base/guest_addr.h"
+#include "cpu/guest_access.h"
+
+namespace remora::cpu::translator {
+
+BlockCollector::BlockCollector(Optimizations optimizations, CpuLevel level, bool host_tsc)
+    : optimizations_(optimizations), level_(level), host_tsc_(host_tsc) {
+  InitializeDecoder(level, &decoder_);
+  instructions_.reserve(kMaxInstructions + 1);
+}
+
+bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page) {
+  instructions_.clear();
+  const uint64_t page_start = PageRoundDown(pc);
+  const uint64_t end = page_start + (next_page == nullptr ? kPageSize : 2 * kPageSize);
+  while (instructions_.size() < kMaxInstructions && pc < end) {
+    GuestInstruction& instruction = instructions_.emplace_back();
+    instruction.pc = pc;
+    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, end - pc);
+    const uint64_t offset = pc - page_start;
+    if (offset >= kPageSize) {
+      CopyFromGuest(instruction.bytes.data(), next_page + (offset - kPageSize), available);
+    } else {
+      const uint64_t in_first = std::min(available, kPageSize - offset);
+      CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
+      if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
+    }
+    const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), available,
+                                                     &instruction.decoded.info, instruction.decoded.operands);
+    if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
+      // It goes on behind: the next block's, if there is one before it.
+      instructions_.pop_back();
+      return !instructions_.empty();
+    }
+    if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
+    Classify(&instruction);
+    // The interpreter raises #UD.
+    if (!LevelHas(level_, instruction.decoded.info.meta.isa_set)) instruction.action = Action::kInterpret;
+    if (host_tsc_ && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
+      instruction.action = Action::kReemit;
+      instruction.may_leave = false;
+    }
+    pc = instruction.next_pc();
+    if (!instruction.ends_block()) continue;
+    if (!optimizations_.trace || next_page != nullptr) return true;
+    // Along what goes on within the page, until it meets itself.
+    const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    if (instruction.action == Action::kJmp && direct) {
+      const uint64_t target = instruction.target();
+      if (PageRoundDown(target) != page_start || Collected(target)) return true;
+      pc = target;
+    } else if (instruction.action == Action::kJcc) {
+      const uint64_t target = instruction.target();
+      if (!Collected(target)) continue;
+      if (target == instructions_[0].pc && optimizations_.unroll) Unroll();
+      return true;
+    } else {
+      return true;
+    }
+  }
+  return true;
+}
+
+bool BlockCollector::Collected(uint64_t pc) const {
+  return std::any_of(instructions_.begin(), instructions_.end(),
+                     [pc](const GuestInstruction& i) { return i.pc == pc; });
+}
+
+void BlockCollector::Unroll() {
+  const size_t once = instructions_.size();
+  const size_t copies = std::min<size_t>(kMaxCopies, kMaxInstructions / once);
+  for (size_t copy = 1; copy < copies; ++copy) {
+    instructions_.back().goes_on_at_target = true;
+    for (size_t i = 0; i < once; ++i) instructions_.push_back(instructions_[i]);
+    instructions_.back().goes_on_at_target = false;
+  }
+}
+
+}  // namespace remora::cpu::translator

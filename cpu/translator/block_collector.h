@@ -1,0 +1,52 @@
+#ifndef REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
+#define REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
+
+#include <Zydis/Zydis.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/cpu_level.h"
+#include "cpu/translator/guest_instruction.h"
+#include "cpu/translator/options.h"
+
+namespace remora::cpu::translator {
+
+// Finds the instructions of a block: a trace that goes on behind conditional branches and along jumps within the page,
+// until it meets itself, and repeats itself a few times if it is a short loop.
+//
+// Thread safety: one instance for each engine.
+class BlockCollector {
+ public:
+  static constexpr uint32_t kMaxInstructions = 64;
+
+  // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
+  // re-emitted.
+  explicit BlockCollector(Optimizations optimizations, CpuLevel level = CpuLevel::kHost, bool host_tsc = false);
+
+  // Decodes the block at `pc`, whose page's bytes are `page`. False: its first instruction goes on in the next page,
+  // whose bytes have to be given then (null: not); the block is that one instruction, and some more behind.
+  bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page);
+  // Valid until the next call. Only the last one may be to be interpreted.
+  std::span<const GuestInstruction> instructions() const { return instructions_; }
+
+  const ZydisDecoder* decoder() const { return &decoder_; }
+
+ private:
+  bool Collected(uint64_t pc) const;
+  void Unroll();
+
+  static constexpr uint32_t kMaxCopies = 4;
+
+  const Optimizations optimizations_;
+  const CpuLevel level_;
+  const bool host_tsc_;
+  ZydisDecoder decoder_;
+  std::vector<GuestInstruction> instructions_;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
