@@ -152,7 +152,7 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  constexpr uint8_t kVisits = 4;
+  constexpr uint8_t kVisits = 2;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
   if (visits >= kVisits) return true;
   ++visits;
@@ -389,7 +389,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     const Translation* translation = Find(state.rip, std::exchange(alone, false));
     if (std::exchange(found_cold_, false)) {
       // About what translating the block would take.
-      constexpr uint64_t kColdInstructions = 4096;
+      constexpr uint64_t kColdInstructions = 2048;
       if (left < kColdInstructions) {
         goes_on = interpret(left, interrupt);
       } else {
