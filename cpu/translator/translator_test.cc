@@ -47,6 +47,35 @@ TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   EXPECT_EQ(second->counters().blocks_decoded, 0u);
 }
 
+TEST(TranslatorTest, WhatOneBlockFindsOfTheStackDoesNotServeALongerOneAcrossPages) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kElsewhere = 0x700000, kFirst = 0x711000, kSecond = kFirst + kPageSize;
+  // Such that the first one's frame is not before the second one's.
+  for (const uint64_t page : {kElsewhere, kSecond, kFirst}) machine.memory.Map(page, 1, mm::Protection(3));
+  constexpr uint64_t kShorter = kCode, kLonger = kCode + 64;
+  machine.memory.Write(kShorter, {0x48, 0x89, 0x04, 0x24,                          // mov [rsp], rax
+                                  0x48, 0x89, 0x84, 0x24, 0xa0, 0x00, 0x00, 0x00,  // mov [rsp+160], rax
+                                  0x0f, 0x05});                                    // syscall
+  machine.memory.Write(kLonger, {0x48, 0x89, 0x04, 0x24,                           // mov [rsp], rax
+                                 0x48, 0x89, 0x84, 0x24, 0xc0, 0x00, 0x00, 0x00,   // mov [rsp+192], rax
+                                 0x0f, 0x05});                                     // syscall
+  constexpr uint64_t kAtTheEnd = kSecond - 168;
+  const auto run = [&](uint64_t code, uint64_t rsp) {
+    machine.state.rip = code;
+    machine.state.gpr[kRsp] = rsp;
+    EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+  };
+  // By turns, so that what is found is remembered in each way there is.
+  for (uint64_t i = 1; i <= 8; ++i) {
+    machine.state.gpr[kRax] = i;
+    for (uint64_t k = 0; k < i; ++k) run(kShorter, kElsewhere);
+    run(kShorter, kAtTheEnd);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kAtTheEnd + 160), i);
+    run(kLonger, kAtTheEnd);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kAtTheEnd + 192), i);
+  }
+}
+
 TEST(TranslatorTest, WhatIsRunOnceIsInterpretedAndALoopIsTranslated) {
   const std::initializer_list<uint8_t> loop = {0x48, 0xff, 0xc0,  // inc rax
                                                0x48, 0x39, 0xc8,  // cmp rax, rcx
