@@ -161,7 +161,7 @@ case_cpu_unknown() { try --cpu=pentium /bin/true; expect_status 125 && expect_se
 case_blocks_are_named_by_symbols() {
   printf '__attribute__((noinline)) int special_function(int x) { return x * 5; }\nint main(int c, char** v) { (void)v; return special_function(c); }' >named.c
   gcc -O1 -g -o named named.c || { fail "gcc"; return 1; }
-  try --engine=translator --dump-blocks='^special_function' ./named
+  try --engine=translator --cpu-opt=-warm --dump-blocks='^special_function' ./named
   expect_status 5 || return 1
   [[ $err == *'special_function+0'*named*block* ]] || { fail "the block is not named"; return 1; }
   [[ $err != *main+* ]] || fail "other blocks are dumped, too"
@@ -169,7 +169,7 @@ case_blocks_are_named_by_symbols() {
 case_perf_map() {
   printf '__attribute__((noinline)) int special_function(int x) { return x * 5; }\nint main(int c, char** v) { (void)v; return special_function(c); }' >named.c
   gcc -O1 -g -o named named.c || { fail "gcc"; return 1; }
-  "$remora" --engine=translator --perf-map ./named >.out 2>.err &
+  "$remora" --engine=translator --cpu-opt=-warm --perf-map ./named >.out 2>.err &
   local pid=$!
   wait "$pid"
   status=$?
