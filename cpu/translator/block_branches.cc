@@ -279,7 +279,7 @@ void BlockWriter::NoteBranch(bool popped) {
 void BlockWriter::GoThroughTable() {
   SaveFlags(kAllFlags);
   if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
-  for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xf6u}) code_.Byte(byte);  // MOVZX R14D, R14W
+  for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xdbu}) code_.Byte(byte);  // MOVZX R11D, R11W
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   code_.Memory(kIndirect, kJmp,
                {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect)},

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "cpu/cpu_state.h"
 #include "cpu/translator/guest_context.h"
+#include "cpu/translator/guest_instruction.h"
 #include "cpu/translator/host_code.h"
 
 namespace remora::cpu::translator {
@@ -21,11 +22,10 @@ inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 inline constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
 // The place of a member of GuestContext, in bytes from the host's RSP.
-#define REMORA_FRAME(member) static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r14))
+#define REMORA_FRAME(member) static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r10))
 
 inline HostPlace Frame(int32_t displacement) { return {.base = kHostRsp, .displacement = displacement}; }
-inline bool IsInContext(unsigned guest) { return guest >= kR14; }
-inline HostPlace InContext(unsigned guest) { return Frame(guest == kR14 ? REMORA_FRAME(r14) : REMORA_FRAME(r15)); }
+inline HostPlace InContext(unsigned guest) { return Frame(guest == kR10 ? REMORA_FRAME(r10) : REMORA_FRAME(r11)); }
 
 // A member of an extent, by `extent`, its number, those for writing behind those for reading.
 inline HostPlace ExtentField(uint32_t extent, size_t offset) {

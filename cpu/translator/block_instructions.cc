@@ -40,7 +40,7 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
   const auto usable = [&](const ZydisDecodedOperand* operand) {
     if (operand == nullptr) return -1;
     const int guest = GeneralRegister(operand->reg.value);
-    return guest >= kR14 && ((twice >> guest) & 1) == 0 ? guest : -1;
+    return IsInContext(guest) && ((twice >> guest) & 1) == 0 ? guest : -1;
   };
   const auto in_context = [&](int guest) {
     const HostPlace place = InContext(static_cast<unsigned>(guest));
@@ -57,7 +57,7 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
   }
   const int source = usable(reg);
   if (source < 0 || rm == nullptr || (reg->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) return -1;
-  if (GeneralRegister(rm->reg.value) >= kR14 || in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
+  if (IsInContext(GeneralRegister(rm->reg.value)) || in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
   const unsigned opcode = in.info.opcode;
   const bool arithmetic = opcode < 0x40 && (opcode & 7) < 2;
   if (!arithmetic && in.info.mnemonic != ZYDIS_MNEMONIC_MOV && in.info.mnemonic != ZYDIS_MNEMONIC_TEST) return -1;
@@ -112,7 +112,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   const auto spill = [&](bool for_high_byte) {
     CHECK(spilled < 0);
     // RBP as an address takes a displacement; with AH..BH there is no REX to name the upper ones.
-    constexpr uint8_t kCandidates[] = {kRsi, kRdi, kRbx, kRdx, kRcx, kRax, kR8, kR9, kR10};
+    constexpr uint8_t kCandidates[] = {kRsi, kRdi, kRbx, kRdx, kRcx, kRax, kR8, kR9, kR12};
     for (const uint8_t candidate : kCandidates) {
       if (((used >> candidate) & 1) != 0 || (for_high_byte && candidate >= kR8)) continue;
       spilled = candidate;
@@ -137,7 +137,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   };
   std::array<Moved, 2> moved;
   size_t num_moved = 0;
-  for (unsigned guest = kR14; guest <= kR15; ++guest) {
+  for (const unsigned guest : {unsigned{kR10}, unsigned{kR11}}) {
     if (((named >> guest) & 1) == 0 || static_cast<int>(guest) == used_in_context) continue;
     const bool is_destination = pure && GeneralRegister(in.operands[0].reg.value) == static_cast<int>(guest);
     const bool is_source = in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -178,7 +178,7 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
   const bool to_context = IsInContext(guest);
   const uint8_t to = to_context ? kScratch : HostRegister(guest);
-  const bool two_in_context = base >= kR14 && index >= kR14 && base != index;
+  const bool two_in_context = IsInContext(base) && IsInContext(index) && base != index;
   if (bits >= 32 && instruction.decoded.info.address_width == 64) {
     const auto keep = [&] {
       if (to_context) code_.Store(InContext(guest), kScratch);
@@ -197,7 +197,7 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
       }
       code_.Memory(0x8d, to, place, /*wide=*/bits == 64);
       keep();
-      if (base < kR14 && index < kR14 && !to_context) held_behind_ = held_;
+      if (!IsInContext(base) && !IsInContext(index) && !to_context) held_behind_ = held_;
       return;
     }
     if (memory.base == ZYDIS_REGISTER_RIP) {

@@ -232,7 +232,7 @@ HostPlace BlockWriter::ProbeStack(Right right, uint8_t base, int32_t displacemen
 
 void BlockWriter::RequireAligned(unsigned size) {
   if (size == 1) return;
-  for (const unsigned byte : {0x41u, 0xf7u, 0xc0u | (kScratch & 7u)}) code_.Byte(byte);  // TEST R14D, size - 1
+  for (const unsigned byte : {0x41u, 0xf7u, 0xc0u | (kScratch & 7u)}) code_.Byte(byte);  // TEST R11D, size - 1
   code_.Dword(size - 1);
   cold_.push_back({.kind = Cold::Kind::kInterpret,
                    .flags = Flags::kSaved,

@@ -19,8 +19,8 @@ namespace remora::cpu::translator {
 
 // Writes the host's code of one block.
 //
-// The guest's registers are in the host's registers of the same name, but for RSP (in R15), R14 and R15 (in the
-// GuestContext). R14 is scratch. The host's flags are the guest's until something spoils them: before that they are
+// The guest's registers are in the host's registers of the same name, but for RSP (in R10), R10 and R11 (in the
+// GuestContext). R11 is scratch. The host's flags are the guest's until something spoils them: before that they are
 // saved if anything can read them, and restored only where an instruction needs them.
 //
 // Invariants, at the first byte of each instruction's code:
@@ -50,7 +50,7 @@ class BlockWriter {
   enum class Flags : uint8_t { kHost, kBoth, kSaved };
   // Which extent a memory operand looks into.
   enum class Right : uint8_t { kRead, kWrite };
-  // What a probe leaves in R14: the host address, or host - guest, which may be wanted from the extent again.
+  // What a probe leaves in R11: the host address, or host - guest, which may be wanted from the extent again.
   enum class Result : uint8_t { kHost, kDelta, kKeptDelta };
 
   // Code that is seldom run, written behind the block's own.
@@ -92,9 +92,9 @@ class BlockWriter {
   void NoteFlags(const GuestInstruction& instruction);
 
   // --- memory operands ---
-  // R14 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
+  // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // From R14, a guest address. Flags are saved.
+  // From R11, a guest address. Flags are saved.
   // `extent`: its number; those for writing come behind those for reading.
   void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
   void ProbeByItself(Right right, unsigned bytes, uint32_t extent);
@@ -108,9 +108,9 @@ class BlockWriter {
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes at a register and a displacement, as PUSH and its kin have it: where they are on the host.
   HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);
-  // What the group keeps comes into R14, by a probe if this is its first operand.
+  // What the group keeps comes into R11, by a probe if this is its first operand.
   void LoadDelta(int number);
-  // Where the operand of a group is on the host, by way of R14.
+  // Where the operand of a group is on the host, by way of R11.
   HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
   // Whether the instruction under way has to look whether its operand is there.
   bool Probes(uint32_t index) const;
@@ -133,7 +133,7 @@ class BlockWriter {
   void WriteLoop(const GuestInstruction& instruction);
   // Pushes a field of the context, by way of RAX.
   void PushField(uint32_t field);
-  // R14 and `target` become the operand of an indirect branch.
+  // R11 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
 
@@ -143,7 +143,7 @@ class BlockWriter {
   void GoByTable(uint64_t pc, uint32_t live);
   // To another page.
   void GoAcross(uint64_t pc, uint32_t live);
-  // To `target`; R14 holds it too. Says which branch it was if that may have to be undone.
+  // To `target`; R11 holds it too. Says which branch it was if that may have to be undone.
   void GoThroughTable();
   void NoteBranch(bool popped);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
@@ -174,7 +174,7 @@ class BlockWriter {
   bool crosses_page_ = false;
   uint32_t loop_entry_ = 0;  // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
-  // What R14 holds the delta of, before the instruction under way and behind it.
+  // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
 };
 

@@ -45,7 +45,7 @@ class ContextAssembler : public Xbyak::CodeGenerator {
 };
 
 // The guest's registers that live in the context.
-inline constexpr std::pair<Gpr, uint32_t> kInContext[] = {{kR14, REMORA_FIELD(r14)}, {kR15, REMORA_FIELD(r15)}};
+inline constexpr std::pair<Gpr, uint32_t> kInContext[] = {{kR10, REMORA_FIELD(r10)}, {kR11, REMORA_FIELD(r11)}};
 
 }  // namespace remora::cpu::translator
 

@@ -64,9 +64,9 @@ struct BranchSite {
 };
 static_assert(sizeof(BranchSite) == 4);
 
-// What translated code reaches by the host's RSP, which points at `r14`: one for each worker and TLB. The guest's
-// registers are in the host's own while it runs, but for R14 and R15, which live here, and RSP, which is in the host's
-// R15. The host's R14 is scratch. The host's CPU gives loads and stores behind its stack pointer registers of their own
+// What translated code reaches by the host's RSP, which points at `r10`: one for each worker and TLB. The guest's
+// registers are in the host's own while it runs, but for R10 and R11, which live here, and RSP, which is in the host's
+// R10. The host's R11 is scratch. (Compilers use R10 and R11 least.) The host's CPU gives loads and stores behind its stack pointer registers of their own
 // (memory renaming), so what is in reach of a one-byte displacement costs about as much as a register.
 //
 // Routines reach it by the GS base, because they push and call.
@@ -79,7 +79,7 @@ struct alignas(64) GuestContext {
   static constexpr uint32_t kStackBytes = 32768;
   alignas(64) std::array<std::byte, kStackBytes> stack;
 
-  uint64_t r14 = 0, r15 = 0;
+  uint64_t r10 = 0, r11 = 0;
   int32_t remaining = 0;
   uint8_t vectors_live = 0;  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state
   uint8_t x87_live = 0;      // 1: so is the x87 unit; 2: it is in x87_image
@@ -101,7 +101,7 @@ struct alignas(64) GuestContext {
   Leave leave = Leave::kLookup;
   uint32_t host_mxcsr = 0x1f80;
   uint64_t host_rsp = 0, entry = 0;
-  uint64_t frame = 0;        // the address of r14: RSP in translated code
+  uint64_t frame = 0;        // the address of r10: RSP in translated code
   uint64_t routine_rsp = 0;  // of a routine that has called C++
   GuestContext* self = nullptr;
   mm::Tlb* tlb = nullptr;

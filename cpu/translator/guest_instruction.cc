@@ -96,11 +96,11 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
       case ZYDIS_REGCLASS_GPR16:
       case ZYDIS_REGCLASS_GPR32:
       case ZYDIS_REGCLASS_GPR64: {
-        // RSP, R14 and R15 are elsewhere: what names them in no field cannot be moved.
+        // RSP, R10 and R11 are elsewhere: what names them in no field cannot be moved.
         const int number = GeneralRegister(operand.reg.value);
         high_byte |= IsHighByte(operand.reg.value);
         stack_pointer |= number == kRsp;
-        if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT && (number == kRsp || number >= kR14)) return false;
+        if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT && (number == kRsp || IsInContext(number))) return false;
         break;
       }
       case ZYDIS_REGCLASS_X87:
@@ -133,7 +133,7 @@ bool IsReemitted(const GuestInstruction& instruction) {
   if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.meta.isa_set)) return false;
   if (!HasPlainOperands(instruction)) return false;
   // Two registers that are elsewhere, and an address: more than there is room for.
-  if (instruction.memory >= 0 && NamesRegister(instruction, kR14) && NamesRegister(instruction, kR15)) return false;
+  if (instruction.memory >= 0 && NamesRegister(instruction, kR10) && NamesRegister(instruction, kR11)) return false;
   // XACQUIRE and XRELEASE.
   if ((info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 &&
       (info.attributes & (ZYDIS_ATTRIB_HAS_XACQUIRE | ZYDIS_ATTRIB_HAS_XRELEASE)) != 0)

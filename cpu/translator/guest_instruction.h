@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "cpu/cpu_state.h"
 #include "cpu/op.h"
 
 namespace remora::cpu::translator {
@@ -66,6 +67,11 @@ void Classify(GuestInstruction* instruction);
 
 // The number of the 64-bit general register that `reg` is or is a part of; -1: it is none.
 int GeneralRegister(ZydisRegister reg);
+// Whether a general register's number is one of the two that live in the GuestContext while translated code runs.
+template <typename Number>
+constexpr bool IsInContext(Number guest) {
+  return guest == Number{kR10} || guest == Number{kR11};
+}
 // AH, CH, DH, BH.
 bool IsHighByte(ZydisRegister reg);
 

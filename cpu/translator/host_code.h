@@ -14,7 +14,7 @@ namespace remora::cpu::translator {
 inline constexpr uint8_t kHostRax = 0, kHostRcx = 1, kHostRsp = 4, kHostRbp = 5;
 // Those with a meaning of their own in translated code: scratch, and the guest's RSP. The host's RSP is the
 // GuestContext's frame.
-inline constexpr uint8_t kScratch = 14, kGuestRspHost = 15;
+inline constexpr uint8_t kScratch = 11, kGuestRspHost = 10;
 
 // [base + (index << shift) + displacement]
 struct HostPlace {

@@ -27,19 +27,19 @@ std::string Written(Put put) {
 
 TEST(HostCodeTest, AddressesOfEachForm) {
   const auto load = [](const HostPlace& place) { return Written([&](HostCode& code) { code.Load(kScratch, place); }); };
-  EXPECT_EQ(load({.base = 3}), "mov r14, [rbx]");
+  EXPECT_EQ(load({.base = 3}), "mov r11, [rbx]");
   // RBP and R13 cannot do without a displacement, RSP and R12 not without a SIB.
-  EXPECT_EQ(load({.base = 5}), "mov r14, [rbp]");
-  EXPECT_EQ(load({.base = 13}), "mov r14, [r13]");
-  EXPECT_EQ(load({.base = kHostRsp}), "mov r14, [rsp]");
-  EXPECT_EQ(load({.base = 12, .displacement = -8}), "mov r14, [r12-0x08]");
-  EXPECT_EQ(load({.base = kHostRsp, .displacement = 0x12345}), "mov r14, [rsp+0x12345]");
-  EXPECT_EQ(load({.base = 5, .index = 9, .shift = 2}), "mov r14, [rbp+r9*4]");
-  EXPECT_EQ(load({.base = 15, .index = 14, .displacement = 128}), "mov r14, [r15+r14*1+0x80]");
+  EXPECT_EQ(load({.base = 5}), "mov r11, [rbp]");
+  EXPECT_EQ(load({.base = 13}), "mov r11, [r13]");
+  EXPECT_EQ(load({.base = kHostRsp}), "mov r11, [rsp]");
+  EXPECT_EQ(load({.base = 12, .displacement = -8}), "mov r11, [r12-0x08]");
+  EXPECT_EQ(load({.base = kHostRsp, .displacement = 0x12345}), "mov r11, [rsp+0x12345]");
+  EXPECT_EQ(load({.base = 5, .index = 9, .shift = 2}), "mov r11, [rbp+r9*4]");
+  EXPECT_EQ(load({.base = 10, .index = 11, .displacement = 128}), "mov r11, [r10+r11*1+0x80]");
 }
 
 TEST(HostCodeTest, Constants) {
-  EXPECT_EQ(Written([](HostCode& code) { code.Constant(kScratch, 7); }), "mov r14d, 0x07");
+  EXPECT_EQ(Written([](HostCode& code) { code.Constant(kScratch, 7); }), "mov r11d, 0x07");
   EXPECT_EQ(Written([](HostCode& code) { code.Constant(0, uint64_t{1} << 32); }), "mov rax, 0x100000000");
   EXPECT_EQ(Written([](HostCode& code) { code.Immediate32(5, {.base = kHostRsp, .displacement = 16}, 64); }),
             "sub dword ptr [rsp+0x10], 0x40");

@@ -43,7 +43,7 @@ void OnTrap(int signal, siginfo_t* info, void* raw_context) {
   for (const Registered& registered : g_registered) {
     const CodeBuffer* buffer = registered.buffer.load(std::memory_order_acquire);
     if (buffer == nullptr || !buffer->Contains(reinterpret_cast<const void*>(pc))) continue;
-    context->uc_mcontext.gregs[REG_R14] = pc;
+    context->uc_mcontext.gregs[REG_R11] = pc;
     context->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(registered.trap.load(std::memory_order_relaxed));
     return;
   }

@@ -93,7 +93,7 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   const int base = GeneralRegister(operand.mem.base);
   const int index = GeneralRegister(operand.mem.index);
-  if (index >= kR14 || (base >= kR14 && index >= 0)) return {};
+  if (IsInContext(index) || (IsInContext(base) && index >= 0)) return {};
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   if (base < 0) {
     if (index >= 0) return {};

@@ -37,7 +37,7 @@ class ReencodeTest : public testing::Test {
                                     sizeof(text), 0, nullptr);
     return text;
   }
-  // Memory at [r14]; RSP in R15.
+  // Memory at [r14]; RSP in R15, for example.
   static Placement AtScratch() {
     Placement placement;
     placement.memory = 14;
@@ -119,7 +119,7 @@ TEST_F(ReencodeTest, WhatIsNotInTheTableIsInterpreted) {
   EXPECT_EQ(Decode({0x48, 0x0f, 0xa3, 0x03}).action, Action::kInterpret);     // bt [rbx], rax
   EXPECT_EQ(Decode({0x48, 0x0f, 0xba, 0x23, 0x05}).action, Action::kReemit);  // bt qword [rbx], 5
   EXPECT_EQ(Decode({0x8e, 0xd8}).action, Action::kInterpret);                 // mov ds, eax
-  EXPECT_EQ(Decode({0x4d, 0x01, 0x3e}).action, Action::kReemit);              // add [r14], r15
+  EXPECT_EQ(Decode({0x4d, 0x01, 0x1a}).action, Action::kReemit);              // add [r10], r11
   EXPECT_EQ(Decode({0xd9, 0x33}).action, Action::kInterpret);                 // fnstenv
 }
 

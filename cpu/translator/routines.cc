@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cpu/translator/context_assembler.h"
+#include "cpu/translator/host_code.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -12,9 +13,13 @@ namespace {
 using namespace Xbyak::util;  // the registers' names
 
 constexpr int kVectors = 16;
-constexpr int kHostRsp = 4, kFirstSpecial = 14;
-// What C++ may spoil.
+constexpr int kGeneral = 16, kHostRsp = 4;
+const Xbyak::Reg64 kScratchRegister(kScratch), kGuestRsp(kGuestRspHost);
+// What C++ may spoil; the scratch register is pushed last.
 const Xbyak::Reg64 kCallerSaved[] = {rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11};
+
+// Whether the host's register has the guest's of the same name.
+constexpr bool IsSame(int i) { return i != kHostRsp && i != kGuestRspHost && i != kScratch; }
 
 class RoutineWriter : public ContextAssembler {
  public:
@@ -25,14 +30,14 @@ class RoutineWriter : public ContextAssembler {
     for (const Xbyak::Reg64& reg : {rbx, rbp, r12, r13, r14, r15}) push(reg);
     sub(rsp, 8);
     StoreField(REMORA_FIELD(host_rsp), rsp);
-    LoadField(r14, REMORA_FIELD(state));
+    LoadField(kScratchRegister, REMORA_FIELD(state));
     for (const auto& [guest, field] : kInContext) {
-      mov(rax, qword[r14 + 8 * guest]);
+      mov(rax, qword[kScratchRegister + 8 * guest]);
       StoreField(field, rax);
     }
-    mov(r15, qword[r14 + 8 * kRsp]);
-    for (int i = 0; i < kFirstSpecial; ++i)
-      if (i != kHostRsp) mov(Xbyak::Reg64(i), qword[r14 + 8 * i]);
+    mov(kGuestRsp, qword[kScratchRegister + 8 * kRsp]);
+    for (int i = 0; i < kGeneral; ++i)
+      if (IsSame(i)) mov(Xbyak::Reg64(i), qword[kScratchRegister + 8 * i]);
     LoadField(rsp, REMORA_FIELD(frame));
     JumpField(REMORA_FIELD(entry));
     return at;
@@ -42,18 +47,18 @@ class RoutineWriter : public ContextAssembler {
   size_t Leave() {
     leave_ = Begin();
     LoadField(rsp, REMORA_FIELD(host_rsp));
-    LoadField(r14, REMORA_FIELD(state));
-    for (int i = 0; i < kFirstSpecial; ++i)
-      if (i != kHostRsp) mov(qword[r14 + 8 * i], Xbyak::Reg64(i));
-    mov(qword[r14 + 8 * kRsp], r15);
+    LoadField(kScratchRegister, REMORA_FIELD(state));
+    for (int i = 0; i < kGeneral; ++i)
+      if (IsSame(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
+    mov(qword[kScratchRegister + 8 * kRsp], kGuestRsp);
     for (const auto& [guest, field] : kInContext) {
       LoadField(rax, field);
-      mov(qword[r14 + 8 * guest], rax);
+      mov(qword[kScratchRegister + 8 * guest], rax);
     }
     Xbyak::Label no_vectors, no_x87;
     CompareField8(REMORA_FIELD(vectors_live), 0);
     je(no_vectors, T_NEAR);
-    SaveVectors();
+    SaveVectors(kScratchRegister);
     L(no_vectors);
     CompareField8(REMORA_FIELD(x87_live), 1);
     jne(no_x87, T_NEAR);
@@ -67,7 +72,7 @@ class RoutineWriter : public ContextAssembler {
 
   size_t LeaveWith(cpu::translator::Leave why) {
     const size_t at = Begin();
-    StoreField(REMORA_FIELD(exit_pc), r14);
+    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
     GoLeave(why);
     return at;
   }
@@ -78,14 +83,13 @@ class RoutineWriter : public ContextAssembler {
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.fast_target));
-    mov(r14, rax);
-    PopAll();
-    test(r14, r14);
+    PopAllAndAnswer();
+    test(kScratchRegister, kScratchRegister);
     jz(unknown);
-    jmp(r14);
+    jmp(kScratchRegister);
     L(unknown);
-    LoadField(r14, REMORA_FIELD(target));
-    StoreField(REMORA_FIELD(exit_pc), r14);
+    LoadField(kScratchRegister, REMORA_FIELD(target));
+    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
     GoLeave(cpu::translator::Leave::kLookup);
     return at;
   }
@@ -101,15 +105,14 @@ class RoutineWriter : public ContextAssembler {
       LoadField(rax, REMORA_FIELD(spill[1]));
     }
     Xbyak::Label unknown;
-    StoreField(REMORA_FIELD(way), r14d);
+    StoreField(REMORA_FIELD(way), kScratchRegister.cvt32());
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.fast_way));
-    mov(r14, rax);
-    PopAll();
-    test(r14, r14);
+    PopAllAndAnswer();
+    test(kScratchRegister, kScratchRegister);
     jz(unknown);
-    jmp(r14);
+    jmp(kScratchRegister);
     L(unknown);
     GoLeave(cpu::translator::Leave::kLookup);
     return at;
@@ -117,7 +120,7 @@ class RoutineWriter : public ContextAssembler {
 
   size_t Trap() {
     const size_t at = Begin();
-    StoreField(REMORA_FIELD(exit_host_pc), r14);
+    StoreField(REMORA_FIELD(exit_host_pc), kScratchRegister);
     pushfq();
     PopField(REMORA_FIELD(trap_flags));
     GoLeave(cpu::translator::Leave::kTrap);
@@ -126,8 +129,8 @@ class RoutineWriter : public ContextAssembler {
 
   size_t LoadVectors() {
     const size_t at = Begin();
-    LoadField(r14, REMORA_FIELD(state));
-    LoadVectorsFrom(r14);
+    LoadField(kScratchRegister, REMORA_FIELD(state));
+    LoadVectorsFrom(kScratchRegister);
     ret();
     return at;
   }
@@ -137,29 +140,28 @@ class RoutineWriter : public ContextAssembler {
     const size_t at = Begin();
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
-    mov(rsi, r14);
+    mov(rsi, kScratchRegister);
     CallHost(reinterpret_cast<const void*>(calls_.fast_access));
     Xbyak::Label found, fill;
     test(rax, rax);
     jz(fill, T_NEAR);
     L(found);
     if (as_delta) {
-      sub(rax, r14);
+      sub(rax, qword[rsp]);
     }
-    mov(r14, rax);
-    PopAll();
+    PopAllAndAnswer();
     ret();
     L(fill);
     WithVectorsSaved([&] {
       LoadField(rdi, REMORA_FIELD(self));
-      mov(rsi, r14);
+      mov(rsi, qword[rsp + kPushedByWithVectorsSaved]);
       CallHost(reinterpret_cast<const void*>(calls_.fill_access));
     });
     test(rax, rax);
     jnz(found, T_NEAR);
     PopAll();
-    mov(r14, qword[rsp]);
-    StoreField(REMORA_FIELD(exit_host_pc), r14);
+    mov(kScratchRegister, qword[rsp]);
+    StoreField(REMORA_FIELD(exit_host_pc), kScratchRegister);
     GoLeave(cpu::translator::Leave::kNoAccess);
     return at;
   }
@@ -195,12 +197,18 @@ class RoutineWriter : public ContextAssembler {
   void PopAll() {
     for (size_t i = std::size(kCallerSaved); i-- > 0;) pop(kCallerSaved[i]);
   }
+  // The scratch register becomes what RAX is.
+  void PopAllAndAnswer() {
+    mov(qword[rsp], rax);
+    PopAll();
+  }
   void GoLeave(cpu::translator::Leave why) {
     SetField32(REMORA_FIELD(leave), static_cast<uint32_t>(why));
     jmp(getCode() + leave_, T_NEAR);
   }
   // C++ that may use vectors: what of the guest's is in the host's registers goes to its place and comes back. RAX is
-  // the answer, RDI and RSI are the caller's to set, from R14 if it likes.
+  // the answer, RDI and RSI are the caller's to set.
+  static constexpr int kPushedByWithVectorsSaved = 16;
   template <typename F>
   void WithVectorsSaved(F call_host) {
     Xbyak::Label no_vectors, no_x87, no_vectors_again, no_x87_again;
@@ -210,13 +218,12 @@ class RoutineWriter : public ContextAssembler {
     LoadField(r14, REMORA_FIELD(state));
     test(bl, bl);
     jz(no_vectors, T_NEAR);
-    SaveVectors();
+    SaveVectors(r14);
     L(no_vectors);
     test(bh, 1);
     jz(no_x87, T_NEAR);
     SaveX87();
     L(no_x87);
-    mov(r14, qword[rsp]);
     call_host();
     test(bh, 1);
     jz(no_x87_again, T_NEAR);
@@ -233,11 +240,10 @@ class RoutineWriter : public ContextAssembler {
     pop(rbx);
   }
   static constexpr size_t VectorOffset(int i) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * i; }
-  // R14 is the state.
-  void SaveVectors() {
-    for (int i = 0; i < kVectors; ++i) vmovups(yword[r14 + VectorOffset(i)], Xbyak::Ymm(i));
+  void SaveVectors(const Xbyak::Reg64& state) {
+    for (int i = 0; i < kVectors; ++i) vmovups(yword[state + VectorOffset(i)], Xbyak::Ymm(i));
     vzeroupper();
-    stmxcsr(dword[r14 + offsetof(CpuState, mxcsr)]);
+    stmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
     Gs(), ldmxcsr(Field(REMORA_FIELD(host_mxcsr)));
     SetField8(REMORA_FIELD(vectors_live), 0);
   }

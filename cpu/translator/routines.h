@@ -19,26 +19,26 @@ struct Routines {
   // `context`.
   void (*enter)(GuestContext* context) = nullptr;
 
-  // Jumped to with flags saved and the guest's address in R14: becomes exit_pc.
+  // Jumped to with flags saved and the guest's address in R11: becomes exit_pc.
   const void* leave_lookup = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
   const void* leave_budget = nullptr;
   const void* leave_syscall = nullptr;
-  // Jumped to with the way's number in R14, where it is not set; with the flags in the host's register, or saved.
+  // Jumped to with the way's number in R11, where it is not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
   // Jumped to with flags saved: `target` is not where the table of indirect branches said.
   const void* indirect_miss = nullptr;
-  // Where the trap handler sends a thread, with the refused instruction in R14.
+  // Where the trap handler sends a thread, with the refused instruction in R11.
   const void* trap = nullptr;
 
-  // Called with flags saved, a guest address in R14 and GuestContext::site set. The host address in R14; does not
+  // Called with flags saved, a guest address in R11 and GuestContext::site set. The host address in R11; does not
   // return where there is none (Leave::kNoAccess).
   const void* access = nullptr;
-  // Likewise, but what comes back in R14 is host - guest.
+  // Likewise, but what comes back in R11 is host - guest.
   const void* access_delta = nullptr;
-  // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R14 is spoilt.
+  // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_x87 = nullptr;
 };

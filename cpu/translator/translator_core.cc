@@ -88,7 +88,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context = std::make_unique<GuestContext>();
       bound_->context->self = bound_->context.get();
       bound_->context->engine = this;
-      bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r14);
+      bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r10);
       bound_->context->indirect.fill(cache_->routines().indirect_miss);
       bound_->context->ways.fill(unset_way_);
       bound_->context->way_targets = cache_->way_targets();

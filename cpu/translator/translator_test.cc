@@ -119,9 +119,9 @@ TEST(TranslatorTest, ATrapOfTheHostShowsTheInstructionAndItsState) {
   machine.state.gpr[kRax] = 5;
   machine.state.gpr[kRdx] = 0;
   machine.state.gpr[kRsi] = 0x1234;
-  machine.state.gpr[kR14] = 0;
+  machine.state.gpr[kR10] = 0;
   const Exit exit = machine.RunCode({0x48, 0xff, 0xc0,   // inc rax
-                                     0x49, 0xf7, 0xf6,   // div r14
+                                     0x49, 0xf7, 0xf2,   // div r10
                                      0x48, 0xff, 0xc0},  // inc rax
                                     100);
   EXPECT_EQ(exit.reason, ExitReason::kDivide);
@@ -236,7 +236,7 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   machine.RunCode({0x48, 0x89, 0xe7, 0x0f, 0x05}, 100);  // mov rdi, rsp; syscall
   EXPECT_NE(shown.find("block 400000: 2 instructions"), std::string::npos) << shown;
   EXPECT_NE(shown.find("mov rdi, rsp"), std::string::npos) << shown;
-  EXPECT_NE(shown.find("mov rdi, r15"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("mov rdi, r10"), std::string::npos) << shown;
 }
 
 }  // namespace
