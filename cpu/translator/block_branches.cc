@@ -44,11 +44,23 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
     cold_.push_back(
         {.kind = Cold::Kind::kUnit, .flags = Flags::kSaved, .jump = jump, .back = code_.size(), .routine = load});
   };
-  if (x87) require(REMORA_FRAME(x87_live), routines_.load_x87);
-  if (vectors) require(REMORA_FRAME(vectors_live), routines_.load_vectors);
+  const auto require_units = [&] {
+    if (x87) require(REMORA_FRAME(x87_live), routines_.load_x87);
+    if (vectors) require(REMORA_FRAME(vectors_live), routines_.load_vectors);
+  };
+  if (optimizations_.exact_count) require_units();
   loop_entry_ = code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
   cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
+  out_.forward_entry = out_.saved_entry;
+  if (optimizations_.exact_count) return;
+  if (runs_forward_) {
+    out_.forward_entry = code_.size();
+    constexpr unsigned kPatched = 5;
+    DCHECK(out_.forward_entry % kEntryAlignment + kPatched <= kEntryAlignment);
+    if (!x87 && !vectors) code_.Nop(kPatched);
+  }
+  require_units();
 }
 
 // Followed by the block's own code where it finds that it is meant.
@@ -165,22 +177,25 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   const uint64_t target = instruction.side_exit();
   const uint32_t live = live_at_target_[index_];
   held_behind_ = held_;
-  if (index_ + 1 < count_) {
-    // The trace goes on behind it; who leaves here has not run the rest.
+  const bool last = index_ + 1 == count_;
+  if (last || !optimizations_.exact_count) {
+    BranchTo(condition, target, live);
+  } else {
+    // Who leaves here has not run the rest.
     cold_.push_back({.kind = Cold::Kind::kSideExit,
                      .flags = flags_,
                      .jump = code_.JumpIf(condition),
                      .index = index_,
+                     .from = index_pc_,
                      .pc = target,
                      .live = live});
-    return;
   }
-  if (optimizations_.chain && InPage(target)) {
-    LinkedJump(static_cast<int>(condition), target, live);
-  } else {
-    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .pc = target});
-  }
-  GoTo(instruction.next_pc(), live_flags_[count_]);
+  if (last) GoTo(instruction.next_pc(), live_flags_[count_]);
+}
+
+void BlockWriter::BranchTo(unsigned condition, uint64_t target, uint32_t live) {
+  if (optimizations_.chain && InPage(target)) return LinkedJump(static_cast<int>(condition), target, live);
+  cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .pc = target});
 }
 
 void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
@@ -235,7 +250,7 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
     const unsigned at = (code_.size() + opcode_bytes) % kPiece;
     if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
     const uint32_t displacement = jump();
-    out_.links.push_back({displacement, saved, target});
+    out_.links.push_back({displacement, saved, target > index_pc_, target});
     cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .pc = target});
   }
   flags_ = flags;

@@ -20,6 +20,9 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   count_ = static_cast<uint32_t>(instructions.size());
   if (instructions.back().action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
+  runs_forward_ = std::ranges::adjacent_find(instructions, [](const GuestInstruction& a, const GuestInstruction& b) {
+                    return b.pc <= a.pc;
+                  }) == instructions.end();
   groups_.Find(instructions, optimizations_.coalesce && !alone);
   FindLiveFlags(instructions, live_at);
   early_.clear();
@@ -165,6 +168,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       SaveFlags(cold.live);
       code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - cold.index - 1));
       flags_ = Flags::kSaved;
+      index_pc_ = cold.from;
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
       if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);

@@ -63,7 +63,8 @@ class BlockWriter {
     uint32_t extent = 0, site = 0;
     const void* routine = nullptr;
     uint32_t index = 0;
-    uint64_t pc = 0;  // of the instruction, or where to
+    uint64_t from = 0;  // the branch
+    uint64_t pc = 0;    // of the instruction, or where to
     uint32_t live = 0;
   };
 
@@ -151,6 +152,8 @@ class BlockWriter {
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) >> 12) == 0; }
   void JumpTo(const void* routine);
   void CallRoutine(const void* routine);
+  // Where the branch under way leads if `condition` holds.
+  void BranchTo(unsigned condition, uint64_t target, uint32_t live);
   static constexpr int kAlways = -1;
   void LinkedJump(int condition, uint64_t target, uint32_t live);
 
@@ -172,7 +175,8 @@ class BlockWriter {
   uint32_t index_ = 0;  // of the one being written
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
-  uint32_t loop_entry_ = 0;  // behind what is known when the block jumps to itself
+  bool runs_forward_ = false;  // no instruction is followed by one at a lower address
+  uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;

@@ -21,6 +21,7 @@ struct Mark {
 struct Link {
   uint32_t displacement_offset = 0;
   bool flags_saved = false;  // leads to the target's `saved` entry
+  bool forward = false;      // to a higher address: the target's `forward` entry will do
   uint64_t target = 0;
 };
 
@@ -45,6 +46,8 @@ struct GeneratedBlock {
   // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
   // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
   uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
+  uint32_t forward_entry = 0;
   uint32_t cold_offset = 0;  // what is seldom run begins there
   // Where those jumps lead once the block is dropped.
   uint32_t dropped_host = 0, dropped_saved = 0;

@@ -66,8 +66,9 @@ static_assert(sizeof(BranchSite) == 4);
 
 // What translated code reaches by the host's RSP, which points at `r10`: one for each worker and TLB. The guest's
 // registers are in the host's own while it runs, but for R10 and R11, which live here, and RSP, which is in the host's
-// R10. The host's R11 is scratch. (Compilers use R10 and R11 least.) The host's CPU gives loads and stores behind its stack pointer registers of their own
-// (memory renaming), so what is in reach of a one-byte displacement costs about as much as a register.
+// R10. The host's R11 is scratch. (Compilers use R10 and R11 least.) The host's CPU gives loads and stores behind its
+// stack pointer registers of their own (memory renaming), so what is in reach of a one-byte displacement costs about as
+// much as a register.
 //
 // Routines reach it by the GS base, because they push and call.
 //

@@ -100,7 +100,8 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
         const int number = GeneralRegister(operand.reg.value);
         high_byte |= IsHighByte(operand.reg.value);
         stack_pointer |= number == kRsp;
-        if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT && (number == kRsp || IsInContext(number))) return false;
+        if (operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT && (number == kRsp || IsInContext(number)))
+          return false;
         break;
       }
       case ZYDIS_REGCLASS_X87:

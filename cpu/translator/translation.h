@@ -22,7 +22,7 @@ struct Translation {
   bool repeats = false;             // if code is null: it has a REP prefix
   bool alone = false;               // each memory operand is probed by itself
   uint32_t code_bytes = 0;
-  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
   uint32_t cold_offset = 0;  // what is seldom run begins there
   uint32_t dropped_host = 0, dropped_saved = 0;
   std::vector<Mark> marks;

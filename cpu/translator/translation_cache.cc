@@ -66,7 +66,10 @@ uint32_t TranslationCache::WayTo(uint64_t pc) {
 }
 
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {
-  const std::byte* to = target.code + (link.flags_saved ? target.saved_entry : target.host_entry);
+  const uint32_t entry = !link.flags_saved ? target.host_entry
+                         : link.forward    ? target.forward_entry
+                                           : target.saved_entry;
+  const std::byte* to = target.code + entry;
   const auto displacement = static_cast<int32_t>(to - (link.displacement + 4));
   // Others may be running through it: one aligned store.
   __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(link.displacement)), displacement,
@@ -74,18 +77,21 @@ void TranslationCache::PatchLink(const PendingLink& link, const Translation& tar
 }
 
 void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
-  const std::byte* at = translation.code + entry;
-  auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(at));
+  constexpr uint32_t kJmpBytes = 5;
+  const uint32_t in_word = entry % sizeof(uint64_t);
+  CHECK(in_word + kJmpBytes <= sizeof(uint64_t));
+  auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(translation.code + (entry - in_word)));
   uint64_t bytes = *word;
-  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + 5);
-  std::memcpy(&bytes, &kJmpRel32, 1);
-  std::memcpy(reinterpret_cast<std::byte*>(&bytes) + 1, &displacement, 4);
+  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + kJmpBytes);
+  std::byte* at = reinterpret_cast<std::byte*>(&bytes) + in_word;
+  std::memcpy(at, &kJmpRel32, 1);
+  std::memcpy(at + 1, &displacement, sizeof(displacement));
   __atomic_store_n(word, bytes, __ATOMIC_RELEASE);
 }
 
 void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block) {
   for (const Link& link : block.links) {
-    const PendingLink pending = {made.code + link.displacement_offset, link.flags_saved};
+    const PendingLink pending = {made.code + link.displacement_offset, link.flags_saved, link.forward};
     const auto target = code->by_pc.find(link.target);
     if (target == code->by_pc.end()) {
       code->pending[link.target].push_back(pending);
@@ -137,6 +143,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     made->host_entry = block->host_entry;
     made->saved_entry = block->saved_entry;
     made->indirect_entry = block->indirect_entry;
+    made->forward_entry = block->forward_entry;
     made->cold_offset = block->cold_offset;
     made->dropped_host = block->dropped_host;
     made->dropped_saved = block->dropped_saved;
@@ -193,6 +200,8 @@ void TranslationCache::DropLocked(uint32_t frame) {
     PatchEntry(*translation, translation->host_entry, translation->dropped_host);
     if (translation->saved_entry != translation->host_entry)
       PatchEntry(*translation, translation->saved_entry, translation->dropped_saved);
+    if (translation->forward_entry != translation->saved_entry)
+      PatchEntry(*translation, translation->forward_entry, translation->dropped_saved);
   }
   for (const uint32_t head : code.heads) DropLocked(head);
 }

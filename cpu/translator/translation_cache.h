@@ -69,6 +69,7 @@ class TranslationCache final : public mm::CodeObserver {
   struct PendingLink {
     const std::byte* displacement = nullptr;
     bool flags_saved = false;
+    bool forward = false;
   };
   struct Eviction;
   // What an eviction under way needs after the cache itself has gone.

@@ -277,7 +277,8 @@ uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion)
   context.gs_base = context.state->gs_base;
   context.remaining = static_cast<int32_t>(portion);
   cache_->routines().enter(&context);
-  return portion - static_cast<uint64_t>(context.remaining);
+  // Where only loops and ways to other pages count, what is given back may be more than what was taken.
+  return portion - std::min(portion, static_cast<uint64_t>(context.remaining));
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
@@ -294,7 +295,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     const uint32_t index = index_in(context, *translation);
     const Mark& mark = translation->marks[index];
     state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
-    *retired -= translation->count() - index;
+    *retired -= std::min<uint64_t>(*retired, translation->count() - index);
     next = context.leave == Leave::kNoAccess && !translation->alone ? Next::kAlone : Next::kInterpret;
     return &mark;
   };
@@ -351,6 +352,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
 Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) {
   budget = std::min<uint64_t>(budget, INT64_MAX);
   uint64_t left = budget;
+  const uint64_t first_pc = state.rip;
   Exit exit;
   last_left_ = nullptr;
   const auto interpret = [&](uint64_t instructions, const std::atomic<uint32_t>& flag = kNeverInterrupt) {
@@ -424,6 +426,8 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     }
   }
   exit.instructions_retired = budget - left;
+  // Who asks whether anything has happened must not hear that nothing has.
+  if (left == budget && state.rip != first_pc) exit.instructions_retired = 1;
   instructions_retired_.Add(exit.instructions_retired);
   return exit;
 }

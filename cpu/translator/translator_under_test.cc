@@ -7,6 +7,7 @@ std::unique_ptr<Engine> MakeEngineUnderTest(BlockCache* cache, InterpreterOption
   TranslatorOptions translator_options;
   translator_options.interpreter = options;
   translator_options.optimizations.warm = false;
+  translator_options.optimizations.exact_count = true;
   return MakeTranslator(cache, translator_options);
 }
 

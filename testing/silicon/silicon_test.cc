@@ -98,6 +98,7 @@ TEST(SiliconTest, TranslatorAgreesWithTheHostsCpu) {
   cpu::TranslatorOptions options;
   options.optimizations.warm = false;
   options.optimizations.exact_flags = true;
+  options.optimizations.exact_count = true;
   CompareWithTheHostsCpu([options](cpu::BlockCache* cache) { return cpu::MakeTranslator(cache, options); });
 }
 
