@@ -12,8 +12,9 @@
 
 namespace remora::cpu::translator {
 
-std::byte* FillAccess(GuestContext* context, uint64_t address) {
-  const auto site = std::bit_cast<AccessSite>(context->site);
+namespace {
+
+std::byte* Fill(GuestContext* context, AccessSite site, uint64_t address) {
   const uint64_t last = address + site.size() - 1;
   if (!IsCanonical(address) || !IsCanonical(last)) return nullptr;
   mm::Tlb& tlb = *context->tlb;
@@ -38,8 +39,22 @@ std::byte* FillAccess(GuestContext* context, uint64_t address) {
   // dropped code: then the block is left.
   tlb.Synchronize();
   if (!static_cast<TranslatorCore*>(context->engine)->FollowChanges(*context) || tlb.losses() != losses) return nullptr;
-  RecordExtent(context, address, host);
   return host;
+}
+
+}  // namespace
+
+std::byte* FillAccess(GuestContext* context, uint64_t address) {
+  std::byte* host = Fill(context, std::bit_cast<AccessSite>(context->site), address);
+  if (host != nullptr) RecordExtent(context, address, host);
+  return host;
+}
+
+uint64_t FillStack(GuestContext* context, uint64_t address) {
+  const auto site = std::bit_cast<AccessSite>(context->site);
+  const std::byte* host = Fill(context, site, address);
+  const bool one_page = (address & kPageMask) + site.size() <= kPageSize;
+  return host != nullptr && RecordStack(context, address, host, one_page) ? 1 : 0;
 }
 
 void PrepareX87(GuestContext* context) {

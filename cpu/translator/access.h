@@ -14,6 +14,10 @@ namespace remora::cpu::translator {
 // What the TLB's first way has. Compiled for general registers only, so that nothing has to be saved for it.
 std::byte* FastAccess(GuestContext* context, uint64_t address);
 
+// The same for operands on the stack: R10 will be by the run that is found. 1; 0: as null. Fast: like FastAccess.
+uint64_t FastStack(GuestContext* context, uint64_t address);
+uint64_t FillStack(GuestContext* context, uint64_t address);
+
 // The code for context->target, if the larger table knows it. Like FastAccess it needs nothing saved.
 const void* FastTarget(GuestContext* context);
 
@@ -30,6 +34,10 @@ std::byte* FillAccess(GuestContext* context, uint64_t address);
 
 // Puts the x87 unit of *context->state into context->x87_image.
 void PrepareX87(GuestContext* context);
+
+// Remembers that the stack at `address` is at `host`, which has the right that the site wants. False: that moves what
+// others in the block still need. `one_page`: the access does not go on in the next one.
+bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host, bool one_page);
 
 // Remembers in the site's extent that `address`, which is in one page and has the right, is at `host`.
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host);

@@ -10,7 +10,7 @@ namespace remora::cpu::translator {
 namespace {
 
 constexpr unsigned kEntryAlignment = 8;
-constexpr uint64_t kUserTop = uint64_t{1} << 47;
+constexpr unsigned kUserBits = 47;
 
 bool FitsSigned32(uint64_t value) {
   return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
@@ -48,12 +48,16 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
     if (x87) require(REMORA_FRAME(x87_live), routines_.load_x87);
     if (vectors) require(REMORA_FRAME(vectors_live), routines_.load_vectors);
   };
-  if (optimizations_.exact_count) require_units();
+  // A loop that leads to its own beginning looks only once.
+  const GuestInstruction& last = instructions_[count_ - 1];
+  const bool loops = last.action == Action::kJcc && last.target() == pc_;
+  const bool units_first = optimizations_.exact_count || (loops && (x87 || vectors));
+  if (units_first) require_units();
   loop_entry_ = code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
   cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
-  if (optimizations_.exact_count) return;
+  if (units_first) return;
   if (runs_forward_) {
     out_.forward_entry = code_.size();
     constexpr unsigned kPatched = 5;
@@ -91,6 +95,8 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
     if (IsInContext(guest))
       code_.Load(kScratch, InContext(guest));
+    else if (guest == kRsp)
+      LoadRsp(kScratch);
     else
       code_.Move(kScratch, HostRegister(guest));
   } else {
@@ -108,13 +114,12 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
 
 // A target outside the user's half faults at the call, which the interpreter knows how.
 void BlockWriter::RequireCanonicalTarget() {
-  constexpr unsigned kCmp = 7;
   SaveFlagsBefore();
-  code_.Immediate32(kCmp, Frame(REMORA_FRAME(target) + 4), static_cast<int32_t>(kUserTop >> 32));
+  for (const unsigned byte : {0x49u, 0xc1u, 0xebu, kUserBits}) code_.Byte(byte);  // SHR R11, 47
   flags_ = Flags::kSaved;
   cold_.push_back({.kind = Cold::Kind::kInterpret,
                    .flags = Flags::kSaved,
-                   .jump = code_.JumpIf(kAboveOrEqual),
+                   .jump = code_.JumpIf(kNotEqual),
                    .index = index_,
                    .pc = index_pc_});
 }
@@ -126,7 +131,7 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     RequireCanonicalTarget();
   }
   const uint64_t value = instruction.next_pc();
-  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  const HostPlace to = ProbeStack(Right::kWrite, -8);
   if (FitsSigned32(value)) {
     code_.StoreConstant64(to, static_cast<int32_t>(value));
   } else {
@@ -147,13 +152,15 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
   const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   const auto dropped = drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
-  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
+  const HostPlace place = ProbeStack(Right::kRead, 0);
   code_.Load(kScratch, place);
   code_.Store(Frame(REMORA_FRAME(target)), kScratch);
-  if (dropped != 0)
+  if (dropped != 0) {
     RequireCanonicalTarget();
-  else
+    code_.Load(kScratch, Frame(REMORA_FRAME(target)));
+  } else {
     NoteBranch(/*popped=*/true);
+  }
   code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8 + dropped});
   GoThroughTable();
 }

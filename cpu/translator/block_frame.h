@@ -3,6 +3,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,6 +41,14 @@ inline uint8_t HostRegister(unsigned guest) {
 
 inline int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
   return memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
+}
+
+inline unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }
+
+// Which extent a site looks into. Sites of one block use different ones, and the same each time the block is
+// translated.
+inline uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
+  return size_class * kExtentsOfClass + static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
 }
 
 }  // namespace remora::cpu::translator

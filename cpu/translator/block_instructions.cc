@@ -10,6 +10,14 @@
 
 namespace remora::cpu::translator {
 
+namespace {
+
+bool IsStackOperation(Action action) {
+  return action == Action::kPush || action == Action::kPop || action == Action::kCall || action == Action::kRet;
+}
+
+}  // namespace
+
 int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement* placement) {
   const DecodedInstruction& in = instruction.decoded;
   if (instruction.memory >= 0 || instruction.uses_x87 || (in.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) return -1;
@@ -65,7 +73,78 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
   return in_context(source);
 }
 
+void BlockWriter::LoadRsp(unsigned to) {
+  code_.Load(to, Frame(REMORA_FRAME(minus_stack_delta)));
+  code_.Lea(to, {.base = static_cast<uint8_t>(to), .index = kGuestRspHost});
+}
+
+void BlockWriter::StoreRsp(unsigned from) {
+  code_.Load(kGuestRspHost, Frame(REMORA_FRAME(stack_delta)));
+  code_.Lea(kGuestRspHost, {.base = static_cast<uint8_t>(from), .index = kGuestRspHost});
+}
+
+bool BlockWriter::WriteStackPointer(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  if (in.info.operand_count_visible != 2 || to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64) return false;
+  const int to_guest = GeneralRegister(to.reg.value);
+  if (in.info.mnemonic == ZYDIS_MNEMONIC_MOV && from.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    const int from_guest = GeneralRegister(from.reg.value);
+    if (to_guest < 0 || from_guest < 0 || (to_guest == kRsp) == (from_guest == kRsp)) return false;
+    held_behind_ = held_;
+    if (to_guest == kRsp) {
+      if (!IsInContext(from_guest)) return StoreRsp(HostRegister(static_cast<unsigned>(from_guest))), true;
+      code_.Load(kScratch, InContext(static_cast<unsigned>(from_guest)));
+      StoreRsp(kScratch);
+      held_behind_ = OperandGroups::kNone;
+    } else if (!IsInContext(to_guest)) {
+      LoadRsp(HostRegister(static_cast<unsigned>(to_guest)));
+    } else {
+      LoadRsp(kScratch);
+      code_.Store(InContext(static_cast<unsigned>(to_guest)), kScratch);
+      held_behind_ = OperandGroups::kNone;
+    }
+    return true;
+  }
+  if (to_guest != kRsp || from.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return false;
+  // Where there is a stack, both RSP and R10 are addresses of the lower half, far from its ends; and they are alike in
+  // what is less than a page. So the flags are the same, if they count at all.
+  constexpr int64_t kSmall = 32768;
+  const int64_t value = from.imm.value.s;
+  if (value <= -kSmall || value >= kSmall) return false;
+  const bool flags_count = (live_flags_[index_ + 1] & instruction.flags_written) != 0;
+  const bool stack_is_used = index_ + 1 < count_ && GroupOf(index_ + 1) != OperandGroups::kNone &&
+                             IsStackOperation(instructions_[index_ + 1].action);
+  if (flags_count && (optimizations_.exact_flags || !stack_is_used)) return false;
+  switch (in.info.mnemonic) {
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+      if (!flags_count) {
+        const int64_t change = in.info.mnemonic == ZYDIS_MNEMONIC_ADD ? value : -value;
+        code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = static_cast<int32_t>(change)});
+        // What the flags were before nobody reads either.
+        flags_ = Flags::kSaved;
+        held_behind_ = held_;
+        return true;
+      }
+      break;
+    case ZYDIS_MNEMONIC_AND:
+      if (value >= 0 || value < -static_cast<int64_t>(kPageSize)) return false;
+      break;
+    default:
+      return false;
+  }
+  Placement placement;
+  placement.general[kRsp] = kGuestRspHost;
+  uint8_t bytes[kMaxReencodedBytes];
+  code_.Append(bytes, Reencode(instruction, placement, bytes));
+  held_behind_ = held_;
+  NoteFlags(instruction);
+  return true;
+}
+
 void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
+  if (WriteStackPointer(instruction)) return;
   const DecodedInstruction& in = instruction.decoded;
   const bool memory = instruction.memory >= 0;
   uint32_t used = 0, named = 0;
@@ -81,7 +160,6 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   }
   const int group = memory ? GroupOf(index_) : OperandGroups::kNone;
   Placement placement;
-  placement.general[kRsp] = kGuestRspHost;
   placement.memory = kScratch;
   // What still needs the scratch register when the instruction itself runs.
   bool scratch_free = !memory;
@@ -89,6 +167,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     const OperandGroups::Group& of = groups_.group(group);
     if (of.base != OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
     if (of.index >= 0) used |= 1u << of.index;
+    scratch_free = of.on_stack();
     const HostPlace place = PlaceInGroup(instruction, group);
     placement.memory = place.base;
     placement.index = place.index;
@@ -135,9 +214,9 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     unsigned guest;
     uint8_t host;
   };
-  std::array<Moved, 2> moved;
+  std::array<Moved, 3> moved;
   size_t num_moved = 0;
-  for (const unsigned guest : {unsigned{kR10}, unsigned{kR11}}) {
+  for (const unsigned guest : {unsigned{kRsp}, unsigned{kR10}, unsigned{kR11}}) {
     if (((named >> guest) & 1) == 0 || static_cast<int>(guest) == used_in_context) continue;
     const bool is_destination = pure && GeneralRegister(in.operands[0].reg.value) == static_cast<int>(guest);
     const bool is_source = in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -150,7 +229,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     } else {
       host = spill(false);
     }
-    if (!overwritten) code_.Load(host, InContext(guest));
+    if (!overwritten) guest == kRsp ? LoadRsp(host) : code_.Load(host, InContext(guest));
     placement.general[guest] = host;
     moved[num_moved++] = {guest, host};
   }
@@ -164,7 +243,8 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
       written |= in.operands[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                  GeneralRegister(in.operands[k].reg.value) == static_cast<int>(moved[i].guest) &&
                  (in.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-    if (written) code_.Store(InContext(moved[i].guest), moved[i].host);
+    if (written)
+      moved[i].guest == kRsp ? StoreRsp(moved[i].host) : code_.Store(InContext(moved[i].guest), moved[i].host);
   }
   if (spilled >= 0) code_.Load(static_cast<unsigned>(spilled), Frame(REMORA_FRAME(spill[0])));
   NoteFlags(instruction);
@@ -176,10 +256,22 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   const int bits = destination.size;
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
-  const bool to_context = IsInContext(guest);
+  const bool to_context = IsInContext(guest), to_rsp = guest == kRsp, from_rsp = base == kRsp;
+  if (bits == 64 && instruction.decoded.info.address_width == 64 && index < 0 && (to_rsp || from_rsp) && !to_context &&
+      base >= 0 && !IsInContext(base)) {
+    // By what is added to go from the one to the other, where R10 is not on both sides.
+    HostPlace place = {.base = HostRegister(static_cast<unsigned>(base)), .displacement = Displacement(memory)};
+    if (to_rsp != from_rsp) {
+      place.index = HostRegister(guest);
+      code_.Load(place.index, Frame(to_rsp ? REMORA_FRAME(stack_delta) : REMORA_FRAME(minus_stack_delta)));
+    }
+    code_.Lea(HostRegister(guest), place);
+    held_behind_ = held_;
+    return;
+  }
   const uint8_t to = to_context ? kScratch : HostRegister(guest);
   const bool two_in_context = IsInContext(base) && IsInContext(index) && base != index;
-  if (bits >= 32 && instruction.decoded.info.address_width == 64) {
+  if (bits >= 32 && instruction.decoded.info.address_width == 64 && !to_rsp && !from_rsp) {
     const auto keep = [&] {
       if (to_context) code_.Store(InContext(guest), kScratch);
     };
@@ -211,7 +303,9 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
   ComputeAddress(instruction, /*keep_flags=*/true);
   if (bits == 32) code_.Move32(kScratch, kScratch);
   if (bits == 16) code_.Byte(0x66);
-  if (IsInContext(guest)) {
+  if (to_rsp) {
+    StoreRsp(kScratch);
+  } else if (IsInContext(guest)) {
     code_.Memory(0x89, kScratch, InContext(guest), /*wide=*/bits != 16);
   } else if (bits == 16) {
     code_.Move32(HostRegister(guest), kScratch);
@@ -221,7 +315,7 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::PushField(uint32_t field) {
-  const HostPlace to = ProbeStack(Right::kWrite, kGuestRspHost, -8);
+  const HostPlace to = ProbeStack(Right::kWrite, -8);
   const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
   code_.Store(spill, kHostRax);
   code_.Load(kHostRax, Frame(static_cast<int32_t>(field)));
@@ -232,40 +326,55 @@ void BlockWriter::PushField(uint32_t field) {
 void BlockWriter::WritePush(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-    code_.StoreConstant64(ProbeStack(Right::kWrite, kGuestRspHost, -8), static_cast<int32_t>(operand.imm.value.s));
+    code_.StoreConstant64(ProbeStack(Right::kWrite, -8), static_cast<int32_t>(operand.imm.value.s));
   } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
-    if (IsInContext(guest))
+    if (guest == kRsp) {
+      LoadRsp(kScratch);
+      held_ = OperandGroups::kNone;
+      code_.Store(Frame(REMORA_FRAME(value)), kScratch);
+      PushField(static_cast<uint32_t>(REMORA_FRAME(value)));
+    } else if (IsInContext(guest)) {
       PushField(static_cast<uint32_t>(InContext(guest).displacement));
-    else
-      code_.Store(ProbeStack(Right::kWrite, kGuestRspHost, -8), HostRegister(guest));
+    } else {
+      code_.Store(ProbeStack(Right::kWrite, -8), HostRegister(guest));
+    }
   } else {
     ProbeOperand(instruction);
     code_.Load(kScratch, {.base = kScratch});
+    held_ = OperandGroups::kNone;
     code_.Store(Frame(REMORA_FRAME(value)), kScratch);
     PushField(static_cast<uint32_t>(REMORA_FRAME(value)));
   }
   code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
-  held_behind_ = GroupOf(index_);
+  held_behind_ = held_;
 }
 
 void BlockWriter::WritePop(const GuestInstruction& instruction) {
   const auto guest = static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value));
-  const HostPlace place = ProbeStack(Right::kRead, kGuestRspHost, 0);
+  const HostPlace place = ProbeStack(Right::kRead, 0);
+  if (guest == kRsp) {
+    code_.Load(kScratch, place);
+    return StoreRsp(kScratch);
+  }
   if (IsInContext(guest)) {
     code_.Load(kScratch, place);
     code_.Store(InContext(guest), kScratch);
   } else {
     code_.Load(HostRegister(guest), place);
-    held_behind_ = GroupOf(index_);
+    held_behind_ = held_;
   }
-  if (guest != kRsp) code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8});
+  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8});
 }
 
 void BlockWriter::WriteLeaveFrame() {
-  const HostPlace place = ProbeStack(Right::kRead, kHostRbp, 0);
-  code_.Lea(kGuestRspHost, {.base = kHostRbp, .displacement = 8});
-  code_.Load(kHostRbp, place);
+  SaveFlagsBefore();
+  code_.Move(kScratch, kHostRbp);
+  constexpr unsigned kWord = 8, kWordClass = 3;
+  Probe(Right::kRead, kWord, ExtentOf(index_pc_, kWordClass), Result::kHost);
+  code_.Load(kGuestRspHost, Frame(REMORA_FRAME(stack_delta)));
+  code_.Lea(kGuestRspHost, {.base = kHostRbp, .index = kGuestRspHost, .displacement = 8});
+  code_.Load(kHostRbp, {.base = kScratch});
 }
 
 }  // namespace remora::cpu::translator

@@ -9,23 +9,6 @@
 #include "cpu/translator/block_writer.h"
 
 namespace remora::cpu::translator {
-namespace {
-
-// The extent that all accesses of the stack share, in each class another place: at one distance from each other they
-// would all be in one set of the host's cache.
-uint32_t StackExtent(unsigned size_class) { return size_class * kExtentsOfClass + 5 * size_class; }
-
-unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }
-
-// Sites of one block use different extents, and the same one each time the block is translated.
-uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
-  const uint32_t hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
-  const uint32_t extent = size_class * kExtentsOfClass + hash;
-  return extent == StackExtent(size_class) ? extent + 1 : extent;
-}
-
-}  // namespace
-
 void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_flags) {
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
   const int32_t displacement = Displacement(memory);
@@ -49,6 +32,8 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
     if (IsInContext(guest)) {
       code_.Load(kScratch, InContext(guest));
       if (narrow || displacement != 0) lea({.base = kScratch, .displacement = displacement});
+    } else if (!narrow && displacement == 0) {
+      code_.Move(kScratch, HostRegister(guest));
     } else {
       lea({.base = HostRegister(guest), .displacement = displacement});
     }
@@ -80,43 +65,14 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
       if (narrow) code_.Move32(kScratch, kScratch);
     }
   }
+  if (base == kRsp) {
+    // So far it was where that is on the host.
+    add(Frame(REMORA_FRAME(minus_stack_delta)));
+    if (narrow) code_.Move32(kScratch, kScratch);
+  }
   if (instruction.action == Action::kLea) return;
   if (memory.segment == ZYDIS_REGISTER_FS) add(Frame(REMORA_FRAME(fs_base)));
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
-}
-
-uint32_t BlockWriter::ExtentOfGroup(const OperandGroups::Group& group, uint64_t pc) {
-  const unsigned size_class = SizeClass(static_cast<unsigned>(group.high - group.low));
-  // All that concerns the stack looks into one place: it is nearly always the same run.
-  const bool stack = group.base == kRsp;
-  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(pc, size_class);
-  return extent + (stack || group.write ? kNumExtents : 0);
-}
-
-void BlockWriter::FindSharedExtents(std::span<const GuestInstruction> instructions) {
-  extents_of_groups_.clear();
-  shared_extents_.clear();
-  for (uint32_t number = 0; number < groups_.num_groups(); ++number) {
-    const OperandGroups::Group& group = groups_.group(static_cast<int>(number));
-    if (group.first >= instructions.size()) break;
-    const uint32_t extent = ExtentOfGroup(group, instructions[group.first].pc);
-    if (std::ranges::find(extents_of_groups_, extent) != extents_of_groups_.end()) shared_extents_.push_back(extent);
-    extents_of_groups_.push_back(extent);
-  }
-}
-
-bool BlockWriter::IsShared(uint32_t extent) const {
-  return std::ranges::find(shared_extents_, extent) != shared_extents_.end();
-}
-
-HostPlace BlockWriter::KeptAt(const OperandGroups::Group& group, uint32_t extent) const {
-  if (IsKeptInExtent(group, extent)) return ExtentField(extent, offsetof(Extent, delta));
-  return Frame(REMORA_FRAME(deltas) + 8 * group.slot);
-}
-
-bool BlockWriter::IsKeptInExtent(const OperandGroups::Group& group, uint32_t extent) const {
-  // Other groups than the stack's may come upon two runs by turns, and each miss would have to throw one out.
-  return group.base == kRsp && group.index < 0 && group.write && group.slot >= 0 && !IsShared(extent);
 }
 
 void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result result) {
@@ -134,7 +90,6 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
   site.extent = extent % kNumExtents & 0xfff;
   site.write_extent = extent >= kNumExtents;
   site.write = right == Right::kWrite;
-  site.kept = result == Result::kKeptDelta;
   site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & 0xff;
   cold_.push_back({.kind = Cold::Kind::kMiss,
@@ -146,9 +101,45 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
                    .routine = as_delta ? routines_.access_delta : routines_.access});
 }
 
-void BlockWriter::ProbeByItself(Right right, unsigned bytes, uint32_t extent) {
-  extents_of_others_.push_back(extent);
-  Probe(right, bytes, extent, Result::kHost);
+void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned) {
+  const unsigned size_class = SizeClass(bytes);
+  if (place.index == HostPlace::kNoIndex && place.displacement == 0)
+    code_.Move(kScratch, place.base);
+  else
+    code_.Lea(kScratch, place);
+  code_.Memory(0x2b, kScratch, Frame(REMORA_FRAME(stack_start)));
+  code_.Memory(0x3b, kScratch, Frame(static_cast<int32_t>(REMORA_FRAME(stack_limits) + 8 * size_class)));
+  const uint32_t missed = code_.JumpIf(kAboveOrEqual);
+  flags_ = Flags::kSaved;
+  held_ = OperandGroups::kNone;
+  AccessSite site = {};
+  site.extent = size_class * kExtentsOfClass & 0xfff;
+  site.write = right == Right::kWrite;
+  site.pinned = pinned;
+  site.size_less_one = (bytes - 1) & 0x1ff;
+  site.instruction = index_ & 0xff;
+  cold_.push_back({.kind = Cold::Kind::kStackMiss,
+                   .flags = Flags::kSaved,
+                   .jump = missed,
+                   .back = code_.size(),
+                   .site = std::bit_cast<uint32_t>(site)});
+}
+
+void BlockWriter::ProbeStackGroup(int number) {
+  const OperandGroups::Group& group = groups_.group(number);
+  SaveFlagsBefore();
+  HostPlace place = {.base = kGuestRspHost, .displacement = static_cast<int32_t>(group.low)};
+  if (group.index >= 0) {
+    place.index = HostRegister(static_cast<unsigned>(group.index));
+    place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
+  }
+  bool pinned = false;
+  for (uint32_t other = 0; other < groups_.num_groups(); ++other) {
+    const OperandGroups::Group& of = groups_.group(static_cast<int>(other));
+    pinned |= static_cast<int>(other) != number && of.on_stack() && of.first <= index_ && of.last >= index_;
+  }
+  ProbeStackRun(group.write ? Right::kWrite : Right::kRead, place, static_cast<unsigned>(group.high - group.low),
+                pinned);
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
@@ -158,16 +149,15 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   SaveFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  const bool stack = GeneralRegister(operand.mem.base) == kRsp;
-  const uint32_t extent = stack ? StackExtent(size_class) : ExtentOf(instruction.pc, size_class);
-  ProbeByItself(write ? Right::kWrite : Right::kRead, bytes, extent + (stack || write ? kNumExtents : 0));
+  const uint32_t extent = ExtentOf(instruction.pc, size_class) + (write ? kNumExtents : 0);
+  Probe(write ? Right::kWrite : Right::kRead, bytes, extent, Result::kHost);
 }
 
 void BlockWriter::LoadDelta(int number) {
   const OperandGroups::Group& group = groups_.group(number);
-  const uint32_t extent = extents_of_groups_[static_cast<uint32_t>(number)];
+  const HostPlace kept = Frame(REMORA_FRAME(deltas) + 8 * group.slot);
   if (group.first != index_) {
-    if (held_ != number) code_.Load(kScratch, KeptAt(group, extent));
+    if (held_ != number) code_.Load(kScratch, kept);
     return;
   }
   SaveFlagsBefore();
@@ -184,18 +174,30 @@ void BlockWriter::LoadDelta(int number) {
       place.index = HostRegister(static_cast<unsigned>(group.index));
       place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
     }
-    code_.Lea(kScratch, place);
+    if (group.index < 0 && group.low == 0)
+      code_.Move(kScratch, place.base);
+    else
+      code_.Lea(kScratch, place);
   }
-  const bool in_extent = IsKeptInExtent(group, extent);
-  const Result result = constant ? Result::kHost : in_extent ? Result::kKeptDelta : Result::kDelta;
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, result);
+  const uint32_t extent = ExtentOf(index_pc_, SizeClass(bytes)) + (group.write ? kNumExtents : 0);
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, constant ? Result::kHost : Result::kDelta);
   if (group.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
-  if (group.slot >= 0 && !in_extent) code_.Store(KeptAt(group, extent), kScratch);
+  if (group.slot >= 0) code_.Store(kept, kScratch);
 }
 
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
   const OperandGroups::Group& group = groups_.group(number);
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  if (group.on_stack()) {
+    if (group.first == index_) ProbeStackGroup(number);
+    held_behind_ = held_;
+    HostPlace place = {.base = kGuestRspHost, .displacement = Displacement(memory)};
+    if (group.index >= 0) {
+      place.index = HostRegister(static_cast<unsigned>(group.index));
+      place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
+    }
+    return place;
+  }
   LoadDelta(number);
   if (group.base == OperandGroups::kConstant) {
     held_behind_ = number;
@@ -217,16 +219,19 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
           .displacement = Displacement(memory)};
 }
 
-HostPlace BlockWriter::ProbeStack(Right right, uint8_t base, int32_t displacement) {
+HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
   const int number = GroupOf(index_);
   if (number != OperandGroups::kNone) {
-    LoadDelta(number);
-    return {.base = base, .index = kScratch, .displacement = displacement};
+    if (groups_.group(number).first == index_) ProbeStackGroup(number);
+    return {.base = kGuestRspHost, .displacement = displacement};
   }
   SaveFlagsBefore();
-  code_.Lea(kScratch, {.base = base, .displacement = displacement});
+  flags_ = Flags::kSaved;
+  held_ = OperandGroups::kNone;
   constexpr unsigned kWord = 8, kWordClass = 3;
-  ProbeByItself(right, kWord, StackExtent(kWordClass) + kNumExtents);
+  code_.Lea(kScratch, {.base = kGuestRspHost, .displacement = displacement});
+  code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
+  Probe(right, kWord, ExtentOf(index_pc_, kWordClass) + (right == Right::kWrite ? kNumExtents : 0), Result::kHost);
   return {.base = kScratch};
 }
 

@@ -15,6 +15,7 @@ BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at, WayTo way_to) {
   way_to_ = &way_to;
+  instructions_ = instructions;
   crosses_page_ = crosses_page;
   pc_ = instructions[0].pc;
   count_ = static_cast<uint32_t>(instructions.size());
@@ -27,16 +28,10 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   FindLiveFlags(instructions, live_at);
   early_.clear();
   if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
-  FindSharedExtents(instructions.first(count_));
   WriteCode(instructions);
-  // An operand by itself may have come upon a group's extent.
-  const size_t shared = shared_extents_.size();
-  for (const uint32_t extent : extents_of_others_)
-    if (std::ranges::find(extents_of_groups_, extent) != extents_of_groups_.end() && !IsShared(extent))
-      shared_extents_.push_back(extent);
-  if (shared_extents_.size() != shared) WriteCode(instructions);
   out_.code = code_.bytes();
   way_to_ = nullptr;
+  instructions_ = {};
   return out_;
 }
 
@@ -47,7 +42,6 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   out_.branches.clear();
   out_.marks.clear();
   cold_.clear();
-  extents_of_others_.clear();
   const GuestInstruction& last = instructions.back();
   bool vectors = false, x87 = false;
   for (const GuestInstruction& instruction : instructions.first(count_)) {
@@ -66,8 +60,12 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
                           .flags_in_context = flags_ != Flags::kHost});
     for (const int number : early_) {
       if (groups_.group(number).first != index_) continue;
-      LoadDelta(number);
-      held_ = number;
+      if (groups_.group(number).on_stack()) {
+        ProbeStackGroup(number);
+      } else {
+        LoadDelta(number);
+        held_ = number;
+      }
     }
     WriteInstruction(instruction);
     code_.CheckRoom();
@@ -160,6 +158,13 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Memory(0x03, kScratch, ExtentField(cold.extent, offsetof(Extent, start)));
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
       CallRoutine(cold.routine);
+      code_.Land(code_.Jump(), cold.back);
+      return;
+    case Cold::Kind::kStackMiss:
+      code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(stack_start)));
+      code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
+      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
+      CallRoutine(routines_.access_stack);
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kInterpret:

@@ -19,9 +19,9 @@ namespace remora::cpu::translator {
 
 // Writes the host's code of one block.
 //
-// The guest's registers are in the host's registers of the same name, but for RSP (in R10), R10 and R11 (in the
-// GuestContext). R11 is scratch. The host's flags are the guest's until something spoils them: before that they are
-// saved if anything can read them, and restored only where an instruction needs them.
+// The guest's registers are in the host's registers of the same name, but for R10 and R11 (in the GuestContext) and
+// RSP: R10 is where that is on the host. R11 is scratch. The host's flags are the guest's until something spoils them:
+// before that they are saved if anything can read them, and restored only where an instruction needs them.
 //
 // Invariants, at the first byte of each instruction's code:
 //  1. Guest registers and memory are as the instructions before have left them; GuestContext::remaining counts the
@@ -50,12 +50,12 @@ class BlockWriter {
   enum class Flags : uint8_t { kHost, kBoth, kSaved };
   // Which extent a memory operand looks into.
   enum class Right : uint8_t { kRead, kWrite };
-  // What a probe leaves in R11: the host address, or host - guest, which may be wanted from the extent again.
-  enum class Result : uint8_t { kHost, kDelta, kKeptDelta };
+  // What a probe leaves in R11: the host address, or host - guest.
+  enum class Result : uint8_t { kHost, kDelta };
 
   // Code that is seldom run, written behind the block's own.
   struct Cold {
-    enum class Kind : uint8_t { kMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
+    enum class Kind : uint8_t { kMiss, kStackMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
     Kind kind;
     Flags flags;
     uint32_t jump = 0;  // the displacement that leads here
@@ -98,17 +98,12 @@ class BlockWriter {
   // From R11, a guest address. Flags are saved.
   // `extent`: its number; those for writing come behind those for reading.
   void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
-  void ProbeByItself(Right right, unsigned bytes, uint32_t extent);
-  static uint32_t ExtentOfGroup(const OperandGroups::Group& group, uint64_t pc);
-  void FindSharedExtents(std::span<const GuestInstruction> instructions);
-  bool IsShared(uint32_t extent) const;
-  // Where what was found for a group is kept: in its extent, if no other operand of the block looks into that, and each
-  // miss puts it there.
-  bool IsKeptInExtent(const OperandGroups::Group& group, uint32_t extent) const;
-  HostPlace KeptAt(const OperandGroups::Group& group, uint32_t extent) const;
+  // For operands behind RSP: none of the bytes from [place] on lies elsewhere than R10 has it. R11 is spoilt.
+  void ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned);
+  void ProbeStackGroup(int number);
   void ProbeOperand(const GuestInstruction& instruction);
-  // 8 bytes at a register and a displacement, as PUSH and its kin have it: where they are on the host.
-  HostPlace ProbeStack(Right right, uint8_t base, int32_t displacement);
+  // 8 bytes on the stack, as PUSH and its kin have it: where they are on the host, by way of R11 if need be.
+  HostPlace ProbeStack(Right right, int32_t displacement);
   // What the group keeps comes into R11, by a probe if this is its first operand.
   void LoadDelta(int number);
   // Where the operand of a group is on the host, by way of R11.
@@ -123,6 +118,11 @@ class BlockWriter {
   // Whether an operand that is one of the registers in the context can be used where it is, by an instruction without a
   // memory operand of its own; which one.
   static int UsableInContext(const GuestInstruction& instruction, Placement* placement);
+  // What RSP is; R10 for what RSP becomes. Neither touches the flags. `to` and `from` are not R10.
+  void LoadRsp(unsigned to);
+  void StoreRsp(unsigned from);
+  // MOV, ADD, SUB and AND with RSP where R10 can be used as it is.
+  bool WriteStackPointer(const GuestInstruction& instruction);
   void WriteLea(const GuestInstruction& instruction);
   void WritePush(const GuestInstruction& instruction);
   void WritePop(const GuestInstruction& instruction);
@@ -161,11 +161,11 @@ class BlockWriter {
   const Optimizations optimizations_;
   HostCode code_;
   GeneratedBlock out_;
-  const WayTo* way_to_ = nullptr;  // while a block is written
+  // While a block is written.
+  const WayTo* way_to_ = nullptr;
+  std::span<const GuestInstruction> instructions_;
   std::vector<Cold> cold_;
   OperandGroups groups_;
-  // Extents by number: each group's, those that more than one group or operand uses, those of operands by themselves.
-  std::vector<uint32_t> extents_of_groups_, shared_extents_, extents_of_others_;
   // Groups that are probed before the instruction of their first operand.
   std::vector<int> early_;
   // Before each instruction, and at the end; and where each one's branch leads.

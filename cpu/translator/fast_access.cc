@@ -26,20 +26,10 @@ std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool
   return continues ? host : nullptr;
 }
 
-// For a site that looks into its extent again for what it has found: only that, nobody else finds anything there. (The
-// bytes of this access need not be as many as the extent would have to hold.)
-void KeepDelta(GuestContext* context, AccessSite site, uint64_t address, const std::byte* host) {
-  Extent& extent = context->extents[site.write_extent][site.extent];
-  extent.limit = 0;
-  extent.delta = reinterpret_cast<uint64_t>(host) - address;
-}
-
 }  // namespace
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
-  // A site that only reads the stack looks among the extents for writing: nothing may get there without that right.
-  if (site.write_extent && !site.write && context->tlb->Probe<mm::Access::kWrite>(GuestAddr(address)) != host) return;
   Extent& extent = context->extents[site.write_extent][site.extent];
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
   const uint64_t size = site.extent_size();
@@ -54,6 +44,33 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
   extent.delta = delta;
+}
+
+bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host, bool one_page) {
+  const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
+  const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
+  if (site.pinned && delta != context->stack_delta) return false;
+  context->stack_delta = delta;
+  context->minus_stack_delta = -delta;
+  // Who only reads the stack may hit as well: nothing may get there without the right to write.
+  const bool writable = one_page && context->tlb->Probe<mm::Access::kWrite>(GuestAddr(address)) == host;
+  PageRange run;
+  if (writable) run = context->tlb->RunAround<mm::Access::kWrite>(GuestAddr(address).page(), delta);
+  context->stack_start = run.start_addr().value() + delta;
+  context->stack_bytes = run.end_addr().value() - run.start_addr().value();
+  for (uint32_t size_class = 0; size_class < kSizeClasses; ++size_class)
+    context->stack_limits[size_class] = writable ? context->stack_bytes - (uint64_t{1} << size_class) + 1 : 0;
+  return true;
+}
+
+uint64_t FastStack(GuestContext* context, uint64_t address) {
+  const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
+  const mm::Tlb& tlb = *context->tlb;
+  const bool one_page = (address & kPageMask) + site.size() <= kPageSize;
+  const std::byte* host = !one_page    ? AcrossPages(tlb, address, site.size(), site.write)
+                          : site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address))
+                                       : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
+  return host != nullptr && RecordStack(context, address, host, one_page) ? 1 : 0;
 }
 
 const void* FastTarget(GuestContext* context) {
@@ -83,17 +100,12 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   const uint64_t size = site.size();
   const mm::Tlb& tlb = *context->tlb;
-  if ((address & kPageMask) + size > kPageSize) {
-    std::byte* host = AcrossPages(tlb, address, size, site.write);
-    if (host != nullptr && site.kept) KeepDelta(context, site, address, host);
-    return host;
-  }
+  if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
   // Not each time: what jumps about would only throw one page out for another.
   constexpr uint8_t kMissesForEachRecord = 4;
-  if (host != nullptr &&
-      (site.kept || context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0))
+  if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0)
     RecordExtent(context, address, host);
   return host;
 }

@@ -48,7 +48,7 @@ struct AccessSite {
   uint32_t write : 1;          // the right that is wanted
   uint32_t size_less_one : 9;  // bytes: 1 to 512
   uint32_t instruction : 8;    // of the block
-  uint32_t kept : 1;           // the site will read the extent's delta again
+  uint32_t pinned : 1;         // of the stack: what is known of it is still needed by others in the block
 
   uint64_t size() const { return uint64_t{size_less_one} + 1; }
   // What the extent's limit allows for.
@@ -65,10 +65,10 @@ struct BranchSite {
 static_assert(sizeof(BranchSite) == 4);
 
 // What translated code reaches by the host's RSP, which points at `r10`: one for each worker and TLB. The guest's
-// registers are in the host's own while it runs, but for R10 and R11, which live here, and RSP, which is in the host's
-// R10. The host's R11 is scratch. (Compilers use R10 and R11 least.) The host's CPU gives loads and stores behind its
-// stack pointer registers of their own (memory renaming), so what is in reach of a one-byte displacement costs about as
-// much as a register.
+// registers are in the host's own while it runs, but for R10 and R11, which live here, and RSP: the host's R10 is where
+// the guest's stack is on the host, RSP + stack_delta, so that code can use it as it is. The host's R11 is scratch.
+// (Compilers use R10 and R11 least.) The host's CPU gives loads and stores behind its stack pointer registers of their
+// own (memory renaming), so what is in reach of a one-byte displacement costs about as much as a register.
 //
 // Routines reach it by the GS base, because they push and call.
 //
@@ -91,10 +91,15 @@ struct alignas(64) GuestContext {
   uint64_t spill[2] = {};
   uint32_t site = 0;         // AccessSite
   uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
+  // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
+  // run, since R10 goes by it. The run begins at stack_start on the host.
+  uint64_t stack_delta = 0, minus_stack_delta = 0, stack_start = 0;
   // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
   // through the block.
   static constexpr uint32_t kMaxDeltas = 32;
   uint64_t deltas[kMaxDeltas] = {};
+  // As Extent::limit, for each class of size. All 0: the run, for writing, is not known (any more).
+  std::array<uint64_t, kSizeClasses> stack_limits{};
   uint64_t value = 0;  // between two accesses of one instruction
   CpuState* state = nullptr;
   uint64_t fs_base = 0, gs_base = 0;
@@ -115,6 +120,7 @@ struct alignas(64) GuestContext {
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
   std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
+  uint64_t stack_bytes = 0;  // of the run, if its limits are set
   // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
   // `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};

@@ -133,8 +133,10 @@ bool IsReemitted(const GuestInstruction& instruction) {
   if (IsExcepted(info.mnemonic)) return false;
   if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.meta.isa_set)) return false;
   if (!HasPlainOperands(instruction)) return false;
-  // Two registers that are elsewhere, and an address: more than there is room for.
-  if (instruction.memory >= 0 && NamesRegister(instruction, kR10) && NamesRegister(instruction, kR11)) return false;
+  // More registers that are elsewhere than there is room for beside an address.
+  const int elsewhere =
+      NamesRegister(instruction, kRsp) + NamesRegister(instruction, kR10) + NamesRegister(instruction, kR11);
+  if (elsewhere > (instruction.memory >= 0 ? 1 : 2)) return false;
   // XACQUIRE and XRELEASE.
   if ((info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 &&
       (info.attributes & (ZYDIS_ATTRIB_HAS_XACQUIRE | ZYDIS_ATTRIB_HAS_XRELEASE)) != 0)
@@ -174,7 +176,7 @@ Action ActionOf(const GuestInstruction& instruction) {
     case ZYDIS_MNEMONIC_ENDBR64:
       return register_form && info.opcode == 0x0d ? Action::kInterpret : Action::kNothing;
     case ZYDIS_MNEMONIC_LEA:
-      return register_form ? Action::kInterpret : Action::kLea;
+      return register_form || in.operands[0].reg.value == ZYDIS_REGISTER_SP ? Action::kInterpret : Action::kLea;
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
       if (!Is64Bit(in)) return Action::kInterpret;

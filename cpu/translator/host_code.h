@@ -12,8 +12,8 @@ namespace remora::cpu::translator {
 
 // The host's general registers by the encoding's numbers.
 inline constexpr uint8_t kHostRax = 0, kHostRcx = 1, kHostRsp = 4, kHostRbp = 5;
-// Those with a meaning of their own in translated code: scratch, and the guest's RSP. The host's RSP is the
-// GuestContext's frame.
+// Those with a meaning of their own in translated code: scratch, and where the guest's stack is on the host. The host's
+// RSP is the GuestContext's frame.
 inline constexpr uint8_t kScratch = 11, kGuestRspHost = 10;
 
 // [base + (index << shift) + displacement]

@@ -139,7 +139,7 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
 
 bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
   Group& group = groups_[number];
-  if (group.slot < 0) {
+  if (group.slot < 0 && !group.on_stack()) {
     if (num_slots_ == static_cast<int>(GuestContext::kMaxDeltas)) return false;
     group.slot = num_slots_++;
   }
@@ -172,13 +172,14 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
         const int64_t high = std::max(group.high, operand.high + open.moved);
         if (high - low > kMaxBytes) continue;
         const bool grows = low != group.low || high != group.high;
-        if (open.closed && group.base != kRsp &&
+        if (open.closed && !group.on_stack() &&
             ((operand.write && !group.write) || (grows && high - low > kMaxBytesBehindBranch)))
           continue;
         group.low = low;
         group.high = high;
         group.write |= operand.write;
         ++group.members;
+        group.last = i;
         joined = open.group;
         break;
       }
@@ -191,7 +192,8 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
                            .high = operand.high,
                            .write = operand.write,
                            .first = i,
-                           .members = 1});
+                           .members = 1,
+                           .last = i});
         open_.push_back({joined, 0, false});
       }
       group_of_[i] = joined;
@@ -201,11 +203,12 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
     MoveBases(instruction);
   }
   for (Group& group : groups_)
-    if (group.members > 1 && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas)) group.slot = num_slots_++;
+    if (group.members > 1 && !group.on_stack() && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas))
+      group.slot = num_slots_++;
   for (int& number : group_of_) {
     if (number == kNone) continue;
     const Group& group = groups_[static_cast<uint32_t>(number)];
-    if (group.members > 1 && group.slot < 0) number = kNone;
+    if (group.members > 1 && group.slot < 0 && !group.on_stack()) number = kNone;
   }
 }
 

@@ -35,7 +35,11 @@ class OperandGroups {
     bool write = false;
     uint32_t first = 0;  // instruction before which it is probed
     uint32_t members = 0;
-    int slot = -1;  // of GuestContext::deltas, if what is found is kept
+    uint32_t last = 0;  // its last member
+    int slot = -1;      // of GuestContext::deltas, if what is found is kept there
+
+    // RSP is a place on the host already: nothing has to be kept.
+    bool on_stack() const { return base == kRsp; }
   };
   static constexpr int kNone = -1;
   // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.

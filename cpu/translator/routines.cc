@@ -14,7 +14,7 @@ using namespace Xbyak::util;  // the registers' names
 
 constexpr int kVectors = 16;
 constexpr int kGeneral = 16, kHostRsp = 4;
-const Xbyak::Reg64 kScratchRegister(kScratch), kGuestRsp(kGuestRspHost);
+const Xbyak::Reg64 kScratchRegister(kScratch), kStackPlace(kGuestRspHost);
 // What C++ may spoil; the scratch register is pushed last.
 const Xbyak::Reg64 kCallerSaved[] = {rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11};
 
@@ -35,7 +35,8 @@ class RoutineWriter : public ContextAssembler {
       mov(rax, qword[kScratchRegister + 8 * guest]);
       StoreField(field, rax);
     }
-    mov(kGuestRsp, qword[kScratchRegister + 8 * kRsp]);
+    mov(kStackPlace, qword[kScratchRegister + 8 * kRsp]);
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
     for (int i = 0; i < kGeneral; ++i)
       if (IsSame(i)) mov(Xbyak::Reg64(i), qword[kScratchRegister + 8 * i]);
     LoadField(rsp, REMORA_FIELD(frame));
@@ -50,7 +51,8 @@ class RoutineWriter : public ContextAssembler {
     LoadField(kScratchRegister, REMORA_FIELD(state));
     for (int i = 0; i < kGeneral; ++i)
       if (IsSame(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
-    mov(qword[kScratchRegister + 8 * kRsp], kGuestRsp);
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
+    mov(qword[kScratchRegister + 8 * kRsp], kStackPlace);
     for (const auto& [guest, field] : kInContext) {
       LoadField(rax, field);
       mov(qword[kScratchRegister + 8 * guest], rax);
@@ -138,31 +140,32 @@ class RoutineWriter : public ContextAssembler {
   // `as_delta`: what has to be added to the guest's address, rather than the host's address.
   size_t Access(bool as_delta) {
     const size_t at = Begin();
-    PushAll();
-    LoadField(rdi, REMORA_FIELD(self));
-    mov(rsi, kScratchRegister);
-    CallHost(reinterpret_cast<const void*>(calls_.fast_access));
-    Xbyak::Label found, fill;
-    test(rax, rax);
-    jz(fill, T_NEAR);
-    L(found);
-    if (as_delta) {
-      sub(rax, qword[rsp]);
-    }
-    PopAllAndAnswer();
-    ret();
-    L(fill);
-    WithVectorsSaved([&] {
-      LoadField(rdi, REMORA_FIELD(self));
-      mov(rsi, qword[rsp + kPushedByWithVectorsSaved]);
-      CallHost(reinterpret_cast<const void*>(calls_.fill_access));
+    CallAccess(calls_.fast_access, calls_.fill_access, [&] {
+      if (as_delta) {
+        sub(rax, qword[rsp]);
+      }
+      PopAllAndAnswer();
+      ret();
     });
-    test(rax, rax);
-    jnz(found, T_NEAR);
     PopAll();
-    mov(kScratchRegister, qword[rsp]);
-    StoreField(REMORA_FIELD(exit_host_pc), kScratchRegister);
-    GoLeave(cpu::translator::Leave::kNoAccess);
+    LeaveWithoutAccess();
+    return at;
+  }
+
+  // While C++ looks for the stack, R10 is RSP: where it is may change.
+  size_t AccessStack() {
+    const size_t at = Begin();
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
+    const auto pop_all = [&] {
+      PopAll();
+      Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
+    };
+    CallAccess(calls_.fast_stack, calls_.fill_stack, [&] {
+      pop_all();
+      ret();
+    });
+    pop_all();
+    LeaveWithoutAccess();
     return at;
   }
 
@@ -183,6 +186,33 @@ class RoutineWriter : public ContextAssembler {
   size_t Begin() {
     align(16);
     return getSize();
+  }
+  // Asks `fast`, then `fill`, for the guest address in R11. All is pushed then; `found` comes with the answer in RAX.
+  template <typename Function, typename Found>
+  void CallAccess(Function fast, Function fill, Found found) {
+    PushAll();
+    LoadField(rdi, REMORA_FIELD(self));
+    mov(rsi, kScratchRegister);
+    CallHost(reinterpret_cast<const void*>(fast));
+    Xbyak::Label is_found, is_not_found;
+    test(rax, rax);
+    jz(is_not_found, T_NEAR);
+    L(is_found);
+    found();
+    L(is_not_found);
+    WithVectorsSaved([&] {
+      LoadField(rdi, REMORA_FIELD(self));
+      mov(rsi, qword[rsp + kPushedByWithVectorsSaved]);
+      CallHost(reinterpret_cast<const void*>(fill));
+    });
+    test(rax, rax);
+    jnz(is_found, T_NEAR);
+  }
+  // The site's call is what is on the stack.
+  void LeaveWithoutAccess() {
+    mov(kScratchRegister, qword[rsp]);
+    StoreField(REMORA_FIELD(exit_host_pc), kScratchRegister);
+    GoLeave(cpu::translator::Leave::kNoAccess);
   }
   void CallHost(const void* function) {
     mov(rax, reinterpret_cast<size_t>(function));
@@ -307,6 +337,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.load_vectors, writer.LoadVectors()},
       {&routines.access, writer.Access(false)},
       {&routines.access_delta, writer.Access(true)},
+      {&routines.access_stack, writer.AccessStack()},
       {&routines.load_x87, writer.LoadX87()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));

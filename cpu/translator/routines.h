@@ -38,6 +38,8 @@ struct Routines {
   const void* access = nullptr;
   // Likewise, but what comes back in R11 is host - guest.
   const void* access_delta = nullptr;
+  // Likewise for an address on the stack, but what comes back is where R10 is on the host; R11 is spoilt.
+  const void* access_stack = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_x87 = nullptr;
@@ -49,6 +51,8 @@ struct HostCalls {
   const void* (*fast_way)(GuestContext* context);
   std::byte* (*fast_access)(GuestContext* context, uint64_t address);
   std::byte* (*fill_access)(GuestContext* context, uint64_t address);
+  uint64_t (*fast_stack)(GuestContext* context, uint64_t address);
+  uint64_t (*fill_stack)(GuestContext* context, uint64_t address);
   void (*prepare_x87)(GuestContext* context);
 };
 

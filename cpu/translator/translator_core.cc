@@ -49,7 +49,8 @@ Extent& ExtentAt(GuestContext& context, uint16_t number) {
 class SharedTranslations final : public mm::CodeObserver {
  public:
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
-      : cache_(reclaimer, max_code_bytes, {&FastTarget, &FastWay, &FastAccess, &FillAccess, &PrepareX87}),
+      : cache_(reclaimer, max_code_bytes,
+               {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &PrepareX87}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -121,6 +122,7 @@ void TranslatorCore::ForgetExtents(Bound* bound) {
   GuestContext& context = *bound->context;
   for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
   context.num_used_extents = 0;
+  context.stack_limits.fill(0);
   bound->seen_losses = bound->tlb->losses();
 }
 
@@ -142,6 +144,8 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
         const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
         if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
       }
+      const GuestAddr stack(context.stack_start - context.stack_delta);
+      if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.stack_limits.fill(0);
     };
     if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
     bound->seen_losses = losses;
