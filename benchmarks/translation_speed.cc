@@ -70,7 +70,8 @@ void BM_Translation(benchmark::State& state) {
       lookahead.Begin(PageRoundDown(pc), page, mm::FrameId(), generation);
       const GeneratedBlock& block = writer.Write(
           instructions, crosses, /*alone=*/false, [&](uint64_t at) { return lookahead.LiveAt(at); },
-          [](uint64_t to) { return static_cast<uint32_t>(to % GuestContext::kWays); });
+          [](uint64_t to) { return static_cast<uint32_t>(to % GuestContext::kWays); },
+          [](uint64_t at, bool) { return static_cast<uint32_t>(at / kPageSize % GuestContext::kPages); });
       host_bytes += block.code.size();
       ++blocks;
     }

@@ -50,6 +50,14 @@ std::byte* FillAccess(GuestContext* context, uint64_t address) {
   return host;
 }
 
+std::byte* FillPlace(GuestContext* context, uint64_t address) {
+  const bool fs = context->place == GuestContext::kFsPlace;
+  AccessSite wanted = {};
+  wanted.write = fs || (context->page_keys[context->place].load(std::memory_order_relaxed) & 1) != 0;
+  wanted.size_less_one = ((fs ? GuestContext::kFsBytes : 1) - 1) & 0x1ff;
+  return Fill(context, wanted, address) == nullptr ? nullptr : FastPlace(context, address);
+}
+
 uint64_t FillStack(GuestContext* context, uint64_t address) {
   const auto site = std::bit_cast<AccessSite>(context->site);
   const std::byte* host = Fill(context, site, address);

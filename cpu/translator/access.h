@@ -18,6 +18,11 @@ std::byte* FastAccess(GuestContext* context, uint64_t address);
 uint64_t FastStack(GuestContext* context, uint64_t address);
 uint64_t FillStack(GuestContext* context, uint64_t address);
 
+// Where context->place is on the host, a page or what is behind FS, whose address is given; remembers it. Null: as
+// above. Fast: like FastAccess.
+std::byte* FastPlace(GuestContext* context, uint64_t address);
+std::byte* FillPlace(GuestContext* context, uint64_t address);
+
 // The code for context->target, if the larger table knows it. Like FastAccess it needs nothing saved.
 const void* FastTarget(GuestContext* context);
 

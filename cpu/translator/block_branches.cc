@@ -69,20 +69,21 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
 
 // Followed by the block's own code where it finds that it is meant.
 void BlockWriter::WriteTableEntry() {
-  constexpr uint32_t kCompareConstant = 9, kCompare = 5, kJneBytes = 6;
-  const uint32_t compare = FitsSigned32(pc_) ? kCompareConstant : kCompare + (pc_ <= UINT32_MAX ? 6 : 10);
-  code_.Align(kEntryAlignment, compare + kJneBytes);
+  constexpr uint32_t kCompareConstant = 7, kCompare = 3, kJneBytes = 6, kReloadBytes = 5;
+  const uint32_t compare = FitsSigned32(pc_) ? kCompareConstant : kCompare + (pc_ <= UINT32_MAX ? 5 : 10);
+  code_.Align(kEntryAlignment, compare + kJneBytes + kReloadBytes);
   out_.indirect_entry = code_.size();
   CompareTarget(pc_);
+  code_.Load(kHostRax, Frame(REMORA_FRAME(spill[1])));
 }
 
 void BlockWriter::CompareTarget(uint64_t pc) {
-  const HostPlace target = Frame(REMORA_FRAME(target));
   if (FitsSigned32(pc)) {
-    code_.CompareConstant64(target, static_cast<int32_t>(pc));
+    for (const unsigned byte : {0x49u, 0x81u, 0xfbu}) code_.Byte(byte);  // CMP R11, pc
+    code_.Dword(static_cast<uint32_t>(pc));
   } else {
-    code_.Constant(kScratch, pc);
-    code_.Memory(0x3b, kScratch, target);
+    code_.Constant(kHostRax, pc);
+    for (const unsigned byte : {0x49u, 0x39u, 0xc3u}) code_.Byte(byte);  // CMP R11, RAX
   }
   out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.indirect_miss});
 }
@@ -108,7 +109,6 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
       code_.Load(kScratch, {.base = kScratch});
     }
   }
-  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
   held_ = OperandGroups::kNone;
 }
 
@@ -128,6 +128,7 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   if (!direct) {
     LoadTarget(instruction);
+    code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();
   }
   const uint64_t value = instruction.next_pc();
@@ -154,8 +155,8 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   const auto dropped = drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
   const HostPlace place = ProbeStack(Right::kRead, 0);
   code_.Load(kScratch, place);
-  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
   if (dropped != 0) {
+    code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();
     code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   } else {
@@ -267,7 +268,7 @@ void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
   SaveFlags(live);
   if (!optimizations_.table) return LeaveBlock(routines_.leave_lookup, pc);
   code_.Constant(kScratch, pc);
-  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   const auto entry = static_cast<int32_t>(pc % GuestContext::kIndirectEntries * sizeof(void*));
   code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
@@ -299,12 +300,16 @@ void BlockWriter::NoteBranch(bool popped) {
 }
 
 void BlockWriter::GoThroughTable() {
-  SaveFlags(kAllFlags);
+  if (flags_ == Flags::kHost && live_flags_[index_ + 1] != 0)
+    WriteSaveFlags(/*keep_rax=*/false);
+  else
+    code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
+  flags_ = Flags::kSaved;
   if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
-  for (const unsigned byte : {0x45u, 0x0fu, 0xb7u, 0xdbu}) code_.Byte(byte);  // MOVZX R11D, R11W
+  for (const unsigned byte : {0x41u, 0x0fu, 0xb7u, 0xc3u}) code_.Byte(byte);  // MOVZX EAX, R11W
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   code_.Memory(kIndirect, kJmp,
-               {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(indirect)},
+               {.base = kHostRsp, .index = kHostRax, .shift = 3, .displacement = REMORA_FRAME(indirect)},
                /*wide=*/false);
 }
 

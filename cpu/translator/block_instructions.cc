@@ -165,7 +165,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   bool scratch_free = !memory;
   if (group != OperandGroups::kNone) {
     const OperandGroups::Group& of = groups_.group(group);
-    if (of.base != OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
+    if (of.base < OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
     if (of.index >= 0) used |= 1u << of.index;
     scratch_free = of.on_stack();
     const HostPlace place = PlaceInGroup(instruction, group);
@@ -270,6 +270,14 @@ void BlockWriter::WriteLea(const GuestInstruction& instruction) {
     return;
   }
   const uint8_t to = to_context ? kScratch : HostRegister(guest);
+  const auto is_moved = [](int number) { return number == kRsp || IsInContext(number); };
+  if (!to_context && !to_rsp && !is_moved(base) && !is_moved(index) && memory.base != ZYDIS_REGISTER_RIP &&
+      memory.base != ZYDIS_REGISTER_EIP) {
+    // As it is.
+    code_.Append(instruction.bytes.data(), instruction.decoded.info.length);
+    held_behind_ = held_;
+    return;
+  }
   const bool two_in_context = IsInContext(base) && IsInContext(index) && base != index;
   if (bits >= 32 && instruction.decoded.info.address_width == 64 && !to_rsp && !from_rsp) {
     const auto keep = [&] {

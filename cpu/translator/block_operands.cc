@@ -142,11 +142,61 @@ void BlockWriter::ProbeStackGroup(int number) {
                 pinned);
 }
 
+uint32_t BlockWriter::PlaceOfConstant(int64_t low, int64_t high, bool write) const {
+  constexpr uint64_t kUserTop = uint64_t{1} << 47;
+  const auto first = static_cast<uint64_t>(low), last = static_cast<uint64_t>(high) - 1;
+  if (first >= kUserTop || first / kPageSize != last / kPageSize) return GuestContext::kNoPage;
+  return (*page_of_)(first, write);
+}
+
+uint32_t BlockWriter::PlaceOfGroup(const OperandGroups::Group& group) const {
+  if (group.base == OperandGroups::kFs) return GuestContext::kFsPlace;
+  if (group.base != OperandGroups::kConstant) return GuestContext::kNoPage;
+  return PlaceOfConstant(group.low, group.high, group.write);
+}
+
+HostPlace BlockWriter::KnownAt(uint32_t place) {
+  if (place == GuestContext::kFsPlace) return Frame(REMORA_FRAME(fs_host));
+  return Frame(static_cast<int32_t>(REMORA_FRAME(pages) + 8 * place));
+}
+
+void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
+  SaveFlagsBefore();
+  code_.Load(kScratch, KnownAt(place));
+  for (const unsigned byte : {0x4du, 0x85u, 0xdbu}) code_.Byte(byte);  // TEST R11, R11
+  constexpr unsigned kEqual = 4;
+  const uint32_t missed = code_.JumpIf(kEqual);
+  flags_ = Flags::kSaved;
+  AccessSite site = {};
+  site.instruction = index_ & 0xff;
+  cold_.push_back({.kind = Cold::Kind::kPlaceMiss,
+                   .flags = Flags::kSaved,
+                   .jump = missed,
+                   .back = code_.size(),
+                   .extent = place,
+                   .site = std::bit_cast<uint32_t>(site),
+                   .pc = address & ~kPageMask});
+}
+
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.memory_operand();
   const unsigned bytes = operand.size / 8u;
   const unsigned size_class = SizeClass(bytes);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  const ZydisDecodedOperandMem_& memory = operand.mem;
+  const bool constant = (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_NONE) &&
+                        memory.index == ZYDIS_REGISTER_NONE && memory.segment != ZYDIS_REGISTER_FS &&
+                        memory.segment != ZYDIS_REGISTER_GS && instruction.decoded.info.address_width == 64;
+  if (constant && optimizations_.coalesce) {
+    const int64_t address = OperandGroups::ConstantAddress(instruction);
+    const uint32_t place = PlaceOfConstant(address, address + bytes, write);
+    if (place != GuestContext::kNoPage) {
+      ProbePlace(place, static_cast<uint64_t>(address));
+      const auto in_page = static_cast<int32_t>(static_cast<uint64_t>(address) & kPageMask);
+      if (in_page != 0) code_.Lea(kScratch, {.base = kScratch, .displacement = in_page});
+      return;
+    }
+  }
   SaveFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
   const uint32_t extent = ExtentOf(instruction.pc, size_class) + (write ? kNumExtents : 0);
@@ -155,11 +205,13 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
 
 void BlockWriter::LoadDelta(int number) {
   const OperandGroups::Group& group = groups_.group(number);
-  const HostPlace kept = Frame(REMORA_FRAME(deltas) + 8 * group.slot);
+  const uint32_t place = PlaceOfGroup(group);
+  const HostPlace kept = place == GuestContext::kNoPage ? Frame(REMORA_FRAME(deltas) + 8 * group.slot) : KnownAt(place);
   if (group.first != index_) {
     if (held_ != number) code_.Load(kScratch, kept);
     return;
   }
+  if (place != GuestContext::kNoPage) return ProbePlace(place, static_cast<uint64_t>(group.low));
   SaveFlagsBefore();
   const auto bytes = static_cast<unsigned>(group.high - group.low);
   const bool constant = group.base == OperandGroups::kConstant;
@@ -199,10 +251,17 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
     return place;
   }
   LoadDelta(number);
+  if (group.base == OperandGroups::kFs) {
+    held_behind_ = number;
+    return {.base = kScratch, .displacement = Displacement(memory)};
+  }
   if (group.base == OperandGroups::kConstant) {
     held_behind_ = number;
-    return {.base = kScratch,
-            .displacement = static_cast<int32_t>(OperandGroups::ConstantAddress(instruction) - group.low)};
+    const int64_t address = OperandGroups::ConstantAddress(instruction);
+    const bool page = PlaceOfGroup(group) != GuestContext::kNoPage;
+    return {
+        .base = kScratch,
+        .displacement = static_cast<int32_t>(page ? address & static_cast<int64_t>(kPageMask) : address - group.low)};
   }
   if (IsInContext(group.base)) {
     SaveFlagsBefore();

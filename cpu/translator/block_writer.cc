@@ -13,8 +13,9 @@ BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
     : routines_(routines), optimizations_(optimizations) {}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                                         LiveAt live_at, WayTo way_to) {
+                                         LiveAt live_at, WayTo way_to, PageOf page_of) {
   way_to_ = &way_to;
+  page_of_ = &page_of;
   instructions_ = instructions;
   crosses_page_ = crosses_page;
   pc_ = instructions[0].pc;
@@ -31,6 +32,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   WriteCode(instructions);
   out_.code = code_.bytes();
   way_to_ = nullptr;
+  page_of_ = nullptr;
   instructions_ = {};
   return out_;
 }
@@ -167,6 +169,16 @@ void BlockWriter::WriteCold(const Cold& cold) {
       CallRoutine(routines_.access_stack);
       code_.Land(code_.Jump(), cold.back);
       return;
+    case Cold::Kind::kPlaceMiss:
+      if (cold.extent == GuestContext::kFsPlace)
+        code_.Load(kScratch, Frame(REMORA_FRAME(fs_base)));
+      else
+        code_.Constant(kScratch, cold.pc);
+      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
+      code_.StoreConstant32(Frame(REMORA_FRAME(place)), cold.extent);
+      CallRoutine(routines_.access_place);
+      code_.Land(code_.Jump(), cold.back);
+      return;
     case Cold::Kind::kInterpret:
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
@@ -229,7 +241,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
 // --- flags ---
 
 // By LAHF and SETO: PUSHFQ takes three times as long.
-void BlockWriter::WriteSaveFlags() {
+void BlockWriter::WriteSaveFlags(bool keep_rax) {
   const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
   constexpr unsigned kLahf = 0x9f;
   code_.Store(spill, kHostRax);
@@ -237,7 +249,7 @@ void BlockWriter::WriteSaveFlags() {
   for (const unsigned byte : {0x0fu, 0x90u, 0xc0u}) code_.Byte(byte);  // SETO AL
   code_.Byte(0x66);
   code_.Memory(0x89, kHostRax, Frame(REMORA_FRAME(flags)), /*wide=*/false);
-  code_.Load(kHostRax, spill);
+  if (keep_rax) code_.Load(kHostRax, spill);
 }
 
 void BlockWriter::SaveFlags(uint32_t live) {

@@ -37,12 +37,15 @@ class BlockWriter {
   // TranslationCache::WayTo.
   using WayTo = absl::FunctionRef<uint32_t(uint64_t pc)>;
 
+  // TranslationCache::PageOf.
+  using PageOf = absl::FunctionRef<uint32_t(uint64_t address, bool write)>;
+
   BlockWriter(const Routines& routines, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                              LiveAt live_at, WayTo way_to);
+                              LiveAt live_at, WayTo way_to, PageOf page_of);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -55,7 +58,7 @@ class BlockWriter {
 
   // Code that is seldom run, written behind the block's own.
   struct Cold {
-    enum class Kind : uint8_t { kMiss, kStackMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
+    enum class Kind : uint8_t { kMiss, kStackMiss, kPlaceMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
     Kind kind;
     Flags flags;
     uint32_t jump = 0;  // the displacement that leads here
@@ -86,7 +89,8 @@ class BlockWriter {
   void SaveFlags(uint32_t live);
   void SaveFlagsBefore() { SaveFlags(live_flags_[index_]); }
   void SaveFlagsBehind() { SaveFlags(live_flags_[index_ + 1]); }
-  void WriteSaveFlags();
+  // RAX ends up in spill[1], too; there only, unless it is kept.
+  void WriteSaveFlags(bool keep_rax = true);
   void RestoreFlags();
   // Before the code of the instruction itself, and behind it.
   void PrepareFlags(const GuestInstruction& instruction);
@@ -101,6 +105,12 @@ class BlockWriter {
   // For operands behind RSP: none of the bytes from [place] on lies elsewhere than R10 has it. R11 is spoilt.
   void ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned);
   void ProbeStackGroup(int number);
+  // The place that knows where the group is, on the host; kNoPage: none does.
+  uint32_t PlaceOfGroup(const OperandGroups::Group& group) const;
+  uint32_t PlaceOfConstant(int64_t low, int64_t high, bool write) const;
+  // R11 becomes where the place is on the host. `address`: of the page.
+  void ProbePlace(uint32_t place, uint64_t address);
+  static HostPlace KnownAt(uint32_t place);
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes on the stack, as PUSH and its kin have it: where they are on the host, by way of R11 if need be.
   HostPlace ProbeStack(Right right, int32_t displacement);
@@ -144,7 +154,7 @@ class BlockWriter {
   void GoByTable(uint64_t pc, uint32_t live);
   // To another page.
   void GoAcross(uint64_t pc, uint32_t live);
-  // To `target`; R11 holds it too. Says which branch it was if that may have to be undone.
+  // To the address in R11. Tables lead to code that finds the address there and RAX in spill[1].
   void GoThroughTable();
   void NoteBranch(bool popped);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
@@ -163,6 +173,7 @@ class BlockWriter {
   GeneratedBlock out_;
   // While a block is written.
   const WayTo* way_to_ = nullptr;
+  const PageOf* page_of_ = nullptr;
   std::span<const GuestInstruction> instructions_;
   std::vector<Cold> cold_;
   OperandGroups groups_;

@@ -73,10 +73,29 @@ uint64_t FastStack(GuestContext* context, uint64_t address) {
   return host != nullptr && RecordStack(context, address, host, one_page) ? 1 : 0;
 }
 
+std::byte* FastPlace(GuestContext* context, uint64_t address) {
+  const mm::Tlb& tlb = *context->tlb;
+  const uint32_t place = context->place;
+  if (place == GuestContext::kFsPlace) {
+    std::byte* host = (address & kPageMask) + GuestContext::kFsBytes <= kPageSize
+                          ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address))
+                          : AcrossPages(tlb, address, GuestContext::kFsBytes, /*write=*/true);
+    context->fs_host = reinterpret_cast<uint64_t>(host);
+    return host;
+  }
+  const bool write = (context->page_keys[place].load(std::memory_order_relaxed) & 1) != 0;
+  std::byte* host =
+      write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
+  if (host == nullptr) return nullptr;
+  context->pages[place] = reinterpret_cast<uint64_t>(host);
+  context->known_pages[context->num_known_pages++] = static_cast<uint16_t>(place);
+  return host;
+}
+
 const void* FastTarget(GuestContext* context) {
   const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(context->target)];
   if (target.translation == nullptr || target.pc != context->target) return nullptr;
-  return target.translation->code + target.translation->indirect_entry;
+  return target.translation->code + target.translation->saved_entry;
 }
 
 const void* FastWay(GuestContext* context) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
 #include "mm/tlb.h"
 
@@ -100,6 +101,9 @@ struct alignas(64) GuestContext {
   uint64_t deltas[kMaxDeltas] = {};
   // As Extent::limit, for each class of size. All 0: the run, for writing, is not known (any more).
   std::array<uint64_t, kSizeClasses> stack_limits{};
+  // Where fs_base is on the host, if the bytes from there on, kFsBytes, lie in one piece and may be written; else 0.
+  static constexpr int64_t kFsBytes = 128;
+  uint64_t fs_host = 0;
   uint64_t value = 0;  // between two accesses of one instruction
   CpuState* state = nullptr;
   uint64_t fs_base = 0, gs_base = 0;
@@ -146,6 +150,17 @@ struct alignas(64) GuestContext {
   const std::atomic<uint64_t>* way_targets = nullptr;  // the guest's address for each
   static constexpr uint32_t kNoWay = kWays;
   uint32_t way = kNoWay;  // that translated code left by, to be set
+  // Where pages are on the host that code accesses by their address, with the right that it wants; 0: not known.
+  // Numbered by the TranslationCache.
+  static constexpr uint32_t kPages = 1 << 13;
+  alignas(64) std::array<uint64_t, kPages> pages{};
+  // For the engine and the miss path: those that are known.
+  uint32_t num_known_pages = 0;
+  std::array<uint16_t, kPages> known_pages{};
+  const std::atomic<uint64_t>* page_keys = nullptr;  // the guest's page for each, see PageKey
+  static constexpr uint32_t kNoPage = kPages, kFsPlace = kPages + 1;
+  static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
+  uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
 };
 static_assert(std::is_standard_layout_v<GuestContext>);
 

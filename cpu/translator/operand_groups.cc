@@ -90,11 +90,17 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   if ((in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG) return {};
   const ZydisDecodedOperand& operand = instruction.memory_operand();
   if (in.info.address_width != 64) return {};
-  if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   const int base = GeneralRegister(operand.mem.base);
   const int index = GeneralRegister(operand.mem.index);
-  if (IsInContext(index) || (IsInContext(base) && index >= 0)) return {};
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+  if (operand.mem.segment == ZYDIS_REGISTER_GS) return {};
+  if (operand.mem.segment == ZYDIS_REGISTER_FS) {
+    const int64_t low = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
+    const int64_t high = low + operand.size / 8;
+    if (operand.mem.base != ZYDIS_REGISTER_NONE || index >= 0 || low < 0 || high > GuestContext::kFsBytes) return {};
+    return {.base = kFs, .low = low, .high = high, .write = write};
+  }
+  if (IsInContext(index) || (IsInContext(base) && index >= 0)) return {};
   if (base < 0) {
     if (index >= 0) return {};
     const int64_t address = ConstantAddress(instruction);
@@ -128,7 +134,7 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
       moved = Moves(instruction, index);
       if (moved) *moved *= group.scale;
     } else {
-      if (base == kConstant || !Changes(instruction, base)) return false;
+      if (base >= kConstant || !Changes(instruction, base)) return false;
       moved = Moves(instruction, base);
     }
     if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
@@ -139,7 +145,7 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
 
 bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
   Group& group = groups_[number];
-  if (group.slot < 0 && !group.on_stack()) {
+  if (group.slot < 0 && group.needs_slot()) {
     if (num_slots_ == static_cast<int>(GuestContext::kMaxDeltas)) return false;
     group.slot = num_slots_++;
   }
@@ -149,7 +155,7 @@ bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
 
 bool OperandGroups::ChangesPlace(const GuestInstruction& instruction, uint32_t number) const {
   const Group& group = groups_[number];
-  return (group.base != kConstant && Changes(instruction, group.base)) ||
+  return (group.base < kConstant && Changes(instruction, group.base)) ||
          (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index)));
 }
 
@@ -203,12 +209,12 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
     MoveBases(instruction);
   }
   for (Group& group : groups_)
-    if (group.members > 1 && !group.on_stack() && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas))
+    if (group.members > 1 && group.needs_slot() && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas))
       group.slot = num_slots_++;
   for (int& number : group_of_) {
     if (number == kNone) continue;
     const Group& group = groups_[static_cast<uint32_t>(number)];
-    if (group.members > 1 && group.slot < 0 && !group.on_stack()) number = kNone;
+    if (group.members > 1 && group.slot < 0 && group.needs_slot()) number = kNone;
   }
 }
 

@@ -27,7 +27,7 @@ namespace remora::cpu::translator {
 class OperandGroups {
  public:
   struct Group {
-    unsigned base = 0;  // guest register; kConstant: `low` is an address
+    unsigned base = 0;  // guest register; kConstant: `low` is an address; kFs: relative to FS
     int index = -1;     // another that is added, by `scale`; -1: none
     uint8_t scale = 0;
     int64_t low = 0;  // of the bytes covered, from the registers' sum at the first operand
@@ -40,10 +40,14 @@ class OperandGroups {
 
     // RSP is a place on the host already: nothing has to be kept.
     bool on_stack() const { return base == kRsp; }
+    // Where it is is known by a place of its own already, if at all.
+    bool needs_slot() const { return base != kRsp && base != kFs; }
   };
   static constexpr int kNone = -1;
   // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.
   static constexpr unsigned kConstant = 16;
+  // The first few bytes behind FS's base, GuestContext::kFsBytes.
+  static constexpr unsigned kFs = 17;
   static constexpr int64_t kMaxBytes = 512;
   static constexpr int64_t kMaxBytesBehindBranch = 64;
   static constexpr uint32_t kMaxGroups = 64;

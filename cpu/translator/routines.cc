@@ -82,6 +82,8 @@ class RoutineWriter : public ContextAssembler {
   size_t IndirectMiss() {
     const size_t at = Begin();
     Xbyak::Label unknown;
+    StoreField(REMORA_FIELD(target), kScratchRegister);
+    LoadField(rax, REMORA_FIELD(spill[1]));
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.fast_target));
@@ -134,6 +136,17 @@ class RoutineWriter : public ContextAssembler {
     LoadField(kScratchRegister, REMORA_FIELD(state));
     LoadVectorsFrom(kScratchRegister);
     ret();
+    return at;
+  }
+
+  size_t AccessPlace() {
+    const size_t at = Begin();
+    CallAccess(calls_.fast_place, calls_.fill_place, [&] {
+      PopAllAndAnswer();
+      ret();
+    });
+    PopAll();
+    LeaveWithoutAccess();
     return at;
   }
 
@@ -338,6 +351,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.access, writer.Access(false)},
       {&routines.access_delta, writer.Access(true)},
       {&routines.access_stack, writer.AccessStack()},
+      {&routines.access_place, writer.AccessPlace()},
       {&routines.load_x87, writer.LoadX87()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));

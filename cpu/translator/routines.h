@@ -28,7 +28,8 @@ struct Routines {
   // Jumped to with the way's number in R11, where it is not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
-  // Jumped to with flags saved: `target` is not where the table of indirect branches said.
+  // Jumped to with flags saved, RAX in spill[1] and the target in R11, if it is not where the table of indirect
+  // branches said.
   const void* indirect_miss = nullptr;
   // Where the trap handler sends a thread, with the refused instruction in R11.
   const void* trap = nullptr;
@@ -40,6 +41,9 @@ struct Routines {
   const void* access_delta = nullptr;
   // Likewise for an address on the stack, but what comes back is where R10 is on the host; R11 is spoilt.
   const void* access_stack = nullptr;
+  // Called with flags saved, the guest address of GuestContext::place in R11, and `site` set. Where it is on the host
+  // in R11; does not return where it is nowhere (Leave::kNoAccess).
+  const void* access_place = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_x87 = nullptr;
@@ -53,6 +57,8 @@ struct HostCalls {
   std::byte* (*fill_access)(GuestContext* context, uint64_t address);
   uint64_t (*fast_stack)(GuestContext* context, uint64_t address);
   uint64_t (*fill_stack)(GuestContext* context, uint64_t address);
+  std::byte* (*fast_place)(GuestContext* context, uint64_t address);
+  std::byte* (*fill_place)(GuestContext* context, uint64_t address);
   void (*prepare_x87)(GuestContext* context);
 };
 

@@ -55,14 +55,24 @@ Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, 
   return translation->second;
 }
 
+uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
+                                    std::atomic<uint64_t>* keys) {
+  if (const auto found = numbers->find(key); found != numbers->end()) return found->second;
+  if (numbers->size() == limit) return limit;
+  const auto number = static_cast<uint32_t>(numbers->size());
+  keys[number].store(key, std::memory_order_relaxed);
+  numbers->emplace(key, number);
+  return number;
+}
+
 uint32_t TranslationCache::WayTo(uint64_t pc) {
   MutexLock lock(&mu_);
-  if (const auto found = ways_.find(pc); found != ways_.end()) return found->second;
-  if (ways_.size() == GuestContext::kWays) return GuestContext::kNoWay;
-  const auto way = static_cast<uint32_t>(ways_.size());
-  way_targets_[way].store(pc, std::memory_order_relaxed);
-  ways_.emplace(pc, way);
-  return way;
+  return NumberOf(pc, GuestContext::kWays, &ways_, way_targets_.get());
+}
+
+uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
+  MutexLock lock(&mu_);
+  return NumberOf(GuestContext::PageKey(address, write), GuestContext::kPages, &pages_, page_keys_.get());
 }
 
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {

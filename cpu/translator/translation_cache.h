@@ -57,6 +57,9 @@ class TranslationCache final : public mm::CodeObserver {
   // kNoWay: there are no more.
   uint32_t WayTo(uint64_t pc);
   const std::atomic<uint64_t>* way_targets() const { return way_targets_.get(); }
+  // The number of GuestContext::pages for the page of `address` and the right; kNoPage: there are no more.
+  uint32_t PageOf(uint64_t address, bool write);
+  const std::atomic<uint64_t>* page_keys() const { return page_keys_.get(); }
 
   // mm::CodeObserver
   void DropCode(mm::FrameId frame) override;
@@ -91,6 +94,9 @@ class TranslationCache final : public mm::CodeObserver {
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The number of `key`, a new one if need be; `limit`: there are no more.
+  static uint32_t NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
+                           std::atomic<uint64_t>* keys);
   void PatchLink(const PendingLink& link, const Translation& target);
   void PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped);
 
@@ -104,6 +110,9 @@ class TranslationCache final : public mm::CodeObserver {
   const std::unique_ptr<std::atomic<uint64_t>[]> way_targets_ =
       std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kWays);
   absl::flat_hash_map<uint64_t, uint32_t> ways_ ABSL_GUARDED_BY(mu_);
+  const std::unique_ptr<std::atomic<uint64_t>[]> page_keys_ =
+      std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
+  absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.
   std::vector<Translation*> in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);

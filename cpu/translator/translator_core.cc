@@ -50,7 +50,8 @@ class SharedTranslations final : public mm::CodeObserver {
  public:
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes,
-               {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &PrepareX87}),
+               {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
+                &PrepareX87}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -93,6 +94,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->indirect.fill(cache_->routines().indirect_miss);
       bound_->context->ways.fill(unset_way_);
       bound_->context->way_targets = cache_->way_targets();
+      bound_->context->page_keys = cache_->page_keys();
     }
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
@@ -123,6 +125,9 @@ void TranslatorCore::ForgetExtents(Bound* bound) {
   for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
   context.num_used_extents = 0;
   context.stack_limits.fill(0);
+  context.fs_host = 0;
+  for (uint32_t i = 0; i < context.num_known_pages; ++i) context.pages[context.known_pages[i]] = 0;
+  context.num_known_pages = 0;
   bound->seen_losses = bound->tlb->losses();
 }
 
@@ -144,6 +149,18 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
         const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
         if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
       }
+      for (uint32_t i = 0; i < context.num_known_pages;) {
+        const uint16_t number = context.known_pages[i];
+        const uint64_t key = context.page_keys[number].load(std::memory_order_relaxed);
+        if (!range.Contains(GuestAddr(key).page()) || (writes_only && (key & 1) == 0)) {
+          ++i;
+          continue;
+        }
+        context.pages[number] = 0;
+        context.known_pages[i] = context.known_pages[--context.num_known_pages];
+      }
+      const GuestAddr fs(context.fs_base);
+      if (fs.page() < range.end && (fs + GuestContext::kFsBytes).page() >= range.first) context.fs_host = 0;
       const GuestAddr stack(context.stack_start - context.stack_delta);
       if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.stack_limits.fill(0);
     };
@@ -260,8 +277,10 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
-  Translation* made = cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to),
-                                      false, alone, generation);
+  const auto page_of = [this](uint64_t address, bool write) { return cache_->PageOf(address, write); };
+  Translation* made =
+      cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to, page_of), false,
+                      alone, generation);
   if (made != nullptr && options_.dumper != nullptr) {
     const BlockDumper& dumper = *options_.dumper;
     if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});
@@ -277,7 +296,10 @@ uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion)
   GuestContext& context = *bound_->context;
   context.entry = reinterpret_cast<uint64_t>(translation.code + translation.saved_entry);
   context.flags = PackFlags(context.state->rflags);
-  context.fs_base = context.state->fs_base;
+  if (context.fs_base != context.state->fs_base) {
+    context.fs_base = context.state->fs_base;
+    context.fs_host = 0;
+  }
   context.gs_base = context.state->gs_base;
   context.remaining = static_cast<int32_t>(portion);
   cache_->routines().enter(&context);
