@@ -43,11 +43,15 @@ void Scheduler::Add(Task& task) {
 
 void Scheduler::EnqueueLocked(Task& task) {
   if (task.deadline_.queued()) heap_.Remove(&task.deadline_);
+  AppendLocked(task);
+  CallSomeIdleLocked(task.last_worker_);
+}
+
+void Scheduler::AppendLocked(Task& task) {
   task.next_ = nullptr;
   (tail_ ? tail_->next_ : head_) = &task;
   tail_ = &task;
   num_queued_.fetch_add(1, std::memory_order_relaxed);
-  CallSomeIdleLocked(task.last_worker_);
 }
 
 Task* Scheduler::DequeueLocked() {
@@ -250,10 +254,11 @@ bool Scheduler::Park(Task& task) {
 }
 
 void Scheduler::Requeue(Task& task) {
-  task.involuntary_switches.fetch_add(1, std::memory_order_relaxed);
   task.run_state_.exchange(Task::RunState::kQueued, std::memory_order_seq_cst);
   MutexLock lock(&mu_);
-  EnqueueLocked(task);
+  if (head_ != nullptr) task.involuntary_switches.fetch_add(1, std::memory_order_relaxed);
+  // Nobody is called: the worker itself comes for the next task.
+  AppendLocked(task);
 }
 
 void Scheduler::Retire(Task& task) {

@@ -77,7 +77,8 @@ class Scheduler {
   // Lets the task rest until its deadline or a wake. False if a wake came first or the deadline has passed: it is
   // running still. After true the caller must not touch the task.
   bool Park(Task& task);
-  // Back into the queue; the caller must not touch the task afterwards.
+  // Back into the queue, from a worker that asks for the next task at once; the caller must not touch the task
+  // afterwards.
   void Requeue(Task& task);
   // The task is dead: gives the scheduler's reference up.
   void Retire(Task& task);
@@ -93,7 +94,9 @@ class Scheduler {
   uint64_t num_switches() const { return num_switches_.load(std::memory_order_relaxed); }
 
  private:
+  // Appends, and calls a worker if there is an idle one.
   void EnqueueLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AppendLocked(Task& task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Task* DequeueLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CallLocked(Slot& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CallSomeIdleLocked(uint32_t preferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
