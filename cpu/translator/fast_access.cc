@@ -1,5 +1,7 @@
 // General registers only: see BUILD.
 
+#include <algorithm>
+
 #include "base/guest_addr.h"
 #include "cpu/translator/access.h"
 #include "cpu/translator/translation.h"
@@ -40,6 +42,15 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   if (extent.host == 0)
     context->used_extents[context->num_used_extents++] =
         static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
+  auto& recents = context->recents[site.write_extent];
+  const bool is_recent = std::any_of(recents.begin(), recents.end(), [&](const GuestContext::Recent& recent) {
+    return recent.start == first && recent.delta == delta && recent.limit != 0;
+  });
+  if (!is_recent) {
+    constexpr uint64_t kLargest = uint64_t{1} << (kSizeClasses - 1);
+    recents[context->next_recent[site.write_extent]++ % GuestContext::kRecents] = {first, end - first - kLargest + 1,
+                                                                                   delta};
+  }
   extent.start = first;
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
@@ -124,7 +135,8 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
   // Not each time: what jumps about would only throw one page out for another.
   constexpr uint8_t kMissesForEachRecord = 4;
-  if (host != nullptr && context->extent_misses[site.write_extent][site.extent]++ % kMissesForEachRecord == 0)
+  const uint8_t misses = context->extent_misses[site.write_extent][site.extent];
+  if (host != nullptr && misses / GuestContext::kOneMiss % kMissesForEachRecord == 0)
     RecordExtent(context, address, host);
   return host;
 }

@@ -120,11 +120,20 @@ struct alignas(64) GuestContext {
   alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
   alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
   // For the miss path: those that were ever set since all were forgotten (their `host` is not 0), by number, those for
-  // writing from kNumExtents on; and how often each was missed.
+  // writing from kNumExtents on; and how often each was missed, times kOneMiss, modulo 256.
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
-  std::array<std::array<uint8_t, kNumExtents>, 2> extent_misses{};
+  static constexpr uint32_t kOneMiss = 16;
+  std::array<std::array<uint8_t, 1 << 12>, 2> extent_misses{};
   uint64_t stack_bytes = 0;  // of the run, if its limits are set
+  // The runs that were recorded last, for reading and for writing: the first thing that a site looks at that has missed
+  // its extent. The limit allows for the largest access.
+  struct Recent {
+    uint64_t start = 0, limit = 0, delta = 0;
+  };
+  static constexpr uint32_t kRecents = 4;
+  std::array<std::array<Recent, kRecents>, 2> recents{};
+  std::array<uint32_t, 2> next_recent{};
   // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
   // `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};

@@ -153,6 +153,7 @@ class RoutineWriter : public ContextAssembler {
   // `as_delta`: what has to be added to the guest's address, rather than the host's address.
   size_t Access(bool as_delta) {
     const size_t at = Begin();
+    LookAtRecents(as_delta);
     CallAccess(calls_.fast_access, calls_.fill_access, [&] {
       if (as_delta) {
         sub(rax, qword[rsp]);
@@ -199,6 +200,41 @@ class RoutineWriter : public ContextAssembler {
   size_t Begin() {
     align(16);
     return getSize();
+  }
+  // Returns from the routine if one of the runs recorded last has the address; but not at each 16th miss of an extent,
+  // which is to be recorded again.
+  void LookAtRecents(bool as_delta) {
+    constexpr uint32_t kWriteBit = 1 << 12, kSiteMask = 2 * kWriteBit - 1;
+    Xbyak::Label miss, write;
+    push(rax);
+    Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
+    and_(eax, kSiteMask);
+    Gs(), add(byte[rax + At(REMORA_FIELD(extent_misses))], static_cast<int>(GuestContext::kOneMiss));
+    jz(miss, T_NEAR);
+    test(eax, kWriteBit);
+    jnz(write, T_NEAR);
+    for (const bool writes : {false, true}) {
+      if (writes) L(write);
+      for (uint32_t i = 0; i < GuestContext::kRecents; ++i) {
+        const auto field = [&](size_t member) {
+          const size_t number = (writes ? GuestContext::kRecents : 0) + i;
+          return static_cast<uint32_t>(REMORA_FIELD(recents) + sizeof(GuestContext::Recent) * number + member);
+        };
+        Xbyak::Label next;
+        mov(rax, kScratchRegister);
+        Gs(), sub(rax, Field(field(offsetof(GuestContext::Recent, start))));
+        Gs(), cmp(rax, Field(field(offsetof(GuestContext::Recent, limit))));
+        jae(next);
+        if (!as_delta) Gs(), add(kScratchRegister, Field(field(offsetof(GuestContext::Recent, delta))));
+        if (as_delta) LoadField(kScratchRegister, field(offsetof(GuestContext::Recent, delta)));
+        pop(rax);
+        ret();
+        L(next);
+      }
+      if (!writes) jmp(miss, T_NEAR);
+    }
+    L(miss);
+    pop(rax);
   }
   // Asks `fast`, then `fill`, for the guest address in R11. All is pushed then; `found` comes with the answer in RAX.
   template <typename Function, typename Found>

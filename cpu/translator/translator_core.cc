@@ -125,6 +125,7 @@ void TranslatorCore::ForgetExtents(Bound* bound) {
   for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
   context.num_used_extents = 0;
   context.stack_limits.fill(0);
+  context.recents = {};
   context.fs_host = 0;
   for (uint32_t i = 0; i < context.num_known_pages; ++i) context.pages[context.known_pages[i]] = 0;
   context.num_known_pages = 0;
@@ -149,6 +150,11 @@ bool TranslatorCore::FollowChanges(GuestContext& context) {
         const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
         if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
       }
+      for (auto& of_right : context.recents)
+        for (GuestContext::Recent& recent : of_right)
+          if (GuestAddr(recent.start).page() < range.end &&
+              GuestAddr(recent.start + recent.limit + (uint64_t{1} << (kSizeClasses - 1))).page() >= range.first)
+            recent.limit = 0;
       for (uint32_t i = 0; i < context.num_known_pages;) {
         const uint16_t number = context.known_pages[i];
         const uint64_t key = context.page_keys[number].load(std::memory_order_relaxed);
