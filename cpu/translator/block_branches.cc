@@ -121,6 +121,7 @@ void BlockWriter::RequireCanonicalTarget() {
                    .flags = Flags::kSaved,
                    .jump = code_.JumpIf(kNotEqual),
                    .index = index_,
+                   .moved = stack_moved_,
                    .pc = index_pc_});
 }
 
@@ -143,7 +144,8 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     code_.Store(to, kHostRax);
     code_.Load(kHostRax, spill);
   }
-  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  stack_moved_ -= 8;
+  SettleStack();
   if (direct) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoThroughTable();
@@ -162,7 +164,8 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   } else {
     NoteBranch(/*popped=*/true);
   }
-  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8 + dropped});
+  stack_moved_ += 8 + dropped;
+  SettleStack();
   GoThroughTable();
 }
 

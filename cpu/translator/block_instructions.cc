@@ -83,8 +83,69 @@ void BlockWriter::StoreRsp(unsigned from) {
   code_.Lea(kGuestRspHost, {.base = static_cast<uint8_t>(from), .index = kGuestRspHost});
 }
 
+void BlockWriter::SettleStack() {
+  if (stack_moved_ != 0) code_.Lea(kGuestRspHost, OnStack(0));
+  stack_moved_ = 0;
+}
+
+int32_t BlockWriter::StackMoveOf(const GuestInstruction& instruction) const {
+  const DecodedInstruction& in = instruction.decoded;
+  const ZydisMnemonic mnemonic = in.info.mnemonic;
+  if (instruction.action != Action::kReemit || (mnemonic != ZYDIS_MNEMONIC_ADD && mnemonic != ZYDIS_MNEMONIC_SUB))
+    return 0;
+  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.reg.value != ZYDIS_REGISTER_RSP ||
+      from.type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+    return 0;
+  // As far as Mark can tell.
+  constexpr int64_t kFar = 16384;
+  const int64_t move = mnemonic == ZYDIS_MNEMONIC_ADD ? from.imm.value.s : -from.imm.value.s;
+  if (move <= -kFar || move >= kFar || stack_moved_ <= -kFar || stack_moved_ >= kFar) return 0;
+  return (live_flags_[index_ + 1] & instruction.flags_written) == 0 ? static_cast<int32_t>(move) : 0;
+}
+
+bool BlockWriter::NeedsSettledStack(const GuestInstruction& instruction) const {
+  if (stack_moved_ == 0) return false;
+  constexpr int32_t kFar = 8192;
+  if (stack_moved_ <= -kFar || stack_moved_ >= kFar) return true;
+  const bool memory = instruction.memory >= 0;
+  const ZydisDecodedOperand& first = instruction.decoded.operands[0];
+  const bool names_rsp = first.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(first.reg.value) == kRsp;
+  switch (instruction.action) {
+    case Action::kNothing:
+    case Action::kRet:
+      return false;
+    case Action::kPush:
+    case Action::kPop:
+    case Action::kCall:
+      return memory || names_rsp;
+    case Action::kJmp:
+      return index_ + 1 == count_;
+    case Action::kLea:
+      return names_rsp || GeneralRegister(instruction.memory_operand().mem.base) == kRsp;
+    case Action::kReemit: {
+      if (StackMoveOf(instruction) != 0) return false;
+      for (int i = 0; i < instruction.decoded.info.operand_count; ++i) {
+        const ZydisDecodedOperand& operand = instruction.decoded.operands[i];
+        if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(operand.reg.value) == kRsp) return true;
+      }
+      return memory && GroupOf(index_) == OperandGroups::kNone &&
+             GeneralRegister(instruction.memory_operand().mem.base) == kRsp;
+    }
+    default:
+      return true;
+  }
+}
+
 bool BlockWriter::WriteStackPointer(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
+  if (const int32_t move = StackMoveOf(instruction)) {
+    stack_moved_ += move;
+    // What the flags were before nobody reads either.
+    flags_ = Flags::kSaved;
+    held_behind_ = held_;
+    return true;
+  }
   const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
   if (in.info.operand_count_visible != 2 || to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64) return false;
   const int to_guest = GeneralRegister(to.reg.value);
@@ -119,14 +180,6 @@ bool BlockWriter::WriteStackPointer(const GuestInstruction& instruction) {
   switch (in.info.mnemonic) {
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
-      if (!flags_count) {
-        const int64_t change = in.info.mnemonic == ZYDIS_MNEMONIC_ADD ? value : -value;
-        code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = static_cast<int32_t>(change)});
-        // What the flags were before nobody reads either.
-        flags_ = Flags::kSaved;
-        held_behind_ = held_;
-        return true;
-      }
       break;
     case ZYDIS_MNEMONIC_AND:
       if (value >= 0 || value < -static_cast<int64_t>(kPageSize)) return false;
@@ -354,7 +407,7 @@ void BlockWriter::WritePush(const GuestInstruction& instruction) {
     code_.Store(Frame(REMORA_FRAME(value)), kScratch);
     PushField(static_cast<uint32_t>(REMORA_FRAME(value)));
   }
-  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = -8});
+  stack_moved_ -= 8;
   held_behind_ = held_;
 }
 
@@ -363,7 +416,7 @@ void BlockWriter::WritePop(const GuestInstruction& instruction) {
   const HostPlace place = ProbeStack(Right::kRead, 0);
   if (guest == kRsp) {
     code_.Load(kScratch, place);
-    return StoreRsp(kScratch);
+    return StoreRsp(kScratch);  // nothing has moved: it needs a settled stack
   }
   if (IsInContext(guest)) {
     code_.Load(kScratch, place);
@@ -372,7 +425,7 @@ void BlockWriter::WritePop(const GuestInstruction& instruction) {
     code_.Load(HostRegister(guest), place);
     held_behind_ = held_;
   }
-  code_.Lea(kGuestRspHost, {.base = kGuestRspHost, .displacement = 8});
+  stack_moved_ += 8;
 }
 
 void BlockWriter::WriteLeaveFrame() {

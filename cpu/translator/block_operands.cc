@@ -128,7 +128,7 @@ void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned by
 void BlockWriter::ProbeStackGroup(int number) {
   const OperandGroups::Group& group = groups_.group(number);
   SaveFlagsBefore();
-  HostPlace place = {.base = kGuestRspHost, .displacement = static_cast<int32_t>(group.low)};
+  HostPlace place = OnStack(group.low);
   if (group.index >= 0) {
     place.index = HostRegister(static_cast<unsigned>(group.index));
     place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
@@ -243,7 +243,7 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
   if (group.on_stack()) {
     if (group.first == index_) ProbeStackGroup(number);
     held_behind_ = held_;
-    HostPlace place = {.base = kGuestRspHost, .displacement = Displacement(memory)};
+    HostPlace place = OnStack(Displacement(memory));
     if (group.index >= 0) {
       place.index = HostRegister(static_cast<unsigned>(group.index));
       place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
@@ -282,13 +282,13 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
   const int number = GroupOf(index_);
   if (number != OperandGroups::kNone) {
     if (groups_.group(number).first == index_) ProbeStackGroup(number);
-    return {.base = kGuestRspHost, .displacement = displacement};
+    return OnStack(displacement);
   }
   SaveFlagsBefore();
   flags_ = Flags::kSaved;
   held_ = OperandGroups::kNone;
   constexpr unsigned kWord = 8, kWordClass = 3;
-  code_.Lea(kScratch, {.base = kGuestRspHost, .displacement = displacement});
+  code_.Lea(kScratch, OnStack(displacement));
   code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
   Probe(right, kWord, ExtentOf(index_pc_, kWordClass) + (right == Right::kWrite ? kNumExtents : 0), Result::kHost);
   return {.base = kScratch};
@@ -302,6 +302,7 @@ void BlockWriter::RequireAligned(unsigned size) {
                    .flags = Flags::kSaved,
                    .jump = code_.JumpIf(kNotEqual),
                    .index = index_,
+                   .moved = stack_moved_,
                    .pc = index_pc_});
 }
 

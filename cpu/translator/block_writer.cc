@@ -52,14 +52,17 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   WriteEntries(vectors, x87);
   held_behind_ = OperandGroups::kNone;
+  stack_moved_ = 0;
   for (index_ = 0; index_ < count_; ++index_) {
     const GuestInstruction& instruction = instructions[index_];
     index_pc_ = instruction.pc;
     held_ = held_behind_;
     held_behind_ = OperandGroups::kNone;
+    if (NeedsSettledStack(instruction)) SettleStack();
     out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
                           .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
-                          .flags_in_context = flags_ != Flags::kHost});
+                          .flags_in_context = flags_ != Flags::kHost,
+                          .stack_moved = static_cast<int16_t>(stack_moved_)});
     for (const int number : early_) {
       if (groups_.group(number).first != index_) continue;
       if (groups_.group(number).on_stack()) {
@@ -72,6 +75,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
     WriteInstruction(instruction);
     code_.CheckRoom();
   }
+  SettleStack();
   if (last.action == Action::kInterpret) {
     SaveFlags(kAllFlags);
     LeaveBlock(last.repeats() ? routines_.leave_repeat : routines_.leave_interpret, last.pc);
@@ -148,6 +152,7 @@ void BlockWriter::WriteColdCode() {
     const Cold cold = cold_[i];
     code_.Land(cold.jump);
     flags_ = cold.flags;
+    stack_moved_ = cold.moved;
     WriteCold(cold);
     code_.CheckRoom();
   }
@@ -180,6 +185,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kInterpret:
+      SettleStack();
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
       SaveFlags(cold.live);

@@ -28,6 +28,7 @@ namespace remora::cpu::translator {
 //     block's instructions as retired.
 //  2. Those of the guest's status flags that can still be read are in GuestContext::flags or in the host's register, as
 //     Mark says; with exact flags, all of them are.
+//     RSP may be some bytes off what R10 says, as Mark tells.
 //  3. What can refuse the instruction (a probe, the host's CPU) comes before its first effect.
 // Thread safety: one instance for each engine.
 class BlockWriter {
@@ -66,6 +67,7 @@ class BlockWriter {
     uint32_t extent = 0, site = 0;
     const void* routine = nullptr;
     uint32_t index = 0;
+    int32_t moved = 0;  // Mark::stack_moved
     uint64_t from = 0;  // the branch
     uint64_t pc = 0;    // of the instruction, or where to
     uint32_t live = 0;
@@ -131,6 +133,14 @@ class BlockWriter {
   // What RSP is; R10 for what RSP becomes. Neither touches the flags. `to` and `from` are not R10.
   void LoadRsp(unsigned to);
   void StoreRsp(unsigned from);
+  // PUSH, POP and ADD RSP, 8 do not change R10 one by one, but what RSP is off it; whoever needs it right makes it so.
+  void SettleStack();
+  bool NeedsSettledStack(const GuestInstruction& instruction) const;
+  // By how much ADD or SUB moves RSP, if that is all that counts; else 0.
+  int32_t StackMoveOf(const GuestInstruction& instruction) const;
+  HostPlace OnStack(int64_t displacement) const {
+    return {.base = kGuestRspHost, .displacement = static_cast<int32_t>(displacement + stack_moved_)};
+  }
   // MOV, ADD, SUB and AND with RSP where R10 can be used as it is.
   bool WriteStackPointer(const GuestInstruction& instruction);
   void WriteLea(const GuestInstruction& instruction);
@@ -189,6 +199,7 @@ class BlockWriter {
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
+  int32_t stack_moved_ = 0;
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
 };

@@ -14,6 +14,7 @@ struct Mark {
   bool flags_in_context = false;  // else they are the host's
   uint8_t spilled = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
   static constexpr uint8_t kNone = 0xff;
+  int16_t stack_moved = 0;  // RSP is that many bytes behind where R10 says
 };
 
 // A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to cold code of the block until the

@@ -327,6 +327,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     const uint32_t index = index_in(context, *translation);
     const Mark& mark = translation->marks[index];
     state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
+    if (context.leave != Leave::kLookup) state.gpr[kRsp] += static_cast<uint64_t>(int64_t{mark.stack_moved});
     *retired -= std::min<uint64_t>(*retired, translation->count() - index);
     next = context.leave == Leave::kNoAccess && !translation->alone ? Next::kAlone : Next::kInterpret;
     return &mark;
