@@ -1,6 +1,7 @@
 #include "proc/interval_timer.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "base/abi/signal.h"
 #include "proc/kernel.h"
@@ -25,6 +26,13 @@ IntervalTimer RealTimer::Get() const {
 }
 
 IntervalTimer RealTimer::Exchange(const IntervalTimer& timer) {
+  const IntervalTimer old = ExchangeUnawaited(timer);
+  // No signal of the old setting comes after this: who is about to send one, on another worker, takes a moment.
+  while (num_firing_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  return old;
+}
+
+IntervalTimer RealTimer::ExchangeUnawaited(const IntervalTimer& timer) {
   const int64_t now = kernel_->clock().MonotonicNanos();
   MutexLock lock(&mu_);
   const IntervalTimer old = GetLocked(now);
@@ -45,6 +53,7 @@ void RealTimer::OnDeadline() {
   {
     MutexLock lock(&mu_);
     if (schedule_.Expire(now) == 0) return;  // cancelled or moved meanwhile
+    num_firing_.fetch_add(1, std::memory_order_relaxed);
     if (schedule_.on())
       kernel_->scheduler().ArmTimer(*this, std::max(schedule_.deadline_nanos(), now + kMinRearmNanos));
   }
@@ -55,6 +64,7 @@ void RealTimer::OnDeadline() {
     info.code = abi::kSI_KERNEL;
     (void)SendToGroup(*group, info);
   }
+  num_firing_.fetch_sub(1, std::memory_order_release);
 }
 
 IntervalTimer ExchangeRealTimer(ThreadGroup& group, const IntervalTimer& timer) {

@@ -1,6 +1,7 @@
 #ifndef REMORA_PROC_INTERVAL_TIMER_H_
 #define REMORA_PROC_INTERVAL_TIMER_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/mutex.h"
@@ -24,17 +25,20 @@ class RealTimer final : public DeadlineTimer {
  public:
   RealTimer(Kernel* kernel, int32_t pid) : kernel_(kernel), pid_(pid) {}
 
+  // The caller holds no lock.
   IntervalTimer Exchange(const IntervalTimer& timer);
   IntervalTimer Get() const;
   void OnDeadline() override;
 
  private:
+  IntervalTimer ExchangeUnawaited(const IntervalTimer& timer);
   IntervalTimer GetLocked(int64_t now_nanos) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Kernel* const kernel_;
   const int32_t pid_;
   mutable Mutex mu_{LockRank::kTimers};
   RepeatingDeadline schedule_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint32_t> num_firing_{0};  // between expiring, under mu_, and having sent the signal
 };
 
 // A timer is armed again this long from now at the earliest: beats that nobody could tell apart must not keep a worker
