@@ -219,7 +219,12 @@ void BlockWriter::LoadDelta(int number) {
     code_.Constant(kScratch, static_cast<uint64_t>(group.low));
   } else if (IsInContext(group.base)) {
     code_.Load(kScratch, InContext(group.base));
-    if (group.low != 0) code_.Lea(kScratch, {.base = kScratch, .displacement = static_cast<int32_t>(group.low)});
+    HostPlace place = {.base = kScratch, .displacement = static_cast<int32_t>(group.low)};
+    if (group.index >= 0) {
+      place.index = HostRegister(static_cast<unsigned>(group.index));
+      place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
+    }
+    if (group.index >= 0 || group.low != 0) code_.Lea(kScratch, place);
   } else {
     HostPlace place = {.base = HostRegister(group.base), .displacement = static_cast<int32_t>(group.low)};
     if (group.index >= 0) {
@@ -233,7 +238,12 @@ void BlockWriter::LoadDelta(int number) {
   }
   const uint32_t extent = ExtentOf(index_pc_, SizeClass(bytes)) + (group.write ? kNumExtents : 0);
   Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, constant ? Result::kHost : Result::kDelta);
-  if (group.index >= 0) code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
+  if (group.index >= 0) {
+    if (IsInContext(group.base))
+      code_.Memory(0x03, kScratch, InContext(group.base));
+    else
+      code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
+  }
   if (group.slot >= 0) code_.Store(kept, kScratch);
 }
 
@@ -263,7 +273,7 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
         .base = kScratch,
         .displacement = static_cast<int32_t>(page ? address & static_cast<int64_t>(kPageMask) : address - group.low)};
   }
-  if (IsInContext(group.base)) {
+  if (IsInContext(group.base) && group.index < 0) {
     SaveFlagsBefore();
     flags_ = Flags::kSaved;
     code_.Memory(0x03, kScratch, InContext(group.base));

@@ -100,7 +100,7 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
     if (operand.mem.base != ZYDIS_REGISTER_NONE || index >= 0 || low < 0 || high > GuestContext::kFsBytes) return {};
     return {.base = kFs, .low = low, .high = high, .write = write};
   }
-  if (IsInContext(index) || (IsInContext(base) && index >= 0)) return {};
+  if (IsInContext(index)) return {};
   if (base < 0) {
     if (index >= 0) return {};
     const int64_t address = ConstantAddress(instruction);
