@@ -199,8 +199,8 @@ struct Gather {
       std::memset(masks + i * sizeof(T), 0, sizeof(T));
     }
     constexpr size_t kUsed = kLanes * sizeof(T);
-    std::memset(result + kUsed, 0, 32 - kUsed);
-    std::memset(masks, 0, 32);
+    std::memset(result + kUsed, 0, sizeof(VectorRegister) - kUsed);
+    std::memset(masks, 0, sizeof(VectorRegister));
     return true;
   }
 };

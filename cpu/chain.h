@@ -77,7 +77,12 @@ struct RunContext final : HandlerEnv {
   uint64_t TakeSlowAccesses() { return std::exchange(slow_accesses_, 0); }
   // `op` is the last one of its block that was begun: takes back what was counted for those behind it.
   void UncountAccessesBehind(const Op* op) {
-    for (int i = 1; i < op->uncounted; ++i) accesses -= op[i].accesses;
+    // Slots that are no instructions (EvexDetails) have none, and so do not shift what is behind them out of reach.
+    int instructions = op->uncounted - 1;
+    for (++op; instructions > 0; ++op) {
+      accesses -= op->accesses;
+      if (!op->is_details()) --instructions;
+    }
   }
   CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf);
   uint64_t TimeStamp();

@@ -52,6 +52,9 @@ struct CpuState {
   uint32_t mxcsr = 0x1f80;
   uint32_t tsc_aux = 0;  // what RDTSCP and RDPID tell: the kernel's business, as TSC_AUX is
   X87State x87;
+  // False only if k0-7, ZMM16-31 and the upper halves of ZMM0-15 are all zero: most programs' are, and nobody need then
+  // carry them about. Who writes one of them sets it; whoever has looked at all of them may clear it.
+  bool avx512_live = false;
   std::array<VectorRegister, 32> vector{};
   std::array<uint64_t, 8> opmask{};  // k0-k7
 };

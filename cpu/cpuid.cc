@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "cpu/host_avx512.h"
 #include "cpu/xsave.h"
 
 namespace remora::cpu {
@@ -21,6 +22,7 @@ struct Feature {
   uint8_t bit = 0;
   uint32_t subleaf = 0;
   CpuLevel level = CpuLevel::kV1;
+  ZydisISASet set = ZYDIS_ISA_SET_INVALID;  // of AVX-512: what the host's CPU has to have
 };
 constexpr uint32_t kBasic = 1, kStructured = 7, kXsave = 0xd, kExtended = 0x80000001;
 constexpr Feature kFeatures[] = {
@@ -70,16 +72,28 @@ constexpr Feature kFeatures[] = {
     {"bmi1", kStructured, Register::kEbx, 3, 0, CpuLevel::kV3},
     {"avx2", kStructured, Register::kEbx, 5, 0, CpuLevel::kV3},
     {"bmi2", kStructured, Register::kEbx, 8, 0, CpuLevel::kV3},
+    {"avx512f", kStructured, Register::kEbx, 16, 0, CpuLevel::kV4, ZYDIS_ISA_SET_AVX512F_512},
+    {"avx512dq", kStructured, Register::kEbx, 17, 0, CpuLevel::kV4, ZYDIS_ISA_SET_AVX512DQ_512},
     {"rdseed", kStructured, Register::kEbx, 18, 0, CpuLevel::kHost},
     {"adx", kStructured, Register::kEbx, 19, 0, CpuLevel::kHost},
+    {"avx512ifma", kStructured, Register::kEbx, 21, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_IFMA_512},
     {"clflushopt", kStructured, Register::kEbx, 23, 0, CpuLevel::kHost},
     {"clwb", kStructured, Register::kEbx, 24, 0, CpuLevel::kHost},
+    {"avx512cd", kStructured, Register::kEbx, 28, 0, CpuLevel::kV4, ZYDIS_ISA_SET_AVX512CD_512},
     {"sha_ni", kStructured, Register::kEbx, 29, 0, CpuLevel::kHost},
+    {"avx512bw", kStructured, Register::kEbx, 30, 0, CpuLevel::kV4, ZYDIS_ISA_SET_AVX512BW_512},
+    {"avx512vl", kStructured, Register::kEbx, 31, 0, CpuLevel::kV4, ZYDIS_ISA_SET_AVX512F_256},
     {"xsaveopt", kXsave, Register::kEax, 0, 1, CpuLevel::kHost},
     {"xsavec", kXsave, Register::kEax, 1, 1, CpuLevel::kHost},
     {"xgetbv1", kXsave, Register::kEax, 2, 1, CpuLevel::kHost},
-    {"vaes", kStructured, Register::kEcx, 9, 0, CpuLevel::kHost},
-    {"vpclmulqdq", kStructured, Register::kEcx, 10, 0, CpuLevel::kHost},
+    {"avx512_bf16", kStructured, Register::kEax, 5, 1, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_BF16_512},
+    {"avx512vbmi", kStructured, Register::kEcx, 1, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VBMI_512},
+    {"avx512_vbmi2", kStructured, Register::kEcx, 6, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VBMI2_512},
+    {"vaes", kStructured, Register::kEcx, 9, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VAES_512},
+    {"vpclmulqdq", kStructured, Register::kEcx, 10, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VPCLMULQDQ_512},
+    {"avx512_vnni", kStructured, Register::kEcx, 11, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VNNI_512},
+    {"avx512_bitalg", kStructured, Register::kEcx, 12, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_BITALG_512},
+    {"avx512_vpopcntdq", kStructured, Register::kEcx, 14, 0, CpuLevel::kHost, ZYDIS_ISA_SET_AVX512_VPOPCNTDQ_512},
     {"rdpid", kStructured, Register::kEcx, 22, 0, CpuLevel::kHost},
 };
 
@@ -87,23 +101,39 @@ constexpr uint32_t kSignature = kCpuFamily << 8 | kCpuModel << 4 | kCpuStepping;
 constexpr uint32_t kLastLeaf = kXsave, kLastExtendedLeaf = 0x80000008;
 
 struct Leaf {
-  uint32_t number, subleaf;
+  uint32_t number;
   CpuidResult result;
 };
 // What is no feature bit.
 constexpr Leaf kLeaves[] = {
-    {0x00000001, 0, {kSignature, 8 << 8 /* CLFLUSH: 64 bytes */, 0, 0}},
-    // The parts of XSAVE's image: which, its size as they are enabled and at most; then that of each.
-    {kXsave, 0, {static_cast<uint32_t>(kXcr0), kXsaveBytes, kXsaveBytes, 0}},
-    {kXsave, 1, {0, kXsaveBytes, 0, 0}},
-    {kXsave, 2, {kXsaveBytes - kXsaveAvxOffset, kXsaveAvxOffset, 0, 0}},
-    {0x80000001, 0, {kSignature, 0, 0, 0}},
+    {0x00000001, {kSignature, 8 << 8 /* CLFLUSH: 64 bytes */, 0, 0}},
+    {0x80000001, {kSignature, 0, 0, 0}},
     // L1: 64 KiB, 2 ways, lines of 64 bytes, data and instructions; TLBs as a K8 has them.
-    {0x80000005, 0, {0xff08ff08, 0xff20ff20, 64u << 24 | 2 << 16 | 1 << 8 | 64, 64u << 24 | 2 << 16 | 1 << 8 | 64}},
+    {0x80000005, {0xff08ff08, 0xff20ff20, 64u << 24 | 2 << 16 | 1 << 8 | 64, 64u << 24 | 2 << 16 | 1 << 8 | 64}},
     // L2: 512 KiB, 16 ways; L3: 8 MiB, 32 ways.
-    {0x80000006, 0, {0, 0x42004200, 512u << 16 | 8 << 12 | 1 << 8 | 64, 16u << 18 | 0xa << 12 | 1 << 8 | 64}},
-    {0x80000008, 0, {48 << 8 | 48, 0, 0, 0}},
+    {0x80000006, {0, 0x42004200, 512u << 16 | 8 << 12 | 1 << 8 | 64, 16u << 18 | 0xa << 12 | 1 << 8 | 64}},
+    {0x80000008, {48 << 8 | 48, 0, 0, 0}},
 };
+
+// The parts of XSAVE's image: which, its size as they are enabled and at most; then that of each.
+CpuidResult DescribeXsave(uint32_t subleaf, uint64_t xcr0) {
+  const auto size = static_cast<uint32_t>(XsaveBytes(xcr0));
+  if (subleaf == 0) return {static_cast<uint32_t>(xcr0), size, size, 0};
+  if (subleaf == 1) return {0, size, 0, 0};
+  for (const XsaveComponent& component : kXsaveComponents)
+    if (component.number == subleaf && (xcr0 >> subleaf & 1) != 0)
+      return {static_cast<uint32_t>(component.bytes), static_cast<uint32_t>(component.offset), 0, 0};
+  return {};
+}
+
+// VAES and VPCLMULQDQ have VEX forms, which need nothing of the host, and EVEX forms beside AVX-512.
+bool Has(const Feature& feature, CpuLevel level) {
+  if (feature.level > level) return false;
+  if (feature.set == ZYDIS_ISA_SET_INVALID) return true;
+  const bool has_vex_form =
+      feature.set == ZYDIS_ISA_SET_AVX512_VAES_512 || feature.set == ZYDIS_ISA_SET_AVX512_VPCLMULQDQ_512;
+  return has_vex_form && !LevelHasAvx512(level) ? true : HostHasAvx512Set(feature.set);
+}
 
 // Leaves whose answers depend on ECX.
 bool HasSubleaves(uint32_t leaf) { return leaf == kStructured || leaf == kXsave; }
@@ -125,23 +155,29 @@ CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf, CpuLevel level) {
   }
   if (!HasSubleaves(leaf)) subleaf = 0;
   CpuidResult result;
-  const bool has_xsave = level >= CpuLevel::kV3;
+  if (leaf == kXsave && level >= CpuLevel::kV3) result = DescribeXsave(subleaf, EnabledXstate(level));
   for (const Leaf& entry : kLeaves)
-    if ((entry.number != kXsave || has_xsave) && entry.number == leaf && entry.subleaf == subleaf)
-      result = entry.result;
+    if (entry.number == leaf) result = entry.result;
   for (const Feature& feature : kFeatures) {
-    if (feature.leaf != leaf || feature.in == Register::kNone || feature.subleaf != subleaf || feature.level > level)
-      continue;
+    if (feature.in == Register::kNone || !Has(feature, level)) continue;
+    // How many subleaves there are.
+    if (leaf == kStructured && subleaf == 0 && feature.leaf == kStructured)
+      result.eax = std::max(result.eax, feature.subleaf);
+    if (feature.leaf != leaf || feature.subleaf != subleaf) continue;
     uint32_t* const registers[] = {&result.eax, &result.ebx, &result.ecx, &result.edx};
     *registers[static_cast<size_t>(feature.in)] |= uint32_t{1} << feature.bit;
   }
   return result;
 }
 
+uint64_t EnabledXstate(CpuLevel level) {
+  return kXstateX87 | kXstateSse | kXstateAvx | (LevelHasAvx512(level) ? kXstateAvx512 : 0);
+}
+
 std::string CpuFlagNames(CpuLevel level) {
   std::string names;
   for (const Feature& feature : kFeatures) {
-    if (feature.name.empty() || feature.level > level) continue;
+    if (feature.name.empty() || !Has(feature, level)) continue;
     if (!names.empty()) names += ' ';
     names += feature.name;
   }

@@ -47,6 +47,11 @@ class Builder {
     std::memcpy(tail->bytes.data(), bytes, count);
     is_op_[out_->num_ops++] = false;
   }
+  // Behind the op of an instruction of AVX-512.
+  void AddDetails(const EvexDetails& details) {
+    new (&out_->ops[out_->num_ops]) EvexDetails(details);
+    is_op_[out_->num_ops++] = false;
+  }
   // Before the instructions: counts what they access once Finish knows it.
   void AddAccessCount() {
     access_count_ = AddHelper();
@@ -158,15 +163,17 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
                                 uint32_t max_instructions, BlockBuffer* out) {
   Builder builder(out, frame, page_offset);
   max_instructions = std::min(max_instructions, kMaxBlockInstructions);
-  DecodedInstruction slots[2];
-  DecodedInstruction* in = &slots[0];
-  DecodedInstruction* next = &slots[1];
-  uint32_t at = page_offset;
-  const auto decode_at = [&](uint32_t offset, DecodedInstruction* to) {
+  struct Fetched : DecodedInstruction {
     std::byte bytes[kMaxInstructionBytes];
+  };
+  Fetched slots[2];
+  Fetched* in = &slots[0];
+  Fetched* next = &slots[1];
+  uint32_t at = page_offset;
+  const auto decode_at = [&](uint32_t offset, Fetched* to) {
     const uint32_t available = std::min<uint32_t>(kMaxInstructionBytes, kPageSize - offset);
-    CopyFromGuest(bytes, page + offset, available);
-    return DecodeOne(bytes, available, to);
+    CopyFromGuest(to->bytes, page + offset, available);
+    return DecodeOne(to->bytes, available, to);
   };
   Status status = decode_at(at, in);
   if (status == Status::kTruncated) return Result::kNeedsTail;
@@ -189,15 +196,17 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
 
     Op* op = builder.AddInstruction();
     const uint8_t index = op->uncounted;
-    Lowering lowering{*in, op};
+    Lowering lowering{*in, in->bytes, op};
     lowering.flags = flags;
     lowering.flags_dead = next_belongs && OverwritesFlags(*next);
     if (!LevelHas(level_, in->info.meta.isa_set) || !Lower(*in, offset, &lowering)) {
       MakeRaise(offset, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
+      lowering.has_details = false;
     }
     op->uncounted = index;
     op->accesses = CountAccesses(*in, *op) & 7;
+    if (lowering.has_details) builder.AddDetails(lowering.details);
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end != BlockEnd::kNone) break;
     flags = lowering.flags;
@@ -228,13 +237,14 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
   if (status != Status::kGood) {
     MakeRaise(0, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection, op);
   } else {
-    Lowering lowering{in, op};
+    Lowering lowering{in, bytes, op};
     if (!LevelHas(level_, in.info.meta.isa_set) || !Lower(in, 0, &lowering)) {
       MakeRaise(0, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
     }
     op->uncounted = 0;
     op->accesses = CountAccesses(in, *op) & 7;
+    if (lowering.has_details) builder.AddDetails(lowering.details);
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end == BlockEnd::kNone) builder.AddFallThrough(length);
   }

@@ -24,6 +24,9 @@ class HandlerEnv {
  public:
   CpuState& state() const { return *state_; }
   mm::Tlb& tlb() const { return *tlb_; }
+  // Which components of XSAVE's image there are.
+  uint64_t xcr0() const { return xcr0_; }
+  void set_xcr0(uint64_t xcr0) { xcr0_ = xcr0; }
 
   // Addresses of the running instruction (valid while its handler runs).
   uint64_t InstructionAddress(const Op& op) const { return state_->rip + op.offset; }
@@ -103,6 +106,7 @@ class HandlerEnv {
   CpuState* state_ = nullptr;
   mm::Tlb* tlb_ = nullptr;
   Exit exit_;
+  uint64_t xcr0_ = 0;
   // A write missed the TLB since somebody last looked: code may have been dropped or moved (RunContext::CodeChanged).
   bool filled_for_write_ = false;
   uint64_t slow_accesses_ = 0;  // calls of LookupRange in this Run

@@ -311,7 +311,7 @@ REMORA_CHAINED void ExtractWord(REMORA_PARAMS) {
 // VZEROUPPER, which ends every function that has used YMM registers.
 REMORA_CHAINED void ZeroUpper(REMORA_PARAMS) {
 #pragma clang loop unroll(full)
-  for (int i = 0; i < 16; ++i) std::memset(state->vector[i].bytes.data() + 16, 0, 16);
+  for (int i = 0; i < 16; ++i) std::memset(state->vector[i].bytes.data() + 16, 0, 48);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 

@@ -146,6 +146,7 @@ InterpreterCore::InterpreterCore(BlockCache* cache, InterpreterOptions options)
       decoder_(options.level, options.count_accesses),
       jump_cache_(std::make_unique<JumpCacheEntry[]>(kJumpCacheEntries)) {
   context_.core = this;
+  context_.set_xcr0(EnabledXstate(options.level));
   context_.jump_cache = jump_cache_.get();
 }
 

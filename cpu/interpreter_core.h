@@ -13,6 +13,7 @@
 #include "cpu/chain.h"
 #include "cpu/decoder.h"
 #include "cpu/engine.h"
+#include "cpu/evex_unit.h"
 #include "cpu/interpreter.h"
 
 namespace remora::cpu {
@@ -50,6 +51,10 @@ class InterpreterCore final : public Engine {
   CpuLevel level() const { return options_.level; }
   // A block that is longer than the rest of the budget is not to be cut short.
   bool whole_blocks() const { return whole_blocks_; }
+  EvexUnit& evex() {
+    if (!evex_) evex_ = std::make_unique<EvexUnit>();
+    return *evex_;
+  }
   Mutex& split_lock() { return blocks_->split_lock(); }
 
  private:
@@ -84,6 +89,7 @@ class InterpreterCore final : public Engine {
   RunContext context_;
   std::unique_ptr<JumpCacheEntry[]> jump_cache_;
   std::unique_ptr<Single[]> singles_;  // by page offset; made when first needed
+  std::unique_ptr<EvexUnit> evex_;      // made when first needed
   std::array<EpochEntry, 64> epochs_;
   uint32_t next_epoch_entry_ = 0;
   uint64_t last_epoch_ = 0;

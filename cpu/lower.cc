@@ -1,6 +1,7 @@
 #include "cpu/lower.h"
 
 #include "cpu/fp_lowering.h"
+#include "cpu/host_avx512.h"
 #include "cpu/vector_chain.h"
 
 namespace remora::cpu {
@@ -150,6 +151,12 @@ int ConditionOf(ZydisMnemonic mnemonic) {
 
 bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
   Op& op = *lowering->op;
+  if (IsAvx512Set(in.info.meta.isa_set)) {
+    if (!SetOperands(in, offset, &op) || !LowerEvex(lowering)) return false;
+    op.handler = PlainTrampoline(op);
+    if (op.writes_flags) lowering->flags = KnownFlags::kExplicit;
+    return true;
+  }
   if (in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && in.info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
     return false;
   if (!SetOperands(in, offset, &op)) return false;

@@ -1,9 +1,11 @@
 #ifndef REMORA_CPU_LOWER_H_
 #define REMORA_CPU_LOWER_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/chain.h"
+#include "cpu/evex.h"
 #include "cpu/flags.h"
 #include "cpu/op.h"
 
@@ -24,10 +26,13 @@ enum class Shape : uint8_t { kOther, kNone, kReg, kMem, kImm, kRegReg, kRegImm, 
 // One instruction on its way to an op.
 struct Lowering {
   const DecodedInstruction& in;
+  const std::byte* bytes;                   // the instruction's
   Op* op;                                   // operands filled in; the family sets handler or plain
   Shape shape = Shape::kOther;              // of the visible operands, a third (immediate or CL) not counted
   KnownFlags flags = KnownFlags::kUnknown;  // before; the family changes it to what stands after
   BlockEnd end = BlockEnd::kNone;
+  bool has_details = false;  // of an instruction of AVX-512: what comes into the slot behind the op
+  EvexDetails details{};
   bool flags_dead = false;  // the next instruction overwrites all flags, and nothing can come between
 };
 

@@ -71,6 +71,10 @@ struct Op {
   uint8_t repeat : 2 = 0;        // 0: none, 1: REP/REPE, 2: REPNE
   // Memory operands, the stack's included, each of which probes the TLB once (0 where a handler counts them itself).
   uint8_t accesses : 3 = 0;
+
+  // Of the slots of a block between its first op and its last: whether this one is an EvexDetails.
+  bool is_details() const { return length == 0 && size == kDetailsSize; }
+  static constexpr uint8_t kDetailsSize = 0xff;
 };
 
 static_assert(sizeof(Op) == 32);

@@ -65,8 +65,17 @@ bool Fxrstor(HandlerEnv& env, const Op& op) {
 // --- XSAVE ---
 
 // What EDX:EAX asks for of what there is.
-uint64_t RequestedComponents(const CpuState& state) {
-  return (state.gpr[kRdx] << 32 | static_cast<uint32_t>(state.gpr[kRax])) & kXcr0;
+uint64_t RequestedComponents(const HandlerEnv& env) {
+  const CpuState& state = env.state();
+  return (state.gpr[kRdx] << 32 | static_cast<uint32_t>(state.gpr[kRax])) & env.xcr0();
+}
+
+// Where a component is in the compacted form of `layout`'s; kXsaveExtendedOffset + the lengths of those before it.
+size_t CompactedOffset(uint64_t layout, unsigned number) {
+  size_t offset = kXsaveExtendedOffset;
+  for (const XsaveComponent& component : kXsaveComponents)
+    if (component.number < number && (layout >> component.number & 1) != 0) offset += component.bytes;
+  return offset;
 }
 
 // XSAVE writes all components that are asked for; XSAVEOPT and XSAVEC leave out what is as a reset leaves it, and the
@@ -76,9 +85,11 @@ enum class Xsaving : uint8_t { kAll, kOptimized, kCompacted };
 template <Xsaving kXsaving, bool kWide>
 bool Xsave(HandlerEnv& env, const Op& op) {
   const CpuState& state = env.state();
-  const uint64_t requested = RequestedComponents(state), address = env.Address(op);
+  const uint64_t requested = RequestedComponents(env), address = env.Address(op);
+  constexpr bool kIsCompacted = kXsaving == Xsaving::kCompacted;
   if (!env.CheckAligned(address, 64)) return false;
-  if (!env.ProbeWrite(address, (requested & kXstateAvx) != 0 ? kXsaveBytes : kXsaveAvxOffset)) return false;
+  constexpr unsigned kEnd = 64;
+  if (!env.ProbeWrite(address, kIsCompacted ? CompactedOffset(requested, kEnd) : XsaveBytes(requested))) return false;
   XsaveImage image;
   WriteXsaveImage(state, &image);
   if (!kWide) {
@@ -87,10 +98,10 @@ bool Xsave(HandlerEnv& env, const Op& op) {
   }
   uint64_t present;
   std::memcpy(&present, image.data() + kXsaveComponentsOffset, sizeof(present));
-  if (kXsaving == Xsaving::kCompacted && state.mxcsr != CpuState().mxcsr) present |= kXstateSse;
+  if (kIsCompacted && state.mxcsr != CpuState().mxcsr) present |= kXstateSse;
   const uint64_t written = kXsaving == Xsaving::kAll ? requested : requested & present;
   uint64_t header[2] = {requested & present, requested | kXstateCompacted};
-  if constexpr (kXsaving != Xsaving::kCompacted) {
+  if constexpr (!kIsCompacted) {
     if (!env.Load(address + kXsaveComponentsOffset, &header[0])) return false;
     header[0] = (header[0] & ~requested) | (requested & present);
   }
@@ -98,22 +109,36 @@ bool Xsave(HandlerEnv& env, const Op& op) {
     return env.Write(address + from, image.data() + from, end - from);
   };
   if ((written & kXstateX87) != 0 && !(write(0, 24) && write(32, 160))) return false;
-  const uint64_t with_mxcsr =
-      kXsaving == Xsaving::kCompacted ? written & kXstateSse : requested & (kXstateSse | kXstateAvx);
+  const uint64_t with_mxcsr = kIsCompacted ? written & kXstateSse : requested & (kXstateSse | kXstateAvx);
   if (with_mxcsr != 0 && !write(24, 32)) return false;
   if ((written & kXstateSse) != 0 && !write(160, 416)) return false;
-  if ((written & kXstateAvx) != 0 && !write(kXsaveAvxOffset, kXsaveBytes)) return false;
-  return env.Write(address + kXsaveHeaderOffset, header, kXsaving == Xsaving::kCompacted ? 16 : 8);
+  for (const XsaveComponent& component : kXsaveComponents) {
+    if ((written >> component.number & 1) == 0) continue;
+    const size_t offset = kIsCompacted ? CompactedOffset(requested, component.number) : component.offset;
+    if (!env.Write(address + offset, image.data() + component.offset, component.bytes)) return false;
+  }
+  return env.Write(address + kXsaveHeaderOffset, header, kIsCompacted ? 16 : 8);
 }
 
 template <bool kWide>
 bool Xrstor(HandlerEnv& env, const Op& op) {
   CpuState& state = env.state();
-  const uint64_t requested = RequestedComponents(state), address = env.Address(op);
+  const uint64_t requested = RequestedComponents(env), address = env.Address(op);
   if (!env.CheckAligned(address, 64)) return false;
   XsaveImage image = {};
-  if (!env.Read(address, image.data(), (requested & kXstateAvx) != 0 ? kXsaveBytes : kXsaveAvxOffset)) return false;
-  if (!ReadXsaveImage(image, requested, &state)) return env.Raise(ExitReason::kProtection);
+  if (!env.Read(address, image.data(), kXsaveExtendedOffset)) return false;
+  uint64_t layout;
+  std::memcpy(&layout, image.data() + kXsaveCompactionOffset, sizeof(layout));
+  for (const XsaveComponent& component : kXsaveComponents) {
+    if ((requested >> component.number & 1) == 0) continue;
+    size_t offset = component.offset;
+    if ((layout & kXstateCompacted) != 0) {
+      if ((layout >> component.number & 1) == 0) continue;
+      offset = CompactedOffset(layout, component.number);
+    }
+    if (!env.Read(address + offset, image.data() + component.offset, component.bytes)) return false;
+  }
+  if (!ReadXsaveImage(image, requested, env.xcr0(), &state)) return env.Raise(ExitReason::kProtection);
   if (!kWide && (requested & kXstateX87) != 0) {
     state.x87.last_ip &= 0xffffffff;
     state.x87.last_data &= 0xffffffff;
@@ -125,7 +150,7 @@ bool Xgetbv(HandlerEnv& env, const Op&) {
   CpuState& state = env.state();
   const auto number = static_cast<uint32_t>(state.gpr[kRcx]);
   if (number > 1) return env.Raise(ExitReason::kProtection);
-  state.gpr[kRax] = number == 0 ? kXcr0 : XstateInUse(state);
+  state.gpr[kRax] = number == 0 ? env.xcr0() : XstateInUse(state);
   state.gpr[kRdx] = 0;
   return true;
 }
@@ -135,7 +160,7 @@ bool Privileged(HandlerEnv& env, const Op&) { return env.Raise(ExitReason::kProt
 template <bool kAll>
 bool ZeroVectors(HandlerEnv& env, const Op&) {
   constexpr int kFrom = kAll ? 0 : 16;
-  for (int i = 0; i < 16; ++i) std::memset(env.state().vector[i].bytes.data() + kFrom, 0, 32 - kFrom);
+  for (int i = 0; i < 16; ++i) std::memset(env.state().vector[i].bytes.data() + kFrom, 0, sizeof(VectorRegister) - kFrom);
   return true;
 }
 

@@ -70,7 +70,7 @@ template <Form kForm>
 [[gnu::always_inline]] inline void SetWide(CpuState& state, unsigned number, const Wide<kForm>& value) {
   std::byte* bytes = state.vector[number].bytes.data();
   std::memcpy(bytes, &value, sizeof(value));
-  if constexpr (kForm == Form::kVex128) std::memset(bytes + 16, 0, 16);
+  if constexpr (kForm != Form::kSse) std::memset(bytes + sizeof(value), 0, sizeof(VectorRegister) - sizeof(value));
 }
 // Sixteen bytes as the result of an instruction of this form; all above is zero in the VEX forms.
 template <Form kForm>

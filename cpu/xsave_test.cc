@@ -26,7 +26,7 @@ TEST(XsaveTest, ImageBringsAllComponentsBack) {
   XsaveImage image;
   WriteXsaveImage(state, &image);
   CpuState back;
-  ASSERT_TRUE(ReadXsaveImage(image, kXcr0, &back));
+  ASSERT_TRUE(ReadXsaveImage(image, kXstateAll, kXstateAll, &back));
   EXPECT_EQ(std::memcmp(&back.vector, &state.vector, sizeof(state.vector)), 0);
   EXPECT_EQ(back.mxcsr, state.mxcsr);
   EXPECT_EQ(back.x87.registers[7].sign_exponent, 0x3fff);
@@ -37,7 +37,7 @@ TEST(XsaveTest, OnlyWhatIsWantedIsLoaded) {
   XsaveImage image;
   WriteXsaveImage(Filled(), &image);
   CpuState back;
-  ASSERT_TRUE(ReadXsaveImage(image, kXstateAvx, &back));
+  ASSERT_TRUE(ReadXsaveImage(image, kXstateAvx, kXstateAll, &back));
   EXPECT_EQ(back.vector[2].bytes[0], std::byte{0});
   EXPECT_EQ(back.vector[2].bytes[16], std::byte{49});
   EXPECT_EQ(back.x87.valid, 0);
@@ -47,7 +47,7 @@ TEST(XsaveTest, ComponentsThatAreNotThereAreInitialized) {
   XsaveImage image;
   WriteXsaveImage(CpuState(), &image);
   CpuState back = Filled();
-  ASSERT_TRUE(ReadXsaveImage(image, kXstateAvx | kXstateX87, &back));
+  ASSERT_TRUE(ReadXsaveImage(image, kXstateAvx | kXstateX87, kXstateAll, &back));
   EXPECT_EQ(back.vector[2].bytes[0], std::byte{33});
   EXPECT_EQ(back.vector[2].bytes[16], std::byte{0});
   EXPECT_EQ(back.x87.valid, 0);
@@ -58,10 +58,10 @@ TEST(XsaveTest, ABadHeaderIsRefused) {
   WriteXsaveImage(Filled(), &image);
   CpuState back;
   image[kXsaveComponentsOffset + 1] = std::byte{1};  // a component that is not there
-  EXPECT_FALSE(ReadXsaveImage(image, kXcr0, &back));
+  EXPECT_FALSE(ReadXsaveImage(image, kXstateAll, kXstateAll, &back));
   WriteXsaveImage(Filled(), &image);
   image[kFxsaveMxcsrOffset + 2] = std::byte{1};  // a reserved bit of MXCSR
-  EXPECT_FALSE(ReadXsaveImage(image, kXcr0, &back));
+  EXPECT_FALSE(ReadXsaveImage(image, kXstateAll, kXstateAll, &back));
   EXPECT_EQ(XstateInUse(back), 0u);
 }
 

@@ -1,7 +1,5 @@
 #include "cpu/translator/code_buffer.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 
 #include "base/check.h"
@@ -19,22 +17,10 @@ uint64_t RegionBytes(uint64_t max_bytes) {
 }  // namespace
 
 CodeBuffer::CodeBuffer(uint64_t max_bytes)
-    : region_bytes_(RegionBytes(max_bytes)), total_bytes_(kPermanentBytes + kNumRegions * region_bytes_) {
-  // A second place for the same pages. Not a file's: its size may be limited (RLIMIT_FSIZE).
-  void* writable =
-      mmap(nullptr, total_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK_MSG(writable != MAP_FAILED, "no address space for translated code");
-  void* code = mremap(writable, 0, total_bytes_, MREMAP_MAYMOVE);
-  CHECK_MSG(code != MAP_FAILED && mprotect(code, total_bytes_, PROT_READ | PROT_EXEC) == 0,
-            "no address space for translated code");
-  writable_ = static_cast<std::byte*>(writable);
-  code_ = static_cast<std::byte*>(code);
+    : region_bytes_(RegionBytes(max_bytes)),
+      total_bytes_(kPermanentBytes + kNumRegions * region_bytes_),
+      memory_(total_bytes_) {
   states_[0].store(State::kFilling, std::memory_order_relaxed);
-}
-
-CodeBuffer::~CodeBuffer() {
-  munmap(writable_, total_bytes_);
-  munmap(code_, total_bytes_);
 }
 
 CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
@@ -48,7 +34,7 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
     used_[next] = 0;
     filling_ = next;
   }
-  const std::byte* code = code_ + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
+  const std::byte* code = permanent() + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
   used_[filling_] += bytes;
   return {code, filling_};
 }

@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/code_memory.h"
+
 namespace remora::cpu::translator {
 
-// Memory for generated code, mapped twice: writable at one place, executable at another, so that no page is ever both.
-// Parted into regions that are filled one after the other; the oldest is emptied when all are full.
+// Memory for translated code, parted into regions that are filled one after the other; the oldest is emptied when all are full.
 //
 // Life of a region: free -> filling -> full -> (BeginEviction) draining -> (FinishEviction, a grace period later) free.
 //
@@ -20,19 +21,18 @@ class CodeBuffer {
 
   // At least 1 MiB; rounded up to whole pages for each region. One page before the regions is for code that stays.
   explicit CodeBuffer(uint64_t max_bytes);
-  ~CodeBuffer();
-  CodeBuffer(const CodeBuffer&) = delete;
-  CodeBuffer& operator=(const CodeBuffer&) = delete;
 
   // Whether an address lies in one of the regions.
   bool Contains(const void* code) const {
-    const uintptr_t offset = reinterpret_cast<uintptr_t>(code) - reinterpret_cast<uintptr_t>(code_);
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(code) - reinterpret_cast<uintptr_t>(permanent());
     return offset >= kPermanentBytes && offset < total_bytes_;
   }
   // The place where `code` can be written.
-  std::byte* Writable(const void* code) const { return writable_ + (static_cast<const std::byte*>(code) - code_); }
+  std::byte* Writable(const void* code) const {
+    return memory_.writable() + (static_cast<const std::byte*>(code) - permanent());
+  }
 
-  const std::byte* permanent() const { return code_; }
+  const std::byte* permanent() const { return memory_.code(); }
   static constexpr uint64_t kPermanentBytes = 16384;
 
   struct Piece {
@@ -54,8 +54,7 @@ class CodeBuffer {
 
   const uint64_t region_bytes_;
   const uint64_t total_bytes_;
-  std::byte* writable_ = nullptr;
-  std::byte* code_ = nullptr;
+  const CodeMemory memory_;
   std::atomic<State> states_[kNumRegions] = {};
   uint64_t used_[kNumRegions] = {};
   uint32_t filling_ = 0;

@@ -8,7 +8,9 @@
 #include <tuple>
 #include <utility>
 
+#include "cpu/cpu_level.h"
 #include "cpu/cpuid.h"
+#include "cpu/host_avx512.h"
 
 namespace remora::silicon {
 namespace {
@@ -102,9 +104,26 @@ bool HasOperandEncodedIn(const ZydisDecodedInstruction& info, const ZydisDecoded
   return false;
 }
 
-// How to encode: without VEX, or with it, by vector length and whether VEX.vvvv names a register.
-enum class Vex : uint8_t { kNone, kWithoutSource128, kWithoutSource256, kWithSource128, kWithSource256 };
-bool IsWide(Vex vex) { return vex == Vex::kWithoutSource256 || vex == Vex::kWithSource256; }
+// How to encode: without VEX, with it or with EVEX; the vector length, and whether vvvv names a register.
+struct Coding {
+  enum class Kind : uint8_t { kLegacy, kVex, kEvex };
+  Kind kind = Kind::kLegacy;
+  uint8_t length = 0;
+  bool source = false;
+  bool b = false;
+  int number() const {
+    return static_cast<int>(kind) << 16 | (kind == Kind::kLegacy ? 0 : length << 10 | (b ? 1 << 9 : 0));
+  }
+};
+std::vector<Coding> AllCodings() {
+  std::vector<Coding> codings = {{}};
+  for (const bool source : {false, true})
+    for (const uint8_t length : {0, 1}) codings.push_back({Coding::Kind::kVex, length, source, false});
+  for (const bool source : {false, true})
+    for (const bool b : {false, true})
+      for (const uint8_t length : {0, 1, 2}) codings.push_back({Coding::Kind::kEvex, length, source, b});
+  return codings;
+}
 
 // What tells two forms apart.
 using Signature = std::tuple<int, int, bool, int, int, int, std::array<int, 5>>;
@@ -157,6 +176,8 @@ const char* WhyLeftOut(const ZydisDecodedInstruction& instruction) {
       break;
   }
   if (instruction.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return "loads segment registers";
+  if (cpu::IsAvx512Set(instruction.meta.isa_set))
+    return cpu::LevelHas(cpu::CpuLevel::kHost, instruction.meta.isa_set) ? nullptr : "cpuid does not advertise it";
   if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
       instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
     return "cpuid does not advertise it";
@@ -172,16 +193,22 @@ Catalogue MakeCatalogue() {
   std::map<ZydisMnemonic, std::string> reasons;
 
   // Decodes one candidate; false if it has no ModRM byte, so that the others of its opcode need not be tried.
-  auto consider = [&](Vex vex, uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
+  auto consider = [&](const Coding& coding, uint8_t mask, uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
     std::array<uint8_t, 32> bytes{};
     size_t length = 0;
-    if (vex != Vex::kNone) {
+    const unsigned source = coding.source ? 14 : 15;
+    const auto kind = coding.kind;
+    if (kind == Coding::Kind::kEvex) {
+      bytes[length++] = 0x62;
+      bytes[length++] = 0xf0 | map;
+      bytes[length++] = static_cast<uint8_t>((wide ? 0x80u : 0u) | source << 3 | 4 | VexPrefix(prefix));
+      bytes[length++] = static_cast<uint8_t>(coding.length << 5 | (coding.b ? 0x10 : 0) | 8 | mask);
+    } else if (kind == Coding::Kind::kVex) {
       bytes[length++] = 0xc4;
       bytes[length++] = 0xe0 | map;
       // A second source where one is wanted; another try is without (1111).
-      const unsigned source = vex == Vex::kWithoutSource128 || vex == Vex::kWithoutSource256 ? 15 : 14;
       bytes[length++] =
-          static_cast<uint8_t>((wide ? 0x80u : 0u) | source << 3 | (IsWide(vex) ? 4u : 0u) | VexPrefix(prefix));
+          static_cast<uint8_t>((wide ? 0x80u : 0u) | source << 3 | (coding.length != 0 ? 4u : 0u) | VexPrefix(prefix));
     } else {
       if (prefix != 0) bytes[length++] = prefix;
       if (wide) bytes[length++] = 0x48;
@@ -196,7 +223,7 @@ Catalogue MakeCatalogue() {
     if (!ZYAN_SUCCESS(status)) return true;
     const bool has_modrm = (info.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     if (const char* reason = WhyLeftOut(info)) {
-      if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || vex != Vex::kNone)
+      if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY || kind != Coding::Kind::kLegacy)
         reasons.emplace(info.mnemonic, reason);
       return has_modrm;
     }
@@ -209,9 +236,12 @@ Catalogue MakeCatalogue() {
     }
     const bool repeats =
         (info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
-    InstructionForm form{.vex = vex != Vex::kNone,
-                         .vex_has_source = vex == Vex::kWithSource128 || vex == Vex::kWithSource256,
-                         .vex_256 = IsWide(vex),
+    InstructionForm form{.vex = kind == Coding::Kind::kVex,
+                         .vex_has_source = coding.source,
+                         .vex_256 = kind == Coding::Kind::kVex && coding.length != 0,
+                         .evex = kind == Coding::Kind::kEvex,
+                         .evex_length = coding.length,
+                         .evex_b = coding.b,
                          .prefix = prefix,
                          .wide = wide,
                          .map = map,
@@ -228,7 +258,7 @@ Catalogue MakeCatalogue() {
     std::array<int, 5> sizes{};
     for (int i = 0; i < info.operand_count && i < 4; ++i) sizes[i] = operands[i].size;
     sizes[4] = repeats ? prefix : 0;
-    const Signature signature{map + (vex == Vex::kNone ? 0 : IsWide(vex) ? 512 : 256),
+    const Signature signature{map + coding.number(),
                               opcode,
                               form.memory,
                               form.reg,
@@ -264,9 +294,14 @@ Catalogue MakeCatalogue() {
         return (opcode & 0xf0) == 0x40;
     }
   };
-  for (const Vex vex :
-       {Vex::kNone, Vex::kWithoutSource128, Vex::kWithoutSource256, Vex::kWithSource128, Vex::kWithSource256}) {
-    for (uint8_t map = vex == Vex::kNone ? 0 : 1; map < 4; ++map) {
+  for (const Coding& coding : AllCodings()) {
+    const bool evex = coding.kind == Coding::Kind::kEvex;
+    // Some need a mask, some have none.
+    const auto consider_both = [&](uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
+      return (evex && consider(coding, 1, prefix, wide, map, opcode, mod, reg, rm)) ||
+             consider(coding, 0, prefix, wide, map, opcode, mod, reg, rm);
+    };
+    for (uint8_t map = coding.kind == Coding::Kind::kLegacy ? 0 : 1; map < 4; ++map) {
       for (int opcode = 0; opcode < 256; ++opcode) {
         if (map == 0 && is_prefix_or_escape(opcode)) continue;
         // Without a prefix first: the others are kept only where they make a difference.
@@ -276,9 +311,9 @@ Catalogue MakeCatalogue() {
             for (int reg = 0; reg < 8 && has_modrm; ++reg) {
               // VSIB needs a SIB byte.
               for (const int rm : {3, 4})
-                if (has_modrm) has_modrm = consider(vex, prefix, wide, map, static_cast<uint8_t>(opcode), 0, reg, rm);
+                if (has_modrm) has_modrm = consider_both(prefix, wide, map, static_cast<uint8_t>(opcode), 0, reg, rm);
               for (int rm = 0; rm < 8 && has_modrm; ++rm)
-                has_modrm = consider(vex, prefix, wide, map, static_cast<uint8_t>(opcode), 3, reg, rm);
+                has_modrm = consider_both(prefix, wide, map, static_cast<uint8_t>(opcode), 3, reg, rm);
             }
           }
         }

@@ -15,6 +15,9 @@ struct InstructionForm {
   bool vex = false;
   bool vex_has_source = false;  // VEX.vvvv names a register
   bool vex_256 = false;         // VEX.L
+  bool evex = false;            // with EVEX.vvvv as VEX's
+  uint8_t evex_length = 0;      // EVEX.L'L
+  bool evex_b = false;          // EVEX.b: a broadcast, a rounding mode, or no exceptions
   uint8_t prefix = 0;           // 0, 0x66, 0xf2 or 0xf3: mandatory, operand size or REP
   bool wide = false;            // REX.W, VEX.W
   uint8_t map = 0;              // 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A
@@ -27,7 +30,7 @@ struct InstructionForm {
   bool lockable = false;
 };
 
-// All forms of 64-bit mode's legacy and VEX encodings that the interpreter's cpuid advertises and the host's CPU has,
+// All forms of 64-bit mode's legacy, VEX and EVEX encodings that the interpreter's cpuid advertises and the host's CPU has,
 // found by asking Zydis' decoder for every prefix, opcode and ModRM byte; and what is left out, with the reason.
 struct Catalogue {
   std::map<ZydisMnemonic, std::vector<InstructionForm>> forms;

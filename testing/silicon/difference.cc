@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "cpu/xsave.h"
+#include "cpu/cpuid.h"
 #include "testing/silicon/makers_choice.h"
 
 namespace remora::silicon {
@@ -18,7 +18,7 @@ constexpr const char* kGprNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 
 [[gnu::format(printf, 2, 3)]] void Append(std::string* out, const char* format, ...) {
-  char line[512];
+  char line[1024];
   va_list arguments;
   va_start(arguments, format);
   std::vsnprintf(line, sizeof(line), format, arguments);
@@ -166,7 +166,7 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   };
   const cpu::CpuState &x = native.state, &y = interpreted.state;
   // XGETBV: the host has components that the interpreter has not.
-  const uint64_t compared_rax = decoded.info.mnemonic == ZYDIS_MNEMONIC_XGETBV ? cpu::kXcr0 : ~uint64_t{0};
+  const uint64_t compared_rax = decoded.info.mnemonic == ZYDIS_MNEMONIC_XGETBV ? cpu::EnabledXstate() : ~uint64_t{0};
   for (int i = 0; i < 16; ++i) {
     const uint64_t compared = i == cpu::kRax ? compared_rax : ~uint64_t{0};
     compare(kGprNames[i], before.gpr[i], x.gpr[i] & compared, y.gpr[i] & compared);
@@ -176,11 +176,14 @@ std::string Difference(const TestCase& test_case, const Decoded& decoded, const 
   const uint64_t flags = makers.flags ? 0 : kComparedFlags & ~(completed ? UndefinedFlags(decoded, before) : 0);
   compare("rflags", before.rflags & flags, x.rflags & flags, y.rflags & flags);
   if (!makers.mxcsr) compare("mxcsr", before.mxcsr, x.mxcsr, y.mxcsr);
-  for (int i = 0; i < 16; ++i) {
-    if ((makers.vectors >> i & 1) != 0 || std::memcmp(&x.vector[i], &y.vector[i], 32) == 0) continue;
-    Append(&text, "  ymm%d: before %s, native %s, Remora %s\n", i, Hex(&before.vector[i], 32).c_str(),
-           Hex(&x.vector[i], 32).c_str(), Hex(&y.vector[i], 32).c_str());
+  for (int i = 0; i < 32; ++i) {
+    constexpr size_t kBytes = sizeof(cpu::VectorRegister);
+    if ((makers.vectors >> i & 1) != 0 || std::memcmp(&x.vector[i], &y.vector[i], kBytes) == 0) continue;
+    Append(&text, "  zmm%d: before %s\n", i, Hex(&before.vector[i], kBytes).c_str());
+    Append(&text, "        native %s\n", Hex(&x.vector[i], kBytes).c_str());
+    Append(&text, "        Remora %s\n", Hex(&y.vector[i], kBytes).c_str());
   }
+  for (int i = 0; i < 8; ++i) compare("opmask", before.opmask[i], x.opmask[i], y.opmask[i]);
   compare("fcw", before.x87.control, x.x87.control, y.x87.control);
   compare("fsw", before.x87.status, x.x87.status, y.x87.status);
   if (!makers.x87_top) compare("top", before.x87.top, x.x87.top, y.x87.top);
@@ -233,11 +236,15 @@ std::string Describe(const TestCase& test_case, const Decoded& decoded) {
         Append(&text, "  xmm%d = %s\n", id, Hex(&state.vector[id], 16).c_str());
       if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_YMM)
         Append(&text, "  ymm%d = %s\n", id, Hex(&state.vector[id], 32).c_str());
+      if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_ZMM)
+        Append(&text, "  zmm%d = %s\n", id, Hex(&state.vector[id], 64).c_str());
+      if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MASK)
+        Append(&text, "  k%d = %#lx\n", id, state.opmask[static_cast<size_t>(id)]);
       if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_X87) {
         const cpu::X87Register& reg = state.x87.registers[(state.x87.top + id) & 7];
         Append(&text, "  st%d = %04x:%016lx\n", id, reg.sign_exponent, reg.significand);
       }
-    } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size <= 256) {
+    } else if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.size <= 512) {
       uint64_t address = 0;
       ZydisRegisterContext registers{};
       for (int reg = 0; reg < 16; ++reg) {

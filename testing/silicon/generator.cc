@@ -1,9 +1,13 @@
 #include "testing/silicon/generator.h"
 
+#include <cpuid.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
 
+#include "cpu/cpu_level.h"
+#include "cpu/cpuid.h"
 #include "cpu/fxsave.h"
 #include "cpu/xsave.h"
 #include "testing/silicon/values.h"
@@ -68,8 +72,13 @@ bool IsXsave(ZydisMnemonic mnemonic) {
   }
 }
 
-// The memory operand's index is a vector register.
-bool IsGather(const Decoded& decoded) { return decoded.info.meta.isa_set == ZYDIS_ISA_SET_AVX2GATHER; }
+// The memory operand's index is a vector register: a gather or scatter.
+bool IsGather(const Decoded& decoded) {
+  for (int i = 0; i < decoded.info.operand_count; ++i)
+    if (decoded.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && decoded.operands[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB)
+      return true;
+  return false;
+}
 
 bool TouchesMemory(const ZydisDecodedOperand& operand) {
   return operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN;
@@ -99,23 +108,57 @@ uint64_t RandomTarget(Random& random, uint64_t size) {
       break;
   }
   const uint64_t address = kScratchStart + 640 + random.Below(kScratchBytes - 1280 - size);
-  if (size >= 16) return random.OneIn(10) ? address : address & ~uint64_t{size >= 512 ? 63u : size >= 32 ? 31u : 15u};
+  if (size >= 16) return random.OneIn(10) ? address : address & ~uint64_t{size >= 64 ? 63u : size >= 32 ? 31u : 15u};
   return random.OneIn(3) ? address : address & ~(size - 1);
 }
 
 // Small indices, and masks that are mixed.
 void PlaceGather(Random& random, const Decoded& decoded, cpu::CpuState* state) {
-  const ZydisDecodedOperand& memory = decoded.operands[1];
+  const bool evex = decoded.info.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+  const auto is_memory = [](const ZydisDecodedOperand& operand) { return operand.type == ZYDIS_OPERAND_TYPE_MEMORY; };
+  const ZydisDecodedOperand& memory = *std::ranges::find_if(decoded.operands, is_memory);
   const std::string_view name = ZydisMnemonicGetString(decoded.info.mnemonic);
-  // vgatherdps, vpgatherqd: the last letter but two (or one) is the index's.
-  const bool wide = name[name.starts_with("vp") ? 8 : 7] == 'q';
+  // vgatherdps, vpscatterqd: behind that stem is the index's letter.
+  const bool wide = name[name.find("er") + 2] == 'q';
   std::byte* index = state->vector[ZydisRegisterGetId(memory.mem.index)].bytes.data();
-  std::byte* masks = state->vector[ZydisRegisterGetId(decoded.operands[2].reg.value)].bytes.data();
-  for (int i = 0; i < 32; i += wide ? 8 : 4) {
+  for (int i = 0; i < 64; i += wide ? 8 : 4) {
     const int64_t value = random.Between(-60, 60);
     std::memcpy(index + i, &value, wide ? 8 : 4);
   }
+  if (evex) return;
+  std::byte* masks = state->vector[ZydisRegisterGetId(decoded.operands[2].reg.value)].bytes.data();
   for (int i = 0; i < 32; ++i) masks[i] = static_cast<std::byte>(random.Next());
+}
+
+// Vector and opmask registers; now and then without what only AVX-512 has.
+void RandomizeVectors(Random& random, LaneKind kind, cpu::CpuState* state) {
+  const bool avx512 = cpu::LevelHasAvx512(cpu::CpuLevel::kHost) && !random.OneIn(4);
+  state->avx512_live = avx512;
+  for (unsigned i = 0; i < (avx512 ? 32u : 16u); ++i)
+    FillLanes(random, kind, reinterpret_cast<uint8_t*>(state->vector[i].bytes.data()), avx512 ? 64 : 32);
+  if (random.OneIn(4)) state->vector[random.Below(16)] = state->vector[random.Below(16)];
+  if (!avx512) return;
+  if (random.OneIn(4)) state->vector[random.Below(32)] = state->vector[random.Below(32)];
+  for (uint64_t& mask : state->opmask)
+    mask = random.OneIn(8) ? 0 : random.OneIn(8) ? ~uint64_t{0} : RandomInteger(random) ^ random.Next() >> random.Below(64);
+}
+
+size_t HostOffset(unsigned component) {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx) == 0 ? 0 : ebx;
+}
+
+// The components of XSAVE's image that Remora and the host have in the same place.
+uint64_t SharedXstate() {
+  static const uint64_t shared = [] {
+    uint64_t components = cpu::kXstateX87 | cpu::kXstateSse | cpu::kXstateAvx;
+    for (const cpu::XsaveComponent& component : cpu::kXsaveComponents)
+      if ((cpu::EnabledXstate() >> component.number & 1) != 0 &&
+          HostOffset(component.number) == component.offset)
+        components |= uint64_t{1} << component.number;
+    return components;
+  }();
+  return shared;
 }
 
 uint64_t RandomCodeTarget(Random& random, const TestCase& test_case) {
@@ -157,6 +200,8 @@ LaneKind KindFor(Random& random, const ZydisDecodedInstruction& info, uint64_t s
     case ZYDIS_ISA_EXT_SSE4:
     case ZYDIS_ISA_EXT_AVX:
     case ZYDIS_ISA_EXT_AVX2:
+    case ZYDIS_ISA_EXT_AVX512EVEX:
+    case ZYDIS_ISA_EXT_AVX512VEX:
     case ZYDIS_ISA_EXT_FMA:
     case ZYDIS_ISA_EXT_F16C:
       break;
@@ -221,8 +266,7 @@ bool Generator::TryMake(Random& random, const InstructionForm& form, TestCase* t
   RandomizeX87(random, &state.x87);
   state.mxcsr = RandomMxcsr(random);
   const LaneKind kind = KindFor(random, decoded->info, 80);
-  for (int i = 0; i < 16; ++i) FillLanes(random, kind, reinterpret_cast<uint8_t*>(state.vector[i].bytes.data()), 32);
-  if (random.OneIn(4)) state.vector[random.Below(16)] = state.vector[random.Below(16)];
+  RandomizeVectors(random, kind, &state);
   for (size_t i = 0; i < kScratchBytes; i += 8) {
     const uint64_t filler = random.Next();
     std::memcpy(test_case->data.data() + i, &filler, 8);
@@ -234,8 +278,8 @@ bool Generator::TryMake(Random& random, const InstructionForm& form, TestCase* t
   if (!Decode(*test_case, decoded)) return false;  // displacements have changed
   for (int i = 0; i < decoded->info.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded->operands[i];
-    if (!TouchesMemory(operand) || operand.size > 256 || IsGather(*decoded)) continue;
-    uint8_t bytes[32];
+    if (!TouchesMemory(operand) || operand.size > 512 || IsGather(*decoded)) continue;
+    uint8_t bytes[64];
     FillLanes(random, KindFor(random, decoded->info, operand.size), bytes, sizeof(bytes));
     Poke(test_case, AddressOf(decoded->info, operand, state), bytes, operand.size / 8);
   }
@@ -253,7 +297,18 @@ void Generator::Encode(Random& random, const InstructionForm& form, TestCase* te
   }
   if (random.OneIn(24)) put(0x67);
   if (form.lockable && form.memory && random.OneIn(5)) put(0xf0);
-  if (form.vex) {
+  if (form.evex) {
+    const bool source = form.vex_has_source;
+    const unsigned register_bits = random.OneIn(3) ? 15 : static_cast<unsigned>(random.Below(16));
+    put(0x62);
+    put(register_bits << 4 | form.map);
+    put((form.wide ? 0x80u : 0u) | (source ? static_cast<unsigned>(random.Below(16)) : 15u) << 3 | 4u |
+        VexPrefix(form.prefix));
+    const unsigned length = form.evex_b && !form.memory ? static_cast<unsigned>(random.Below(4)) : form.evex_length;
+    const unsigned upper = random.OneIn(source ? 2 : 4) ? 0 : 8;
+    const unsigned mask = random.OneIn(3) ? 0 : static_cast<unsigned>(random.Below(8));
+    put((random.OneIn(3) ? 0x80u : 0u) | length << 5 | (form.evex_b ? 0x10u : 0u) | upper | mask);
+  } else if (form.vex) {
     const unsigned source = form.vex_has_source ? static_cast<unsigned>(random.Below(16)) : 15;
     const unsigned inverted_rxb = random.OneIn(2) ? 7 : static_cast<unsigned>(random.Below(8));
     const unsigned last = source << 3 | (form.vex_256 ? 4u : 0u) | VexPrefix(form.prefix);
@@ -524,24 +579,24 @@ void Generator::PrepareSpecial(Random& random, const Decoded& decoded, TestCase*
       // Of other components the host knows more.
       if (uses(kRax) || uses(kRdx)) break;
       state.gpr[kRdx] = random.Next() << 32;
-      state.gpr[kRax] = random.Below(8) | random.Next() << 32;
+      state.gpr[kRax] = (random.Next() & SharedXstate()) | random.Next() << 32;
       break;
     case ZYDIS_MNEMONIC_XRSTOR:
     case ZYDIS_MNEMONIC_XRSTOR64: {
       if (!uses(kRax) && !uses(kRdx)) {
         state.gpr[kRdx] = random.Next() << 32;
-        state.gpr[kRax] = random.Below(8) | random.Next() << 32;
+        state.gpr[kRax] = (random.Next() & SharedXstate()) | random.Next() << 32;
       }
       cpu::CpuState other = state;
       RandomizeX87(random, &other.x87);
       other.mxcsr = random.OneIn(16) ? static_cast<uint32_t>(random.Next()) & 0xfffdffff : RandomMxcsr(random);
-      FillLanes(random, LaneKind::kInteger, reinterpret_cast<uint8_t*>(other.vector[3].bytes.data()), 32);
+      FillLanes(random, LaneKind::kInteger, reinterpret_cast<uint8_t*>(other.vector[3].bytes.data()), 64);
       cpu::XsaveImage image;
       cpu::WriteXsaveImage(other, &image);
-      image[cpu::kXsaveComponentsOffset] &= static_cast<std::byte>(random.Below(8));
+      image[cpu::kXsaveComponentsOffset] &= static_cast<std::byte>(random.Next() & SharedXstate());
       if (random.OneIn(3)) {
         image[cpu::kXsaveCompactionOffset] =
-            image[cpu::kXsaveComponentsOffset] | static_cast<std::byte>(random.Below(8));
+            image[cpu::kXsaveComponentsOffset] | static_cast<std::byte>(random.Next() & SharedXstate());
         image[cpu::kXsaveCompactionOffset + 7] = std::byte{0x80};
       }
       if (random.OneIn(20)) image[cpu::kXsaveHeaderOffset + 8 + random.Below(56)] = std::byte{1};
@@ -575,7 +630,7 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
   if (!harmless(state.gpr[kRsp], 8)) return false;
   // Of XSAVE's components only those that both sides have.
   if (IsXsave(info.mnemonic) &&
-      (static_cast<uint32_t>(state.gpr[kRax]) > 7 || static_cast<uint32_t>(state.gpr[kRdx]) != 0))
+      ((static_cast<uint32_t>(state.gpr[kRax]) & ~SharedXstate()) != 0 || static_cast<uint32_t>(state.gpr[kRdx]) != 0))
     return false;
   for (int i = 0; i < info.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded.operands[i];
@@ -587,7 +642,7 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
       const auto offset = static_cast<int64_t>(state.gpr[GprNumber(decoded.operands[1].reg.value)] << shift) >> shift;
       address += static_cast<uint64_t>((offset >> 3) & ~int64_t{operand.size / 8 - 1});
     }
-    if (IsGather(decoded) && !(harmless(address - 512, 1024) && info.address_width == 64)) return false;
+    if (IsGather(decoded) && !(harmless(address - 512, 1024 + 64) && info.address_width == 64)) return false;
     if (!harmless(address, std::max<uint64_t>(operand.size / 8, 1))) return false;
   }
   // Where control goes: code full of INT3, or nowhere.

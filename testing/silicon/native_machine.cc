@@ -1,6 +1,7 @@
 #include "testing/silicon/native_machine.h"
 
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -21,7 +22,7 @@ namespace remora::silicon {
 namespace {
 
 constexpr int kSignals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
-constexpr size_t kStackBytes = 1 << 16;
+constexpr size_t kStackBytes = 1 << 17;
 // The frame's software bytes: a magic number where more than FXSAVE's image follows, and how much.
 constexpr size_t kMagicOffset = 464, kXfeaturesOffset = 472;
 constexpr uint32_t kMagic = 0x46505853;
@@ -72,20 +73,48 @@ bool HasSoftware(const std::byte* vectors) {
   std::memcpy(&magic, vectors + kMagicOffset, sizeof(magic));
   return magic == kMagic;
 }
-bool HasAvx(const std::byte* vectors) {
-  return HasSoftware(vectors) && (vectors[kXfeaturesOffset] & std::byte{cpu::kXstateAvx}) != std::byte{0};
+// The host may have the components elsewhere than Remora.
+size_t HostOffset(unsigned component) {
+  static const auto offsets = [] {
+    std::array<size_t, 8> found{};
+    for (unsigned i = 2; i < found.size(); ++i) {
+      unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+      __get_cpuid_count(0xd, i, &eax, &ebx, &ecx, &edx);
+      found[i] = ebx;
+    }
+    return found;
+  }();
+  return offsets[component];
 }
-size_t FrameBytes(const std::byte* vectors) {
-  return HasAvx(vectors) ? cpu::kXsaveBytes : HasSoftware(vectors) ? cpu::kXsaveAvxOffset : cpu::kFxsaveBytes;
+// Calls f(where a component is in the frame, where in an image, how long it is).
+template <typename F>
+void ForEachComponent(const std::byte* vectors, F f) {
+  if (!HasSoftware(vectors)) return;
+  for (const cpu::XsaveComponent& component : cpu::kXsaveComponents)
+    if ((std::to_integer<unsigned>(vectors[kXfeaturesOffset]) >> component.number & 1) != 0)
+      f(HostOffset(component.number), component.offset, component.bytes);
+}
+void ToFrame(const cpu::XsaveImage& image, std::byte* vectors) {
+  std::memcpy(vectors, image.data(), cpu::kFxsaveUsedBytes);
+  ForEachComponent(vectors, [&](size_t in_frame, size_t in_image, size_t length) {
+    std::memcpy(vectors + in_frame, image.data() + in_image, length);
+  });
+}
+void FromFrame(const std::byte* vectors, cpu::XsaveImage* image) {
+  std::memcpy(image->data(), vectors, HasSoftware(vectors) ? cpu::kXsaveExtendedOffset : cpu::kFxsaveBytes);
+  ForEachComponent(vectors, [&](size_t in_frame, size_t in_image, size_t length) {
+    std::memcpy(image->data() + in_image, vectors + in_frame, length);
+  });
 }
 void MarkPresent(std::byte* vectors) {
-  if (HasSoftware(vectors)) vectors[cpu::kXsaveComponentsOffset] |= std::byte{cpu::kXcr0} & vectors[kXfeaturesOffset];
+  if (HasSoftware(vectors))
+    vectors[cpu::kXsaveComponentsOffset] |= std::byte{cpu::kXstateAll} & vectors[kXfeaturesOffset];
 }
 
 void EnterTestCase(ucontext_t* context) {
   auto* vectors = reinterpret_cast<std::byte*>(context->uc_mcontext.fpregs);
   std::memcpy(g_channel.host_registers, context->uc_mcontext.gregs, sizeof(gregset_t));
-  std::memcpy(g_channel.host_vectors.data(), vectors, FrameBytes(vectors));
+  FromFrame(vectors, &g_channel.host_vectors);
   const cpu::CpuState& state = g_channel.test_case->state;
   greg_t* registers = context->uc_mcontext.gregs;
   for (int i = 0; i < 16; ++i) registers[kGprOf[i]] = static_cast<greg_t>(state.gpr[i]);
@@ -93,10 +122,7 @@ void EnterTestCase(ucontext_t* context) {
   registers[REG_EFL] = static_cast<greg_t>(state.rflags);
   cpu::XsaveImage image;
   cpu::WriteXsaveImage(state, &image);
-  std::memcpy(vectors, image.data(), cpu::kFxsaveUsedBytes);
-  if (HasAvx(vectors))
-    std::memcpy(vectors + cpu::kXsaveAvxOffset, image.data() + cpu::kXsaveAvxOffset,
-                cpu::kXsaveBytes - cpu::kXsaveAvxOffset);
+  ToFrame(image, vectors);
   MarkPresent(vectors);
 }
 
@@ -117,24 +143,21 @@ void LeaveTestCase(const siginfo_t& info, ucontext_t* context) {
   cpu::CpuState& state = outcome->state;
   state = g_channel.test_case->state;
   cpu::XsaveImage image = {};
-  std::memcpy(image.data(), vectors, FrameBytes(vectors));
-  // The frame leaves out what is as a reset leaves it; other components than these three are the host's business.
+  FromFrame(vectors, &image);
+  // The frame leaves out what is as a reset leaves it; other components than these are the host's business.
   if (HasSoftware(vectors)) {
-    image[cpu::kXsaveComponentsOffset] &= std::byte{cpu::kXcr0};
-    std::fill(image.begin() + cpu::kXsaveComponentsOffset + 1, image.begin() + cpu::kXsaveAvxOffset, std::byte{0});
+    image[cpu::kXsaveComponentsOffset] &= std::byte{cpu::kXstateAll};
+    std::fill(image.begin() + cpu::kXsaveComponentsOffset + 1, image.begin() + cpu::kXsaveExtendedOffset, std::byte{0});
   } else {
     image[cpu::kXsaveComponentsOffset] = std::byte{cpu::kXstateX87 | cpu::kXstateSse};
   }
-  cpu::ReadXsaveImage(image, cpu::kXcr0, &state);
+  cpu::ReadXsaveImage(image, cpu::kXstateAll, cpu::kXstateAll, &state);
   for (int i = 0; i < 16; ++i) state.gpr[i] = static_cast<uint64_t>(registers[kGprOf[i]]);
   state.rip = static_cast<uint64_t>(registers[REG_RIP]);
   state.rflags = static_cast<uint64_t>(registers[REG_EFL]);
 
   std::memcpy(context->uc_mcontext.gregs, g_channel.host_registers, sizeof(gregset_t));
-  std::memcpy(vectors, g_channel.host_vectors.data(), cpu::kFxsaveUsedBytes);
-  if (HasAvx(vectors))
-    std::memcpy(vectors + cpu::kXsaveAvxOffset, g_channel.host_vectors.data() + cpu::kXsaveAvxOffset,
-                cpu::kXsaveBytes - cpu::kXsaveAvxOffset);
+  ToFrame(g_channel.host_vectors, vectors);
   // What the image did not have when it was taken is zero in there, or as a reset leaves it.
   if (HasSoftware(vectors))
     std::memcpy(vectors + cpu::kXsaveComponentsOffset, g_channel.host_vectors.data() + cpu::kXsaveComponentsOffset, 1);
