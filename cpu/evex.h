@@ -44,7 +44,8 @@ struct EvexDetails {
   uint8_t no_length = 0;
   uint8_t general = kNoRegister;  // the guest's register that RAX stands for
   uint8_t index_bytes = 0;        // of a gather's or scatter's indices
-  uint8_t unused[4] = {};
+  uint8_t probes_all = 0;         // a store that faults also where the mask leaves elements out
+  uint8_t unused[3] = {};
   uint8_t marker = Op::kDetailsSize;
   uint8_t no_immediate = 0, no_accesses = 0;
 

@@ -150,10 +150,13 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
     details->access = !masked                      ? EvexAccess::kStore
                       : IsCompress(info.mnemonic) ? EvexAccess::kCompress
                                                   : EvexAccess::kStoreElements;
+    details->probes_all = SuppressesFaults(info.meta.exception_class) ? 0 : 1;
   } else {
-    details->access = !masked || !SuppressesFaults(info.meta.exception_class) ? EvexAccess::kLoad
-                      : IsExpand(info.mnemonic)                               ? EvexAccess::kExpand
-                                                                              : EvexAccess::kElements;
+    // VDBPSADBW's words are sums of bytes from all over.
+    const bool whole = !SuppressesFaults(info.meta.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW;
+    details->access = !masked || whole            ? EvexAccess::kLoad
+                      : IsExpand(info.mnemonic) ? EvexAccess::kExpand
+                                                : EvexAccess::kElements;
   }
   const ZydisExceptionClass kind = info.meta.exception_class;
   if (kind == ZYDIS_EXCEPTION_CLASS_E1 || kind == ZYDIS_EXCEPTION_CLASS_E1NF)

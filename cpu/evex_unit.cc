@@ -57,6 +57,13 @@ Registers RegistersOf(const ZydisDecodedInstruction& info, const ZydisDecodedOpe
   return registers;
 }
 
+// EVEX.b with registers only: a rounding mode or no exceptions, which implies that all are masked.
+bool SuppressesExceptions(uint64_t bytes) {
+  constexpr unsigned kPrefix = 0, kLastOfPrefix = 3, kModrm = 5, kEvex = 0x62, kBitB = 0x10, kRegisters = 0xc0;
+  const auto byte = [&](unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); };
+  return byte(kPrefix) == kEvex && (byte(kLastOfPrefix) & kBitB) != 0 && byte(kModrm) >= kRegisters;
+}
+
 constexpr size_t VectorOffset(int number) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * number; }
 constexpr size_t OpmaskOffset(int number) { return offsetof(CpuState, opmask) + sizeof(uint64_t) * number; }
 
@@ -154,7 +161,7 @@ uint8_t EvexUnit::Run(CpuState* state, uint64_t bytes) {
   const Routine routine = Find(bytes);
   const uint32_t mxcsr = state->mxcsr;
   const uint32_t unmasked = ~(mxcsr >> 7) & kExceptionFlags;
-  if ((unmasked & kUnderflowFlag) == 0) return RunWith(routine, state, mxcsr, unmasked);
+  if ((unmasked & kUnderflowFlag) == 0 || SuppressesExceptions(bytes)) return RunWith(routine, state, mxcsr, unmasked);
   // An unmasked underflow is a tiny result, whether it is exact or not; a masked one is an inexact one, and the host's
   // is masked. Results that are to be flushed to zero are known by their being tiny.
   const uint32_t refuse_all = kMxcsrMasks;

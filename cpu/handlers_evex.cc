@@ -166,7 +166,8 @@ bool RunEvex(HandlerEnv& env, const Op& op) {
   if (!LoadOperand(env, address, details, frame.memory.data())) return false;
   const uint64_t stored = StoredElements(state, details);
   const auto probe = [&](unsigned from, unsigned length) { return env.ProbeWrite(address + from, length); };
-  if (!ForEachRun(stored, details.element_bytes, probe)) return false;
+  if (!ForEachRun(details.probes_all != 0 ? LowBits(details.elements) : stored, details.element_bytes, probe))
+    return false;
   if (details.general != kNoRegister) frame.general = state.gpr[details.general];
 
   const uint8_t raised = unit.Run(&state, std::bit_cast<uint64_t>(details.bytes));

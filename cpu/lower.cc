@@ -23,6 +23,7 @@ uint8_t RegisterNumber(ZydisRegister reg) {
 // False: a displacement that cannot be kept relative to the block (RIP-relative, within 4 KiB of 2 GiB).
 bool SetMemory(const ZydisDecodedOperand& operand, const ZydisDecodedInstruction& info, uint32_t offset, Op* op) {
   op->has_memory = 1;
+  op->base = kNoRegister;  // which may have been a third register's
   op->address32 = info.address_width == 32;
   int64_t displacement = operand.mem.disp.value;
   switch (operand.mem.segment) {
