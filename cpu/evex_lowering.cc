@@ -152,8 +152,9 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
                                                   : EvexAccess::kStoreElements;
     details->probes_all = SuppressesFaults(info.meta.exception_class) ? 0 : 1;
   } else {
-    // VDBPSADBW's words are sums of bytes from all over.
-    const bool whole = !SuppressesFaults(info.meta.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW;
+    // The words of these are made of elements from all over.
+    const bool whole = !SuppressesFaults(info.meta.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW ||
+                       info.mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16;
     details->access = !masked || whole            ? EvexAccess::kLoad
                       : IsExpand(info.mnemonic) ? EvexAccess::kExpand
                                                 : EvexAccess::kElements;

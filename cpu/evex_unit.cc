@@ -57,11 +57,15 @@ Registers RegistersOf(const ZydisDecodedInstruction& info, const ZydisDecodedOpe
   return registers;
 }
 
-// EVEX.b with registers only: a rounding mode or no exceptions, which implies that all are masked.
-bool SuppressesExceptions(uint64_t bytes) {
-  constexpr unsigned kPrefix = 0, kLastOfPrefix = 3, kModrm = 5, kEvex = 0x62, kBitB = 0x10, kRegisters = 0xc0;
+// Whether an instruction works as if all exceptions were masked: EVEX.b with registers only is a rounding mode or
+// no exceptions; VRCP14PS and its kin know none.
+bool HasNoExceptions(uint64_t bytes) {
   const auto byte = [&](unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); };
-  return byte(kPrefix) == kEvex && (byte(kLastOfPrefix) & kBitB) != 0 && byte(kModrm) >= kRegisters;
+  constexpr unsigned kEvex = 0x62, kBitB = 0x10, kRegisters = 0xc0, kMap = 7, kMap0F38 = 2;
+  if (byte(0) != kEvex) return false;
+  const unsigned opcode = byte(4);
+  const bool approximates = (byte(1) & kMap) == kMap0F38 && opcode >= 0x4c && opcode <= 0x4f;
+  return approximates || ((byte(3) & kBitB) != 0 && byte(5) >= kRegisters);
 }
 
 constexpr size_t VectorOffset(int number) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * number; }
@@ -161,14 +165,14 @@ uint8_t EvexUnit::Run(CpuState* state, uint64_t bytes) {
   const Routine routine = Find(bytes);
   const uint32_t mxcsr = state->mxcsr;
   const uint32_t unmasked = ~(mxcsr >> 7) & kExceptionFlags;
-  if ((unmasked & kUnderflowFlag) == 0 || SuppressesExceptions(bytes)) return RunWith(routine, state, mxcsr, unmasked);
+  if ((unmasked & kUnderflowFlag) == 0 || HasNoExceptions(bytes)) return RunWith(routine, state, mxcsr, unmasked);
   // An unmasked underflow is a tiny result, whether it is exact or not; a masked one is an inexact one, and the host's
   // is masked. Results that are to be flushed to zero are known by their being tiny.
   const uint32_t refuse_all = kMxcsrMasks;
   const uint8_t flushed = RunWith(routine, state, mxcsr | kMxcsrFtz, refuse_all);
-  const uint32_t without = mxcsr & ~kMxcsrFtz;
-  if ((flushed & kUnderflowFlag) == 0) return RunWith(routine, state, without, unmasked);
-  return RunWith(routine, state, without, refuse_all) | kUnderflowFlag;
+  // While underflows are unmasked nothing is flushed.
+  if ((flushed & kUnderflowFlag) == 0) return RunWith(routine, state, mxcsr & ~kMxcsrFtz, unmasked);
+  return RunWith(routine, state, mxcsr & ~kMxcsrFtz, refuse_all) | kUnderflowFlag;
 }
 
 }  // namespace remora::cpu
