@@ -171,7 +171,7 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const Task& task, con
   const cpu::CpuLevel level = task.kernel().options().cpu_level;
   return {
       {abi::kAT_SYSINFO_EHDR, vdso.value()},
-      {abi::kAT_MINSIGSTKSZ, kMinSignalStackBytes},
+      {abi::kAT_MINSIGSTKSZ, MinSignalStackBytes(cpu::EnabledXstate(level))},
       {abi::kAT_HWCAP, cpu::Cpuid(1, 0, level).edx},
       {abi::kAT_PAGESZ, kPageSize},
       {abi::kAT_CLKTCK, 100},

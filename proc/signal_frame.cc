@@ -6,7 +6,9 @@
 #include <span>
 
 #include "base/abi/signal.h"
+#include "cpu/cpuid.h"
 #include "cpu/xsave.h"
+#include "proc/kernel.h"
 #include "proc/siginfo.h"
 
 namespace remora::proc {
@@ -91,47 +93,48 @@ void ResetFpState(cpu::CpuState* cpu) {
   cpu->mxcsr = cpu::CpuState().mxcsr;
   cpu->vector = {};
   cpu->opmask = {};
+  cpu->avx512_live = false;
 }
 
-// The XSAVE image and the word that ends it.
-struct FpState {
-  cpu::XsaveImage image;
-  uint32_t magic2;
-  uint32_t padding;  // not in Linux's frame
-};
-static_assert(offsetof(FpState, magic2) == cpu::kXsaveBytes);
-constexpr uint32_t kFpStateBytes = cpu::kXsaveBytes + sizeof(uint32_t);
+uint64_t EnabledXstate(const Task& task) { return cpu::EnabledXstate(task.kernel().options().cpu_level); }
 
-abi::FxsaveArea::Software DescribeFpState() {
+// The XSAVE image and the word that ends it.
+constexpr size_t FpStateBytes(uint64_t enabled) { return cpu::XsaveBytes(enabled) + sizeof(uint32_t); }
+constexpr size_t kMaxFpStateBytes = FpStateBytes(cpu::kXstateAll);
+
+abi::FxsaveArea::Software DescribeFpState(uint64_t enabled) {
   abi::FxsaveArea::Software software = {};
   software.magic1 = abi::kFP_XSTATE_MAGIC1;
-  software.extended_size = kFpStateBytes;
-  software.xfeatures = cpu::kXcr0;
-  software.xstate_size = cpu::kXsaveBytes;
+  software.extended_size = static_cast<uint32_t>(FpStateBytes(enabled));
+  software.xfeatures = enabled;
+  software.xstate_size = static_cast<uint32_t>(cpu::XsaveBytes(enabled));
   return software;
 }
 
-FpState EncodeFpState(const cpu::CpuState& cpu) {
-  FpState out = {};
-  cpu::WriteXsaveImage(cpu, &out.image);
-  const abi::FxsaveArea::Software software = DescribeFpState();
-  std::memcpy(out.image.data() + offsetof(abi::FxsaveArea, sw), &software, sizeof(software));
+// FpStateBytes of them count.
+std::array<std::byte, kMaxFpStateBytes> EncodeFpState(const cpu::CpuState& cpu, uint64_t enabled) {
+  cpu::XsaveImage image;
+  cpu::WriteXsaveImage(cpu, &image);
+  const abi::FxsaveArea::Software software = DescribeFpState(enabled);
+  std::memcpy(image.data() + offsetof(abi::FxsaveArea, sw), &software, sizeof(software));
   // Linux always says that x87 and SSE are there: a debugger or handler may change them.
-  out.image[cpu::kXsaveComponentsOffset] |= static_cast<std::byte>(cpu::kXstateX87 | cpu::kXstateSse);
-  out.magic2 = abi::kFP_XSTATE_MAGIC2;
+  image[cpu::kXsaveComponentsOffset] |= static_cast<std::byte>(cpu::kXstateX87 | cpu::kXstateSse);
+  std::array<std::byte, kMaxFpStateBytes> out = {};
+  std::memcpy(out.data(), image.data(), image.size());
+  std::memcpy(out.data() + software.xstate_size, &abi::kFP_XSTATE_MAGIC2, sizeof(abi::kFP_XSTATE_MAGIC2));
   return out;
 }
 
 // Where what the software bytes say is not what Linux writes there, only FXSAVE's 512 bytes count.
-ErrnoOr<void> DecodeFpState(mm::UserMemory memory, GuestAddr fpstate, cpu::CpuState* cpu) {
+ErrnoOr<void> DecodeFpState(mm::UserMemory memory, GuestAddr fpstate, uint64_t enabled, cpu::CpuState* cpu) {
   cpu::XsaveImage image = {};
   const std::span<std::byte> bytes(image);
   REMORA_RETURN_IF_ERROR(memory.CopyIn(bytes.first(sizeof(abi::FxsaveArea)), fpstate));
   abi::FxsaveArea::Software software;
   std::memcpy(&software, image.data() + offsetof(abi::FxsaveArea, sw), sizeof(software));
-  uint64_t components = software.xfeatures & cpu::kXcr0;
-  bool extended = software.magic1 == abi::kFP_XSTATE_MAGIC1 && software.xstate_size >= cpu::kXsaveAvxOffset &&
-                  software.xstate_size <= cpu::kXsaveBytes && software.xstate_size <= software.extended_size;
+  uint64_t components = software.xfeatures & enabled;
+  bool extended = software.magic1 == abi::kFP_XSTATE_MAGIC1 && software.xstate_size >= cpu::kXsaveExtendedOffset &&
+                  software.xstate_size <= cpu::XsaveBytes(enabled) && software.xstate_size <= software.extended_size;
   if (extended) {
     const ErrnoOr<uint32_t> magic2 = memory.Read<uint32_t>(fpstate + software.xstate_size);
     extended = magic2.ok() && *magic2 == abi::kFP_XSTATE_MAGIC2;
@@ -140,21 +143,27 @@ ErrnoOr<void> DecodeFpState(mm::UserMemory memory, GuestAddr fpstate, cpu::CpuSt
     const size_t rest = software.xstate_size - sizeof(abi::FxsaveArea);
     REMORA_RETURN_IF_ERROR(
         memory.CopyIn(bytes.subspan(sizeof(abi::FxsaveArea), rest), fpstate + sizeof(abi::FxsaveArea)));
-    if (software.xstate_size < cpu::kXsaveBytes) components &= ~cpu::kXstateAvx;
+    for (const cpu::XsaveComponent& component : cpu::kXsaveComponents)
+      if (software.xstate_size < component.offset + component.bytes) components &= ~(uint64_t{1} << component.number);
   } else {
     components = cpu::kXstateX87 | cpu::kXstateSse;
     image[cpu::kXsaveComponentsOffset] = static_cast<std::byte>(components);
   }
-  if (!cpu::ReadXsaveImage(image, components, cpu)) return Errno(EFAULT);
+  if (!cpu::ReadXsaveImage(image, components, enabled, cpu)) return Errno(EFAULT);
   // What the frame does not name begins anew.
   const cpu::XsaveImage nothing = {};
   const uint32_t mxcsr = cpu->mxcsr;
-  if (!cpu::ReadXsaveImage(nothing, cpu::kXcr0 & ~components, cpu)) return Errno(EFAULT);
+  if (!cpu::ReadXsaveImage(nothing, enabled & ~components, enabled, cpu)) return Errno(EFAULT);
   cpu->mxcsr = mxcsr;
   return Ok();
 }
 
 }  // namespace
+
+uint64_t MinSignalStackBytes(uint64_t enabled_xstate) {
+  constexpr uint64_t kBesideFpState = 1216;
+  return kBesideFpState + cpu::XsaveBytes(enabled_xstate);
+}
 
 ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInfo& info, const SignalAction& action,
                               SignalSet restored_mask) {
@@ -168,7 +177,8 @@ ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInf
   if (enters_alternate) sp = alternate.base.value() + alternate.size_bytes;
   on_alternate |= enters_alternate;
 
-  const uint64_t fpstate = (sp - sizeof(FpState)) & ~uint64_t{63};
+  const uint64_t enabled = EnabledXstate(task), fpstate_bytes = FpStateBytes(enabled);
+  const uint64_t fpstate = (sp - fpstate_bytes) & ~uint64_t{63};
   const uint64_t frame = ((fpstate - sizeof(abi::RtSigframe)) & ~uint64_t{15}) - 8;
   // A frame that would leave the alternate stack at its lower end is refused, as one that wraps.
   if (on_alternate && !OnAlternateStack(alternate, frame)) return Errno(EFAULT);
@@ -176,7 +186,8 @@ ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInf
   // Linux too gives no handler without a restorer on x86-64.
   if ((action.flags & abi::kSA_RESTORER) == 0) return Errno(EFAULT);
 
-  REMORA_RETURN_IF_ERROR(memory.Write(GuestAddr(fpstate), EncodeFpState(cpu)));
+  const std::array<std::byte, kMaxFpStateBytes> image = EncodeFpState(cpu, enabled);
+  REMORA_RETURN_IF_ERROR(memory.CopyOut(GuestAddr(fpstate), std::span(image).first(fpstate_bytes)));
 
   abi::RtSigframe out = {};
   out.return_address = action.restorer.value();
@@ -206,7 +217,7 @@ ErrnoOr<SignalSet> PopSignalFrame(Task& task, mm::UserMemory memory) {
   REMORA_ASSIGN_OR_RETURN(const abi::RtSigframe in, memory.Read<abi::RtSigframe>(frame));
   const abi::Sigcontext& context = in.context.uc_mcontext;
   if (context.fpstate != 0) {
-    REMORA_RETURN_IF_ERROR(DecodeFpState(memory, GuestAddr(context.fpstate), &cpu));
+    REMORA_RETURN_IF_ERROR(DecodeFpState(memory, GuestAddr(context.fpstate), EnabledXstate(task), &cpu));
   } else {
     ResetFpState(&cpu);
   }

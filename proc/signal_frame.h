@@ -13,7 +13,7 @@ namespace remora::proc {
 //
 //   interrupted rsp (or the top of the alternate stack)
 //     - 128                  red zone, only on the same stack
-//     XSAVE image            832 bytes, aligned to 64, its software bytes say what it holds; behind it FP_XSTATE_MAGIC2
+//     XSAVE image            832 bytes (2,432 with AVX-512), aligned to 64, its software bytes say what it holds; behind it FP_XSTATE_MAGIC2
 //     struct rt_sigframe     440 bytes; rsp + 8 is a multiple of 16, as after a CALL
 ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInfo& info, const SignalAction& action,
                               SignalSet restored_mask);
@@ -22,8 +22,8 @@ ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInf
 // registers may be half restored, the task must die.
 ErrnoOr<SignalSet> PopSignalFrame(Task& task, mm::UserMemory memory);
 
-// AT_MINSIGSTKSZ: what the largest frame needs.
-inline constexpr uint64_t kMinSignalStackBytes = 2048;
+// AT_MINSIGSTKSZ: what the largest frame needs, with these components (cpu::EnabledXstate).
+uint64_t MinSignalStackBytes(uint64_t enabled_xstate);
 
 }  // namespace remora::proc
 

@@ -53,10 +53,11 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kBareValu
 constexpr std::array<std::string_view, 16> kFlags = {
     "root",   "bind",       "env",     "chdir",       "workers",     "memory", "strace",   "stats",
     "engine", "code-cache", "cpu-opt", "dump-blocks", "stats-every", "cpu",    "perf-map", "version"};
-constexpr std::array<std::pair<std::string_view, cpu::CpuLevel>, 4> kLevels = {{{"host", cpu::CpuLevel::kHost},
+constexpr std::array<std::pair<std::string_view, cpu::CpuLevel>, 5> kLevels = {{{"host", cpu::CpuLevel::kHost},
                                                                                 {"x86-64", cpu::CpuLevel::kV1},
                                                                                 {"x86-64-v2", cpu::CpuLevel::kV2},
-                                                                                {"x86-64-v3", cpu::CpuLevel::kV3}}};
+                                                                                {"x86-64-v3", cpu::CpuLevel::kV3},
+                                                                                {"x86-64-v4", cpu::CpuLevel::kV4}}};
 constexpr std::array<std::string_view, 2> kRepeated = {"bind", "env"};
 
 absl::Status Refuse(std::string_view flag, std::string_view why) {
@@ -129,14 +130,14 @@ absl::StatusOr<Options> FromFlags() {
   options.cpu_optimizations = absl::GetFlag(FLAGS_cpu_opt);
   if (const std::string pattern = absl::GetFlag(FLAGS_dump_blocks); !pattern.empty()) options.dump_blocks = pattern;
   const std::string level = absl::GetFlag(FLAGS_cpu);
-  if (level == "x86-64-v4" || level == "v4")
-    return Refuse("cpu", "x86-64-v4 has AVX-512, which is not built: host, x86-64, x86-64-v2 and x86-64-v3 are");
   const auto known = std::find_if(kLevels.begin(), kLevels.end(), [&](auto& entry) {
     return level == entry.first || "x86-64-" + level == entry.first;
   });
   if (known == kLevels.end())
-    return Refuse("cpu", absl::StrCat("\"", level, "\" is none of host, x86-64, x86-64-v2, x86-64-v3"));
+    return Refuse("cpu", absl::StrCat("\"", level, "\" is none of host, x86-64, x86-64-v2, x86-64-v3, x86-64-v4"));
   options.cpu_level = known->second;
+  if (options.cpu_level == cpu::CpuLevel::kV4 && !cpu::LevelHasAvx512(options.cpu_level))
+    return Refuse("cpu", "x86-64-v4 has AVX-512, which the host's CPU has not");
   options.perf_map = absl::GetFlag(FLAGS_perf_map);
   if (options.perf_map && options.engine == EngineKind::kInterpreter)
     return Refuse("perf-map", "the interpreter makes no code: --engine=translator does");

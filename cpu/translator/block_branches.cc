@@ -20,7 +20,7 @@ bool FitsSigned32(uint64_t value) {
 
 // --- entries ---
 
-void BlockWriter::WriteEntries(bool vectors, bool x87) {
+void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   const bool live = live_flags_[0] != 0;
   if (live) {
     out_.host_entry = code_.size();
@@ -37,21 +37,24 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
   DCHECK(out_.saved_entry % kEntryAlignment == 0);
   flags_ = Flags::kSaved;
   constexpr unsigned kSub = 5, kCmpByte = 0x80, kCmp = 7;
-  const auto require = [&](int32_t field, const void* load) {
+  const auto require = [&](int32_t field, uint8_t value, unsigned refused, const void* load) {
     code_.Memory(kCmpByte, kCmp, Frame(field), /*wide=*/false);
-    code_.Byte(1);
-    const uint32_t jump = code_.JumpIf(kNotEqual);
+    code_.Byte(value);
+    const uint32_t jump = code_.JumpIf(refused);
     cold_.push_back(
         {.kind = Cold::Kind::kUnit, .flags = Flags::kSaved, .jump = jump, .back = code_.size(), .routine = load});
   };
   const auto require_units = [&] {
-    if (x87) require(REMORA_FRAME(x87_live), routines_.load_x87);
-    if (vectors) require(REMORA_FRAME(vectors_live), routines_.load_vectors);
+    if (x87) require(REMORA_FRAME(x87_live), 1, kNotEqual, routines_.load_x87);
+    if (avx512)
+      require(REMORA_FRAME(vectors_live), 2, kBelow, routines_.load_avx512);
+    else if (vectors)
+      require(REMORA_FRAME(vectors_live), 1, kBelow, routines_.load_vectors);
   };
   // A loop that leads to its own beginning looks only once.
   const GuestInstruction& last = instructions_[count_ - 1];
   const bool loops = last.action == Action::kJcc && last.target() == pc_;
-  const bool units_first = optimizations_.exact_count || (loops && (x87 || vectors));
+  const bool units_first = optimizations_.exact_count || (loops && (x87 || vectors || avx512));
   if (units_first) require_units();
   loop_entry_ = code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
@@ -62,7 +65,7 @@ void BlockWriter::WriteEntries(bool vectors, bool x87) {
     out_.forward_entry = code_.size();
     constexpr unsigned kPatched = 5;
     DCHECK(out_.forward_entry % kEntryAlignment + kPatched <= kEntryAlignment);
-    if (!x87 && !vectors) code_.Nop(kPatched);
+    if (!x87 && !vectors && !avx512) code_.Nop(kPatched);
   }
   require_units();
 }

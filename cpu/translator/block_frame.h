@@ -20,7 +20,7 @@ namespace remora::cpu::translator {
 inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 
 // Conditions by the encoding's numbers.
-inline constexpr unsigned kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
+inline constexpr unsigned kBelow = 2, kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
 // The place of a member of GuestContext, in bytes from the host's RSP.
 #define REMORA_FRAME(member) static_cast<int32_t>(offsetof(GuestContext, member) - offsetof(GuestContext, r10))

@@ -20,7 +20,10 @@ bool IsStackOperation(Action action) {
 
 int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement* placement) {
   const DecodedInstruction& in = instruction.decoded;
-  if (instruction.memory >= 0 || instruction.uses_x87 || (in.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) return -1;
+  // Instructions of opmask registers have other opcodes for memory.
+  if (instruction.memory >= 0 || instruction.uses_x87 || instruction.uses_avx512 ||
+      (in.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0)
+    return -1;
   switch (in.info.mnemonic) {
     // These mean something else with memory: a LOCK, a string of bits.
     case ZYDIS_MNEMONIC_XCHG:

@@ -45,12 +45,13 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   out_.marks.clear();
   cold_.clear();
   const GuestInstruction& last = instructions.back();
-  bool vectors = false, x87 = false;
+  bool vectors = false, avx512 = false, x87 = false;
   for (const GuestInstruction& instruction : instructions.first(count_)) {
     vectors |= instruction.uses_vectors;
+    avx512 |= instruction.uses_avx512;
     x87 |= instruction.uses_x87;
   }
-  WriteEntries(vectors, x87);
+  WriteEntries(vectors, avx512, x87);
   held_behind_ = OperandGroups::kNone;
   stack_moved_ = 0;
   for (index_ = 0; index_ < count_; ++index_) {

@@ -78,7 +78,8 @@ class BlockWriter {
   void FindLiveFlags(std::span<const GuestInstruction> instructions, LiveAt live_at);
   // Where a probe would have to save flags, it goes before what writes them, if it can.
   void FindEarlyProbes(std::span<const GuestInstruction> instructions);
-  void WriteEntries(bool vectors, bool x87);
+  // Which units have to be in the host's registers. `avx512` implies `vectors`.
+  void WriteEntries(bool vectors, bool avx512, bool x87);
   void WriteTableEntry();
   // Goes on if `target` is `pc`, else to where it is.
   void CompareTarget(uint64_t pc);

@@ -9,7 +9,8 @@
 
 namespace remora::cpu::translator {
 
-// Memory for translated code, parted into regions that are filled one after the other; the oldest is emptied when all are full.
+// Memory for translated code, parted into regions that are filled one after the other; the oldest is emptied when all
+// are full.
 //
 // Life of a region: free -> filling -> full -> (BeginEviction) draining -> (FinishEviction, a grace period later) free.
 //

@@ -83,8 +83,10 @@ struct alignas(64) GuestContext {
 
   uint64_t r10 = 0, r11 = 0;
   int32_t remaining = 0;
-  uint8_t vectors_live = 0;  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state
-  uint8_t x87_live = 0;      // 1: so is the x87 unit; 2: it is in x87_image
+  // 1: XMM, YMM and MXCSR are in the host's registers, not in *state; what only AVX-512 has is all zero, there and
+  // here. 2: ZMM and opmask registers are in the host's, too.
+  uint8_t vectors_live = 0;
+  uint8_t x87_live = 0;  // 1: so is the x87 unit; 2: it is in x87_image
   // Where the guest's status flags are while the host's are spoilt: OF in the low byte, the others as LAHF has them in
   // the high one. Arbitrary while nothing can read them (docs/engines.md).
   uint16_t flags = 0;

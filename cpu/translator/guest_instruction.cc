@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cpu/cpu_state.h"
+#include "cpu/host_avx512.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -36,6 +37,7 @@ enum class Unit : uint8_t { kGeneral, kVectors, kX87 };
 
 // The unit of a set that the host's CPU has.
 std::optional<Unit> UnitOfSet(ZydisISASet set) {
+  if (IsAvx512Set(set)) return HostHasAvx512Set(set) ? std::optional(Unit::kVectors) : std::nullopt;
   switch (set) {
 #define REEMIT_SET(name, feature, unit)                      \
   case ZYDIS_ISA_SET_##name: {                               \
@@ -87,7 +89,7 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
     const ZydisDecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
       if (operand.mem.type != ZYDIS_MEMOP_TYPE_MEM || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) return false;
-      if (operand.size == 0 || operand.size > 256) return false;
+      if (operand.size == 0 || operand.size > 512) return false;
       if (operand.mem.segment == ZYDIS_REGISTER_FS || operand.mem.segment == ZYDIS_REGISTER_GS) continue;
     }
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
@@ -108,6 +110,8 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
       case ZYDIS_REGCLASS_MMX:
       case ZYDIS_REGCLASS_XMM:
       case ZYDIS_REGCLASS_YMM:
+      case ZYDIS_REGCLASS_ZMM:
+      case ZYDIS_REGCLASS_MASK:
       case ZYDIS_REGCLASS_FLAGS:
         break;
       default:
@@ -128,7 +132,8 @@ bool NamesRegister(const GuestInstruction& instruction, int number) {
 
 bool IsReemitted(const GuestInstruction& instruction) {
   const ZydisDecodedInstruction& info = instruction.decoded.info;
-  if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+  if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+      info.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX)
     return false;
   if (IsExcepted(info.mnemonic)) return false;
   if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.meta.isa_set)) return false;
@@ -216,6 +221,7 @@ void FindUnits(GuestInstruction* instruction) {
     instruction->uses_vectors = *unit == Unit::kVectors;
     instruction->uses_x87 = *unit == Unit::kX87;
   }
+  instruction->uses_avx512 = IsAvx512Set(in.info.meta.isa_set);
   for (int i = 0; i < in.info.operand_count; ++i) {
     if (in.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     const ZydisRegisterClass kind = ZydisRegisterGetClass(in.operands[i].reg.value);

@@ -39,6 +39,7 @@ struct GuestInstruction {
   uint32_t flags_written = 0;  // those that it may leave undefined count as written
   bool may_leave = false;      // it may fault or trap: the state before it can be seen
   bool uses_vectors = false, uses_x87 = false;
+  bool uses_avx512 = false;        // then it uses vectors, too
   bool goes_on_at_target = false;  // a conditional branch in a trace: the trace is where it is taken
   int memory = -1;                 // which operand is the memory operand that is accessed or, for LEA, computed
 

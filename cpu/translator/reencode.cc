@@ -5,7 +5,7 @@
 namespace remora::cpu::translator {
 namespace {
 
-constexpr uint8_t kVex2 = 0xc5, kVex3 = 0xc4;
+constexpr uint8_t kVex2 = 0xc5, kVex3 = 0xc4, kEvex = 0x62;
 
 bool IsLegacyPrefix(uint8_t byte) {
   switch (byte) {
@@ -79,8 +79,9 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
 
   Fields fields;
   const bool vex = info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+  const bool evex = info.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
   unsigned rex = 0;
-  for (; IsLegacyPrefix(bytes[at]) || (!vex && (bytes[at] & 0xf0) == 0x40); ++at) {
+  for (; IsLegacyPrefix(bytes[at]) || (!vex && !evex && (bytes[at] & 0xf0) == 0x40); ++at) {
     if (IsLegacyPrefix(bytes[at])) {
       rex = 0;  // a REX that another prefix follows means nothing
       if (IsKept(bytes[at])) put(bytes[at]);
@@ -88,8 +89,15 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
       rex = bytes[at];
     }
   }
-  unsigned map = 0, vex_length_and_prefix = 0;
-  if (!vex) {
+  unsigned map = 0, vex_length_and_prefix = 0, evex_rest[3] = {};
+  if (evex) {
+    ++at;
+    for (unsigned& byte : evex_rest) byte = bytes[at++];
+    fields.r = (evex_rest[0] & 0x80) == 0;
+    fields.x = (evex_rest[0] & 0x40) == 0;
+    fields.b = (evex_rest[0] & 0x20) == 0;
+    evex_rest[0] &= 0x1f;
+  } else if (!vex) {
     fields = {.w = (rex & 8) != 0, .r = (rex & 4) != 0, .x = (rex & 2) != 0, .b = (rex & 1) != 0, .had_rex = rex != 0};
   } else {
     const bool three = bytes[at++] == kVex3;
@@ -121,7 +129,12 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     fields.rm = placement.memory & 7;
   }
 
-  if (vex) {
+  if (evex) {
+    put(kEvex);
+    put((fields.r ? 0u : 0x80u) | (fields.x ? 0u : 0x40u) | (fields.b ? 0u : 0x20u) | evex_rest[0]);
+    put(evex_rest[1]);
+    put(evex_rest[2]);
+  } else if (vex) {
     if (!fields.x && !fields.b && !fields.w && map == 1) {
       put(kVex2);
       put((fields.r ? 0u : 0x80u) | (~fields.vex_source & 15u) << 3 | vex_length_and_prefix);
@@ -144,7 +157,8 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     constexpr unsigned kSib = 4, kNeedsDisplacement = 5;
     const bool has_index = placement.index != Placement::kNoIndex;
     const int32_t displacement = placement.displacement;
-    const bool fits_byte = displacement == static_cast<int8_t>(displacement);
+    // With EVEX a byte stands for a multiple of the operand's size.
+    const bool fits_byte = !evex && displacement == static_cast<int8_t>(displacement);
     unsigned mod = info.raw.modrm.mod;
     if (memory) mod = displacement == 0 && fields.rm != kNeedsDisplacement ? 0 : fits_byte ? 1 : 2;
     put(mod << 6 | unsigned{fields.reg} << 3 | (memory && has_index ? kSib : fields.rm));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "cpu/host_avx512.h"
 #include "cpu/translator/context_assembler.h"
 #include "cpu/translator/host_code.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 using namespace Xbyak::util;  // the registers' names
 
-constexpr int kVectors = 16;
+constexpr int kVectors = 16, kWideVectors = 32, kOpmasks = 8;
 constexpr int kGeneral = 16, kHostRsp = 4;
 const Xbyak::Reg64 kScratchRegister(kScratch), kStackPlace(kGuestRspHost);
 // What C++ may spoil; the scratch register is pushed last.
@@ -135,6 +136,23 @@ class RoutineWriter : public ContextAssembler {
     const size_t at = Begin();
     LoadField(kScratchRegister, REMORA_FIELD(state));
     LoadVectorsFrom(kScratchRegister);
+    ret();
+    return at;
+  }
+
+  size_t LoadAvx512() {
+    const size_t at = Begin();
+    LoadField(kScratchRegister, REMORA_FIELD(state));
+    mov(byte[kScratchRegister + offsetof(CpuState, avx512_live)], 1);
+    Xbyak::Label vectors_are_there;
+    CompareField8(REMORA_FIELD(vectors_live), 1);
+    je(vectors_are_there, T_NEAR);
+    LoadWideVectorsFrom(kScratchRegister);
+    ret();
+    L(vectors_are_there);
+    for (int i = kVectors; i < kWideVectors; ++i) vpxord(Xbyak::Zmm(i), Xbyak::Zmm(i), Xbyak::Zmm(i));
+    for (int i = 0; i < kOpmasks; ++i) kxorq(Xbyak::Opmask(i), Xbyak::Opmask(i), Xbyak::Opmask(i));
+    SetField8(REMORA_FIELD(vectors_live), 2);
     ret();
     return at;
   }
@@ -319,8 +337,19 @@ class RoutineWriter : public ContextAssembler {
     pop(rbx);
   }
   static constexpr size_t VectorOffset(int i) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * i; }
+  static constexpr size_t OpmaskOffset(int i) { return offsetof(CpuState, opmask) + sizeof(uint64_t) * i; }
   void SaveVectors(const Xbyak::Reg64& state) {
+    Xbyak::Label saved, not_wide;
+    if (has_avx512_) {
+      CompareField8(REMORA_FIELD(vectors_live), 2);
+      jne(not_wide, T_NEAR);
+      for (int i = 0; i < kWideVectors; ++i) vmovups(zword[state + VectorOffset(i)], Xbyak::Zmm(i));
+      for (int i = 0; i < kOpmasks; ++i) kmovq(qword[state + OpmaskOffset(i)], Xbyak::Opmask(i));
+      jmp(saved, T_NEAR);
+    }
+    L(not_wide);
     for (int i = 0; i < kVectors; ++i) vmovups(yword[state + VectorOffset(i)], Xbyak::Ymm(i));
+    L(saved);
     vzeroupper();
     stmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
     Gs(), ldmxcsr(Field(REMORA_FIELD(host_mxcsr)));
@@ -329,7 +358,11 @@ class RoutineWriter : public ContextAssembler {
   // Where all upper halves are zero the host's are left as VZEROUPPER does: SSE code then runs without waiting for
   // them.
   void LoadVectorsFrom(const Xbyak::Reg64& state) {
-    Xbyak::Label uppers, done;
+    Xbyak::Label uppers, done, wide, all_done;
+    if (has_avx512_) {
+      cmp(byte[state + offsetof(CpuState, avx512_live)], 0);
+      jne(wide, T_NEAR);
+    }
     constexpr int kUpper = 16;
     vmovups(xmm0, xword[state + VectorOffset(0) + kUpper]);
     for (int i = 1; i < kVectors; ++i) vorps(xmm0, xmm0, xword[state + VectorOffset(i) + kUpper]);
@@ -343,6 +376,18 @@ class RoutineWriter : public ContextAssembler {
     L(done);
     ldmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
     SetField8(REMORA_FIELD(vectors_live), 1);
+    if (has_avx512_) {
+      jmp(all_done, T_NEAR);
+      L(wide);
+      LoadWideVectorsFrom(state);
+    }
+    L(all_done);
+  }
+  void LoadWideVectorsFrom(const Xbyak::Reg64& state) {
+    for (int i = 0; i < kWideVectors; ++i) vmovups(Xbyak::Zmm(i), zword[state + VectorOffset(i)]);
+    for (int i = 0; i < kOpmasks; ++i) kmovq(Xbyak::Opmask(i), qword[state + OpmaskOffset(i)]);
+    ldmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
+    SetField8(REMORA_FIELD(vectors_live), 2);
   }
   void SaveX87() {
     SaveFx(REMORA_FIELD(x87_image));
@@ -358,6 +403,7 @@ class RoutineWriter : public ContextAssembler {
   }
 
   const HostCalls calls_;
+  const bool has_avx512_ = HostHasAvx512();
   size_t leave_ = 0;
 };
 
@@ -384,6 +430,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},
       {&routines.trap, writer.Trap()},
       {&routines.load_vectors, writer.LoadVectors()},
+      {&routines.load_avx512, HostHasAvx512() ? writer.LoadAvx512() : 0},
       {&routines.access, writer.Access(false)},
       {&routines.access_delta, writer.Access(true)},
       {&routines.access_stack, writer.AccessStack()},

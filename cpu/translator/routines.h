@@ -46,6 +46,7 @@ struct Routines {
   const void* access_place = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
+  const void* load_avx512 = nullptr;  // vectors, and what only AVX-512 has; also where vectors are there already
   const void* load_x87 = nullptr;
 };
 

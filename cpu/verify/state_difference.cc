@@ -35,14 +35,20 @@ std::string StateDifference(const CpuState& a, const CpuState& b, uint64_t ignor
     compare(name, a.x87.registers[i].significand, b.x87.registers[i].significand);
     compare(name, a.x87.registers[i].sign_exponent, b.x87.registers[i].sign_exponent);
   }
-  constexpr size_t kVectors = 16, kWords = 4;  // YMM
-  for (size_t i = 0; i < kVectors; ++i) {
+  constexpr size_t kWords = sizeof(VectorRegister) / sizeof(uint64_t);
+  for (size_t i = 0; i < a.opmask.size(); ++i) {
+    char name[8];
+    std::snprintf(name, sizeof name, "k%zu", i);
+    compare(name, a.opmask[i], b.opmask[i]);
+  }
+  for (size_t i = 0; i < a.vector.size(); ++i) {
+    if (std::memcmp(&a.vector[i], &b.vector[i], sizeof a.vector[i]) == 0) continue;
     uint64_t left[kWords], right[kWords];
     std::memcpy(left, a.vector[i].bytes.data(), sizeof left);
     std::memcpy(right, b.vector[i].bytes.data(), sizeof right);
     for (size_t word = 0; word < kWords; ++word) {
       char name[32];
-      std::snprintf(name, sizeof name, "ymm%zu, word %zu", i, word);
+      std::snprintf(name, sizeof name, "zmm%zu, word %zu", i, word);
       compare(name, left[word], right[word]);
     }
   }

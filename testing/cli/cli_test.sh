@@ -153,9 +153,29 @@ case_cpu_levels() {
     [[ $out == *x86-64-v2* && $out != *'x86-64-v2 (supported, searched)'* ]] || { fail "more than x86-64"; return 1; }
     try --engine=$engine --cpu=v3 /lib64/ld-linux-x86-64.so.2 --help
     [[ $out == *'x86-64-v3 (supported, searched)'* ]] || { fail "not x86-64-v3"; return 1; }
+    [[ $out != *'x86-64-v4 (supported, searched)'* ]] || { fail "more than x86-64-v3"; return 1; }
   done
 }
-case_cpu_v4_is_not_built() { try --cpu=x86-64-v4 /bin/true; expect_status 125 && expect_sentence 'x86-64-v4 has AVX-512, which is not built'; }
+case_cpu_v4_is_what_the_host_has() {
+  printf 'int main(void){__asm__("vpxord %%%%zmm16,%%%%zmm16,%%%%zmm16");return 7;}' >avx512.c && gcc -o avx512 avx512.c || { fail "gcc"; return 1; }
+  local needed=0 flag engine
+  for flag in f cd bw dq vl; do grep -q "^flags.* avx512$flag\( \|$\)" /proc/cpuinfo && needed=$((needed + 1)); done
+  if [[ $needed != 5 ]]; then
+    try --cpu=x86-64-v4 /bin/true
+    expect_status 125 && expect_sentence "x86-64-v4 has AVX-512, which the host's CPU has not"
+    return
+  fi
+  for engine in interpreter translator; do
+    try --engine=$engine --cpu=v4 ./avx512
+    expect_status 7 || return 1
+    try --engine=$engine --cpu=v3 ./avx512
+    expect_status 132 || return 1
+    try --engine=$engine --cpu=v4 /bin/grep -m1 ^flags /proc/cpuinfo
+    [[ $out == *\ avx512vl* && $out != *avx512ifma* && $out != *\ aes* ]] || { fail "flags are not those of x86-64-v4"; return 1; }
+    try --engine=$engine --cpu=v4 /lib64/ld-linux-x86-64.so.2 --help
+    [[ $out == *'x86-64-v4 (supported, searched)'* ]] || { fail "not x86-64-v4"; return 1; }
+  done
+}
 case_cpu_unknown() { try --cpu=pentium /bin/true; expect_status 125 && expect_sentence '"pentium" is none of'; }
 
 case_blocks_are_named_by_symbols() {
