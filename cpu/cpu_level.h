@@ -8,8 +8,9 @@
 namespace remora::cpu {
 
 // Which CPU is shown to the guest: one of the System V ABI's microarchitecture levels (x86-64 psABI, 3.1.1), or all
-// that is implemented. AVX-512 is there where the host's CPU has it. What belongs to no level and computes nothing (RDTSCP, RDPID, RDFSBASE, prefetches) can be
-// executed in each, though CPUID announces it for kHost only. Thread safety: pure functions.
+// that is implemented. AVX-512 is there where the host's CPU has it. What belongs to no level and computes nothing
+// (RDTSCP, RDPID, RDFSBASE, prefetches) can be executed in each, though CPUID announces it for kHost only. Thread
+// safety: pure functions.
 enum class CpuLevel : uint8_t { kV1, kV2, kV3, kV4, kHost };
 
 // Whether a CPU of the level has the instructions of one of Zydis' sets; else they are #UD.

@@ -17,8 +17,8 @@ struct CpuidResult {
 // cache sizes from the extended leaves. A leaf beyond the last answers as an AMD CPU does: zeros.
 CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf, CpuLevel level = CpuLevel::kHost);
 
-// XCR0: the components of XSAVE's image (cpu/xsave.h), all of them enabled. Those of a signal frame, too, also where the
-// level has no XSAVE.
+// XCR0: the components of XSAVE's image (cpu/xsave.h), all of them enabled. Those of a signal frame, too, also where
+// the level has no XSAVE.
 uint64_t EnabledXstate(CpuLevel level = CpuLevel::kHost);
 
 // For /proc/cpuinfo: the names of the flags, in Linux's order, and the rest of the identification.

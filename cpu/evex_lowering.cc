@@ -147,7 +147,7 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
     const unsigned wider = element > details->index_bytes ? element : details->index_bytes;
     details->elements = details->mask_bits = static_cast<uint8_t>(info.avx.vector_length / 8u / wider);
   } else if (store) {
-    details->access = !masked                      ? EvexAccess::kStore
+    details->access = !masked                     ? EvexAccess::kStore
                       : IsCompress(info.mnemonic) ? EvexAccess::kCompress
                                                   : EvexAccess::kStoreElements;
     details->probes_all = SuppressesFaults(info.meta.exception_class) ? 0 : 1;
@@ -155,7 +155,7 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
     // The words of these are made of elements from all over.
     const bool whole = !SuppressesFaults(info.meta.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW ||
                        info.mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16;
-    details->access = !masked || whole            ? EvexAccess::kLoad
+    details->access = !masked || whole          ? EvexAccess::kLoad
                       : IsExpand(info.mnemonic) ? EvexAccess::kExpand
                                                 : EvexAccess::kElements;
   }

@@ -50,9 +50,8 @@ bool LoadOperand(HandlerEnv& env, uint64_t address, const EvexDetails& details, 
       return env.Read(address, to, details.operand_bytes());
     case EvexAccess::kElements: {
       const uint64_t elements = ElementsOf(MaskOf(state, details), details);
-      return ForEachRun(elements, details.element_bytes, [&](unsigned from, unsigned length) {
-        return env.Read(address + from, to + from, length);
-      });
+      return ForEachRun(elements, details.element_bytes,
+                        [&](unsigned from, unsigned length) { return env.Read(address + from, to + from, length); });
     }
     case EvexAccess::kExpand: {
       const auto count = static_cast<unsigned>(std::popcount(MaskOf(state, details)));

@@ -89,7 +89,7 @@ class InterpreterCore final : public Engine {
   RunContext context_;
   std::unique_ptr<JumpCacheEntry[]> jump_cache_;
   std::unique_ptr<Single[]> singles_;  // by page offset; made when first needed
-  std::unique_ptr<EvexUnit> evex_;      // made when first needed
+  std::unique_ptr<EvexUnit> evex_;     // made when first needed
   std::array<EpochEntry, 64> epochs_;
   uint32_t next_epoch_entry_ = 0;
   uint64_t last_epoch_ = 0;

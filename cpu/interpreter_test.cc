@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/entropy.h"
+#include "cpu/cpu_level.h"
 #include "cpu/cpuid.h"
+#include "cpu/host_avx512.h"
 #include "cpu/testing/fake_memory.h"
 
 namespace remora::cpu {
@@ -112,6 +116,79 @@ TEST(CpuLevelTest, CpuidTellsOfTheLevel) {
   EXPECT_EQ(CpuFlagNames(CpuLevel::kV2).find("avx"), std::string::npos);
 }
 
+TEST(CpuLevelTest, Avx512BeginsWithV4WhereTheHostHasIt) {
+  const std::initializer_list<uint8_t> vpxord = {0x62, 0xa1, 0x7d, 0x40, 0xef, 0xc0}, kxnorw = {0xc5, 0xec, 0x46, 0xd2};
+  const ExitReason there = HostHasAvx512() ? ExitReason::kBudget : ExitReason::kIllegal;
+  for (const auto& code : {vpxord, kxnorw}) {
+    EXPECT_EQ(ReasonAt(CpuLevel::kV3, code), ExitReason::kIllegal);
+    EXPECT_EQ(ReasonAt(CpuLevel::kV4, code), there);
+    EXPECT_EQ(ReasonAt(CpuLevel::kHost, code), there);
+  }
+  EXPECT_EQ(Cpuid(7, 0, CpuLevel::kV3).ebx & 0xd0230000, 0u);
+  EXPECT_EQ(Cpuid(0xd, 6, CpuLevel::kV3).eax, 0u);
+  EXPECT_EQ(Cpuid(7, 0, CpuLevel::kV4).ebx & 0xd0230000, HostHasAvx512() ? 0xd0030000 : 0u);
+  EXPECT_EQ(Cpuid(0xd, 0, CpuLevel::kV4).eax, HostHasAvx512() ? 0xe7u : 7u);
+  EXPECT_EQ(Cpuid(0xd, 0, CpuLevel::kV4).ebx, HostHasAvx512() ? 2432u : 832u);
+}
+
+// All 32 bits of each lane of register `number` from byte `from` to byte `end`.
+bool AllLanesAre(uint32_t value, const CpuState& state, unsigned number, size_t from, size_t end) {
+  for (size_t i = from; i < end; i += 4)
+    if (std::memcmp(state.vector[number].bytes.data() + i, &value, 4) != 0) return false;
+  return true;
+}
+
+TEST(Avx512Test, BlocksWithItFollowBlocksWithout) {
+  if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  // vpcmpeqd ymm1,ymm1,ymm1; jmp 1f; 1: vpternlogd zmm17,zmm17,zmm17,0xff; kxnorw k2,k2,k2; vpaddd ymm1,ymm1,ymm1;
+  // syscall
+  FakeMachine machine;
+  ASSERT_EQ(machine
+                .RunCode({0xc5, 0xf5, 0x76, 0xc9, 0xeb, 0x00, 0x62, 0xa3, 0x75, 0x40, 0x25, 0xc9,
+                          0xff, 0xc5, 0xec, 0x46, 0xd2, 0xc5, 0xf5, 0xfe, 0xc9, 0x0f, 0x05},
+                         100)
+                .reason,
+            ExitReason::kSyscall);
+  EXPECT_TRUE(machine.state.avx512_live);
+  EXPECT_TRUE(AllLanesAre(0xffffffff, machine.state, 17, 0, 64));
+  EXPECT_TRUE(AllLanesAre(0, machine.state, 18, 0, 64));
+  EXPECT_TRUE(AllLanesAre(0xfffffffe, machine.state, 1, 0, 32));
+  EXPECT_TRUE(AllLanesAre(0, machine.state, 1, 32, 64));
+  EXPECT_EQ(machine.state.opmask[2], 0xffffu);
+  EXPECT_EQ(machine.state.opmask[3], 0u);
+}
+
+TEST(Avx512Test, BlocksWithoutItKeepWhatIsThere) {
+  if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  FakeMachine machine;
+  machine.state.avx512_live = true;
+  machine.state.opmask[3] = 0x1234567890;
+  for (const unsigned i : {1, 2, 20}) machine.state.vector[i].bytes.fill(std::byte{0x11});
+  // vpcmpeqd ymm1,ymm1,ymm1; syscall
+  ASSERT_EQ(machine.RunCode({0xc5, 0xf5, 0x76, 0xc9, 0x0f, 0x05}, 100).reason, ExitReason::kSyscall);
+  EXPECT_TRUE(AllLanesAre(0xffffffff, machine.state, 1, 0, 32));
+  EXPECT_TRUE(AllLanesAre(0, machine.state, 1, 32, 64));
+  EXPECT_TRUE(AllLanesAre(0x11111111, machine.state, 2, 0, 64));
+  EXPECT_TRUE(AllLanesAre(0x11111111, machine.state, 20, 0, 64));
+  EXPECT_EQ(machine.state.opmask[3], 0x1234567890u);
+}
+
+TEST(Avx512Test, ABlockFullOfItHasRoom) {
+  if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  // More instructions than a block has, each with details behind its op; then SYSCALL.
+  std::vector<uint8_t> code;
+  for (int i = 0; i < 100; ++i) code.insert(code.end(), {0x62, 0xf1, 0x75, 0x48, 0xfe, 0xca});  // vpaddd zmm1,zmm1,zmm2
+  code.insert(code.end(), {0x0f, 0x05});
+  FakeMachine machine;
+  machine.state.avx512_live = true;
+  for (uint32_t i = 0; i < 64; i += 4) machine.state.vector[2].bytes[i] = std::byte{1};
+  machine.memory.Write(kCode, code);
+  const Exit exit = machine.Run(1000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 101u);
+  EXPECT_TRUE(AllLanesAre(100, machine.state, 1, 0, 64));
+}
+
 TEST(InterpreterTest, SyscallSavesRipAndFlags) {
   FakeMachine machine;
   machine.state.rflags = kFlagsFixed | kFlagCF | kFlagDF;
@@ -189,7 +266,7 @@ TEST(InterpreterTest, IllegalAndPrivilegedInstructions) {
   EXPECT_EQ(machine.RunCode({0xcd, 0x80}, 10).reason, ExitReason::kProtection);
   EXPECT_EQ(machine.RunCode({0xcc}, 10).reason, ExitReason::kBreakpoint);
   EXPECT_EQ(machine.state.rip, kCode + 1);
-  EXPECT_EQ(machine.RunCode({0xc5, 0xf8, 0x90, 0xc1}, 10).reason, ExitReason::kIllegal);  // kmovw
+  EXPECT_EQ(machine.RunCode({0xc4, 0xe2, 0x79, 0x50, 0xc1}, 10).reason, ExitReason::kIllegal);  // vpdpbusd, AVX-VNNI
 }
 
 TEST(InterpreterTest, DivideErrors) {
@@ -443,13 +520,14 @@ TEST(InterpreterTest, CpuidShowsWhatIsThere) {
 }
 
 TEST(InterpreterTest, CpuidAndXgetbvAgreeOnTheXsaveArea) {
-  EXPECT_EQ(Cpuid(0xd, 0).eax, 7u);
-  EXPECT_EQ(Cpuid(0xd, 0).ebx, Cpuid(0xd, 2).eax + Cpuid(0xd, 2).ebx);
+  const uint32_t last = HostHasAvx512() ? 7 : 2;
+  EXPECT_EQ(Cpuid(0xd, 0).eax, HostHasAvx512() ? 0xe7u : 7u);
+  EXPECT_EQ(Cpuid(0xd, 0).ebx, Cpuid(0xd, last).eax + Cpuid(0xd, last).ebx);
   EXPECT_EQ(Cpuid(7, 1).ebx, 0u);
   EXPECT_NE(CpuFlagNames().find(" avx2 "), std::string::npos);
   FakeMachine machine;
   machine.RunCode({0x0f, 0x01, 0xd0}, 1);
-  EXPECT_EQ(machine.state.gpr[kRax], 7u);
+  EXPECT_EQ(machine.state.gpr[kRax], Cpuid(0xd, 0).eax);
   machine.state.gpr[kRcx] = 2;
   EXPECT_EQ(machine.RunCode({0x0f, 0x01, 0xd0}, 1).reason, ExitReason::kProtection);
 }

@@ -160,7 +160,8 @@ bool Privileged(HandlerEnv& env, const Op&) { return env.Raise(ExitReason::kProt
 template <bool kAll>
 bool ZeroVectors(HandlerEnv& env, const Op&) {
   constexpr int kFrom = kAll ? 0 : 16;
-  for (int i = 0; i < 16; ++i) std::memset(env.state().vector[i].bytes.data() + kFrom, 0, sizeof(VectorRegister) - kFrom);
+  for (int i = 0; i < 16; ++i)
+    std::memset(env.state().vector[i].bytes.data() + kFrom, 0, sizeof(VectorRegister) - kFrom);
   return true;
 }
 

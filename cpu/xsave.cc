@@ -52,7 +52,8 @@ void ForEachPart(State& state, F f) {
   for (size_t i = kNumYmm; i < state.vector.size(); ++i)
     f(kXstateZmmMore, state.vector[i].bytes.data(), sizeof(VectorRegister),
       offset_of(3) + sizeof(VectorRegister) * (i - kNumYmm));
-  auto* opmask = reinterpret_cast<std::remove_reference_t<decltype(*state.vector[0].bytes.data())>*>(state.opmask.data());
+  auto* opmask =
+      reinterpret_cast<std::remove_reference_t<decltype(*state.vector[0].bytes.data())>*>(state.opmask.data());
   f(kXstateOpmask, opmask, sizeof(state.opmask), offset_of(1));
 }
 

@@ -13,8 +13,8 @@ namespace remora::proc {
 //
 //   interrupted rsp (or the top of the alternate stack)
 //     - 128                  red zone, only on the same stack
-//     XSAVE image            832 bytes (2,432 with AVX-512), aligned to 64, its software bytes say what it holds; behind it FP_XSTATE_MAGIC2
-//     struct rt_sigframe     440 bytes; rsp + 8 is a multiple of 16, as after a CALL
+//     XSAVE image            832 bytes (2,432 with AVX-512), aligned to 64, its software bytes say what it holds;
+//     behind it FP_XSTATE_MAGIC2 struct rt_sigframe     440 bytes; rsp + 8 is a multiple of 16, as after a CALL
 ErrnoOr<void> PushSignalFrame(Task& task, mm::UserMemory memory, const SignalInfo& info, const SignalAction& action,
                               SignalSet restored_mask);
 

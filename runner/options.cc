@@ -38,7 +38,7 @@ ABSL_FLAG(std::string, engine, "", "translator or interpreter");
 ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
 ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
-ABSL_FLAG(std::string, cpu, "host", "host, x86-64, x86-64-v2 or x86-64-v3");
+ABSL_FLAG(std::string, cpu, "host", "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4");
 ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
@@ -227,7 +227,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --engine=NAME            translator (default where the CPU allows it), interpreter, or verify: both, compared
   --code-cache=MiB         the most translated code (default: 64)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
-  --cpu=LEVEL              show the guest a CPU of x86-64, x86-64-v2 or x86-64-v3 (default: host, all there is)
+  --cpu=LEVEL              show the guest a CPU of x86-64 or x86-64-v2, -v3, -v4 (default: host, all there is)
   --dump-blocks=REGEX      print guest and host code of translated blocks whose address (hex) or symbol matches
   --perf-map               write /tmp/perf-PID.map, by which perf(1) names translated code
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does

@@ -106,6 +106,28 @@ TEST_F(ReencodeTest, VexKeepsItsShortFormWhereItCan) {
   EXPECT_EQ(Reencoded({0xc4, 0xe2, 0x80, 0xf2, 0x43, 0x08}, placement), "andn rax, rdi, [r14]");
 }
 
+TEST_F(ReencodeTest, EvexHasNoShortDisplacements) {
+  // vaddps zmm27, zmm3, [rax+rcx*4+0x40]
+  EXPECT_EQ(Reencoded({0x62, 0x61, 0x64, 0x48, 0x58, 0x5c, 0x88, 0x01}, AtScratch()), "vaddps zmm27, zmm3, [r14]");
+  // vpaddd zmm1 {k1} {z}, zmm2, [rax+0x10] {1to16}, which is one displacement byte of 4
+  Placement placement;
+  placement.memory = 9;
+  placement.index = 14;
+  placement.displacement = 0x10;
+  EXPECT_EQ(Reencoded({0x62, 0xf1, 0x6d, 0xd9, 0xfe, 0x48, 0x04}, placement),
+            "vpaddd zmm1 {k1} {z}, zmm2, [r9+r14*1+0x10] {1to16}");
+  // vpcmpeqb k1, zmm1, [rbx+0x80]
+  EXPECT_EQ(Reencoded({0x62, 0xf1, 0x75, 0x48, 0x74, 0x4b, 0x02}, AtScratch()), "vpcmpeqb k1, zmm1, [r14]");
+}
+
+TEST_F(ReencodeTest, GeneralRegistersOfEvexMove) {
+  Placement placement;
+  placement.general[14] = 6;
+  // vpbroadcastd zmm1, r14d; kmovd r14d, k3
+  EXPECT_EQ(Reencoded({0x62, 0xd2, 0x7d, 0x48, 0x7c, 0xce}, placement), "vpbroadcastd zmm1, esi");
+  EXPECT_EQ(Reencoded({0xc5, 0x7b, 0x93, 0xf3}, placement), "kmovd esi, k3");
+}
+
 TEST_F(ReencodeTest, ImmediatesBehindADisplacementStay) {
   // pshufd xmm1, [rsp+0x80], 0x1b
   EXPECT_EQ(Reencoded({0x66, 0x0f, 0x70, 0x8c, 0x24, 0x80, 0x00, 0x00, 0x00, 0x1b}, AtScratch()),
@@ -121,6 +143,8 @@ TEST_F(ReencodeTest, WhatIsNotInTheTableIsInterpreted) {
   EXPECT_EQ(Decode({0x8e, 0xd8}).action, Action::kInterpret);                 // mov ds, eax
   EXPECT_EQ(Decode({0x4d, 0x01, 0x1a}).action, Action::kReemit);              // add [r10], r11
   EXPECT_EQ(Decode({0xd9, 0x33}).action, Action::kInterpret);                 // fnstenv
+  // vpgatherdd zmm1 {k1}, [rax+zmm2]
+  EXPECT_EQ(Decode({0x62, 0xf2, 0x7d, 0x49, 0x90, 0x0c, 0x10}).action, Action::kInterpret);
 }
 
 }  // namespace

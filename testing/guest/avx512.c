@@ -1,7 +1,5 @@
-// AVX-512: registers across calls, signals, fork and threads; masks that suppress faults; what other encodings do to the
-// upper halves. Skips where the CPU has none.
-#include "check.h"
-
+// AVX-512: registers across calls, signals, fork and threads; masks that suppress faults; what other encodings do to
+// the upper halves. Skips where the CPU has none.
 #include <cpuid.h>
 #include <immintrin.h>
 #include <pthread.h>
@@ -13,6 +11,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
+
+#include "check.h"
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd"), noinline))
 
@@ -189,7 +189,8 @@ AVX512 static void OnUsr1(int number, siginfo_t* info, void* raw) {
   good &= magic2 == 0x46505845;
   good &= memcmp(image + opmask + 8, &expected.k1, 8) == 0 && memcmp(image + opmask + 48, &expected.k6, 8) == 0;
   good &= memcmp(image + high + 3 * 32, &expected.zmm3.words[4], 32) == 0;
-  good &= memcmp(image + more + 64, &expected.zmm17, 64) == 0 && memcmp(image + more + 15 * 64, &expected.zmm31, 64) == 0;
+  good &=
+      memcmp(image + more + 64, &expected.zmm17, 64) == 0 && memcmp(image + more + 15 * 64, &expected.zmm31, 64) == 0;
   // What it changes there comes into the registers.
   expected.k1 = 0x1234;
   expected.zmm17.words[5] = 77;
@@ -262,21 +263,28 @@ AVX512 static void MasksSuppressFaults(void) {
   volatile __mmask8 none = 0;
   const __m512d nothing = _mm512_maskz_add_pd(none, _mm512_set1_pd(1), _mm512_set1_pd(*(double*)memory));
   CHECK_EQ(_mm512_cmp_pd_mask(nothing, _mm512_setzero_pd(), _CMP_EQ_OQ), 0xff);
-  __asm__ volatile("kxorq %%k1, %%k1, %%k1\n vaddpd (%0)%{1to8%}, %%zmm1, %%zmm2%{%%k1%}\n vmovdqa64 %%zmm3, (%0)%{%%k1%}"
-                   :
-                   : "r"(end + 64)
-                   : "xmm2", "k1", "memory");
+  __asm__ volatile(
+      "kxorq %%k1, %%k1, %%k1\n vaddpd (%0)%{1to8%}, %%zmm1, %%zmm2%{%%k1%}\n vmovdqa64 %%zmm3, (%0)%{%%k1%}"
+      :
+      : "r"(end + 64)
+      : "xmm2", "k1", "memory");
 
   // One element too many: the first byte that is not there.
   if (sigsetjmp(after_fault, 1) == 0) {
-    __asm__ volatile("kmovq %1, %%k1\n vmovdqu32 (%0), %%zmm4%{%%k1%}%{z%}" : : "r"(end - 20), "r"(0x3full) : "xmm4", "k1");
+    __asm__ volatile("kmovq %1, %%k1\n vmovdqu32 (%0), %%zmm4%{%%k1%}%{z%}"
+                     :
+                     : "r"(end - 20), "r"(0x3full)
+                     : "xmm4", "k1");
     CHECK(!"reached");
   }
   CHECK(fault_address == end && fault_code == SEGV_ACCERR);
   // A store of which a part would be there writes nothing of it.
   const unsigned char before = end[-1];
   if (sigsetjmp(after_fault, 1) == 0) {
-    __asm__ volatile("vpternlogd $255, %%zmm4, %%zmm4, %%zmm4\n vmovdqu32 %%zmm4, (%0)" : : "r"(end - 20) : "xmm4", "memory");
+    __asm__ volatile("vpternlogd $255, %%zmm4, %%zmm4, %%zmm4\n vmovdqu32 %%zmm4, (%0)"
+                     :
+                     : "r"(end - 20)
+                     : "xmm4", "memory");
     CHECK(!"reached");
   }
   CHECK(fault_address == end && end[-1] == before);

@@ -193,7 +193,8 @@ Catalogue MakeCatalogue() {
   std::map<ZydisMnemonic, std::string> reasons;
 
   // Decodes one candidate; false if it has no ModRM byte, so that the others of its opcode need not be tried.
-  auto consider = [&](const Coding& coding, uint8_t mask, uint8_t prefix, bool wide, uint8_t map, uint8_t opcode, int mod, int reg, int rm) {
+  auto consider = [&](const Coding& coding, uint8_t mask, uint8_t prefix, bool wide, uint8_t map, uint8_t opcode,
+                      int mod, int reg, int rm) {
     std::array<uint8_t, 32> bytes{};
     size_t length = 0;
     const unsigned source = coding.source ? 14 : 15;
@@ -258,13 +259,7 @@ Catalogue MakeCatalogue() {
     std::array<int, 5> sizes{};
     for (int i = 0; i < info.operand_count && i < 4; ++i) sizes[i] = operands[i].size;
     sizes[4] = repeats ? prefix : 0;
-    const Signature signature{map + coding.number(),
-                              opcode,
-                              form.memory,
-                              form.reg,
-                              form.rm,
-                              info.mnemonic,
-                              sizes};
+    const Signature signature{map + coding.number(), opcode, form.memory, form.reg, form.rm, info.mnemonic, sizes};
     if (!seen.insert(signature).second) return has_modrm;
     catalogue.forms[info.mnemonic].push_back(form);
     ++catalogue.num_forms;

@@ -30,8 +30,8 @@ struct InstructionForm {
   bool lockable = false;
 };
 
-// All forms of 64-bit mode's legacy, VEX and EVEX encodings that the interpreter's cpuid advertises and the host's CPU has,
-// found by asking Zydis' decoder for every prefix, opcode and ModRM byte; and what is left out, with the reason.
+// All forms of 64-bit mode's legacy, VEX and EVEX encodings that the interpreter's cpuid advertises and the host's CPU
+// has, found by asking Zydis' decoder for every prefix, opcode and ModRM byte; and what is left out, with the reason.
 struct Catalogue {
   std::map<ZydisMnemonic, std::vector<InstructionForm>> forms;
   std::map<std::string, std::vector<ZydisMnemonic>> left_out;  // by reason

@@ -140,7 +140,9 @@ void RandomizeVectors(Random& random, LaneKind kind, cpu::CpuState* state) {
   if (!avx512) return;
   if (random.OneIn(4)) state->vector[random.Below(32)] = state->vector[random.Below(32)];
   for (uint64_t& mask : state->opmask)
-    mask = random.OneIn(8) ? 0 : random.OneIn(8) ? ~uint64_t{0} : RandomInteger(random) ^ random.Next() >> random.Below(64);
+    mask = random.OneIn(8)   ? 0
+           : random.OneIn(8) ? ~uint64_t{0}
+                             : RandomInteger(random) ^ random.Next() >> random.Below(64);
 }
 
 size_t HostOffset(unsigned component) {
@@ -153,8 +155,7 @@ uint64_t SharedXstate() {
   static const uint64_t shared = [] {
     uint64_t components = cpu::kXstateX87 | cpu::kXstateSse | cpu::kXstateAvx;
     for (const cpu::XsaveComponent& component : cpu::kXsaveComponents)
-      if ((cpu::EnabledXstate() >> component.number & 1) != 0 &&
-          HostOffset(component.number) == component.offset)
+      if ((cpu::EnabledXstate() >> component.number & 1) != 0 && HostOffset(component.number) == component.offset)
         components |= uint64_t{1} << component.number;
     return components;
   }();

@@ -57,7 +57,8 @@ bool OnlyNansDiffer(const cpu::CpuState& native, const cpu::CpuState& interprete
 void AddModelsChoice(const Decoded& decoded, const Outcome& native, const Outcome& interpreted, MakersChoice* choice) {
   constexpr uint32_t kMisalignedMode = 1u << 17;
   // EVEX: whether a result that is refused because it is tiny or huge would have been inexact besides, was it not for
-  // that. The host is asked with exceptions masked (cpu/evex_unit.h) and tells of the denormal or infinity that it makes.
+  // that. The host is asked with exceptions masked (cpu/evex_unit.h) and tells of the denormal or infinity that it
+  // makes.
   constexpr uint32_t kFlags = 3 << 3, kPrecision = 1 << 5;
   const uint32_t unmasked = native.state.mxcsr & ~(native.state.mxcsr >> 7);
   if (decoded.info.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && native.reason == ExitReason::kSimdError &&

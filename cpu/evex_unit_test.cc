@@ -1,0 +1,95 @@
+#include "cpu/evex_unit.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+
+#include "cpu/host_avx512.h"
+
+namespace remora::cpu {
+namespace {
+
+uint64_t Packed(std::initializer_list<uint8_t> bytes) {
+  uint64_t packed = 0;
+  std::memcpy(&packed, bytes.begin(), bytes.size());
+  return packed;
+}
+
+template <typename T>
+void Fill(CpuState* state, unsigned number, T value) {
+  for (size_t i = 0; i < 64; i += sizeof(T)) std::memcpy(state->vector[number].bytes.data() + i, &value, sizeof(T));
+}
+template <typename T>
+T Lane(const CpuState& state, unsigned number, size_t lane) {
+  T value;
+  std::memcpy(&value, state.vector[number].bytes.data() + lane * sizeof(T), sizeof(T));
+  return value;
+}
+
+class EvexUnitTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  }
+  EvexUnit unit_;
+  CpuState state_;
+};
+
+constexpr uint8_t kDivide[] = {0x62, 0xf1, 0x6c, 0x48, 0x5e, 0xcb};  // vdivps zmm1, zmm2, zmm3
+constexpr uint8_t kZeroDivideFlag = 4;
+
+TEST_F(EvexUnitTest, RegistersComeFromTheStateAndGoThere) {
+  Fill<float>(&state_, 2, 6);
+  Fill<float>(&state_, 3, 2);
+  EXPECT_EQ(unit_.Run(&state_, Packed({kDivide[0], kDivide[1], kDivide[2], kDivide[3], kDivide[4], kDivide[5]})), 0);
+  for (size_t i = 0; i < 16; ++i) EXPECT_EQ(Lane<float>(state_, 1, i), 3);
+  EXPECT_EQ(Lane<float>(state_, 2, 0), 6);
+}
+
+TEST_F(EvexUnitTest, AnUnmaskedExceptionKeepsTheRegisters) {
+  const uint64_t divide = Packed({kDivide[0], kDivide[1], kDivide[2], kDivide[3], kDivide[4], kDivide[5]});
+  Fill<float>(&state_, 1, 5);
+  Fill<float>(&state_, 2, 6);
+  state_.mxcsr &= ~(uint32_t{kZeroDivideFlag} << 7);
+  EXPECT_EQ(unit_.Run(&state_, divide), kZeroDivideFlag);
+  EXPECT_EQ(Lane<float>(state_, 1, 15), 5);
+  state_.mxcsr |= uint32_t{kZeroDivideFlag} << 7;
+  EXPECT_EQ(unit_.Run(&state_, divide), kZeroDivideFlag);
+  EXPECT_GT(Lane<float>(state_, 1, 15), 1e38f);
+  EXPECT_EQ(state_.mxcsr, CpuState().mxcsr);
+}
+
+TEST_F(EvexUnitTest, AnUnmaskedUnderflowIsATinyResultThoughItBeExact) {
+  // vmulps zmm1, zmm2, zmm3
+  const uint64_t multiply = Packed({0x62, 0xf1, 0x6c, 0x48, 0x59, 0xcb});
+  constexpr uint8_t kUnderflow = 1 << 4;
+  Fill<float>(&state_, 2, 0x1p-126f);
+  Fill<float>(&state_, 3, 0x1p-4f);
+  EXPECT_EQ(unit_.Run(&state_, multiply), 0);
+  EXPECT_EQ(Lane<float>(state_, 1, 3), 0x1p-130f);
+  Fill<float>(&state_, 1, 5);
+  state_.mxcsr &= ~(uint32_t{kUnderflow} << 7);
+  EXPECT_EQ(unit_.Run(&state_, multiply), kUnderflow);
+  EXPECT_EQ(Lane<float>(state_, 1, 3), 5);
+}
+
+// More instructions than there are places for, twice.
+TEST_F(EvexUnitTest, RoutinesThatWereThrownAwayAreMadeAgain) {
+  Fill<uint32_t>(&state_, 3, 1);
+  for (int round = 0; round < 2; ++round) {
+    for (unsigned shift = 0; shift < 256; ++shift) {
+      for (unsigned to = 0; to < 8; ++to) {
+        if (to == 3) continue;
+        // vpslld zmm(to), zmm3, shift, whose destination is inverted EVEX.vvvv
+        const auto source = static_cast<uint8_t>((15 - to) << 3 | 5);
+        unit_.Run(&state_, Packed({0x62, 0xf1, source, 0x48, 0x72, 0xf3, static_cast<uint8_t>(shift)}));
+        ASSERT_EQ(Lane<uint32_t>(state_, to, 7), shift < 32 ? 1u << shift : 0u) << shift << " to " << to;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace remora::cpu
