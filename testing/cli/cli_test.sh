@@ -157,7 +157,7 @@ case_cpu_levels() {
   done
 }
 case_cpu_v4_is_what_the_host_has() {
-  printf 'int main(void){__asm__("vpxord %%%%zmm16,%%%%zmm16,%%%%zmm16");return 7;}' >avx512.c && gcc -o avx512 avx512.c || { fail "gcc"; return 1; }
+  printf 'int main(void){__asm__("vpxord %%zmm16,%%zmm16,%%zmm16");return 7;}' >avx512.c && gcc -o avx512 avx512.c || { fail "gcc"; return 1; }
   local needed=0 flag engine
   for flag in f cd bw dq vl; do grep -q "^flags.* avx512$flag\( \|$\)" /proc/cpuinfo && needed=$((needed + 1)); done
   if [[ $needed != 5 ]]; then
