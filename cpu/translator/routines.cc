@@ -383,8 +383,23 @@ class RoutineWriter : public ContextAssembler {
     }
     L(all_done);
   }
+  // Like LoadVectorsFrom.
   void LoadWideVectorsFrom(const Xbyak::Reg64& state) {
-    for (int i = 0; i < kWideVectors; ++i) vmovups(Xbyak::Zmm(i), zword[state + VectorOffset(i)]);
+    Xbyak::Label uppers, done;
+    constexpr int kLowQwords = 2;
+    vmovups(zmm0, zword[state + VectorOffset(0)]);
+    for (int i = 1; i < kVectors; ++i) vporq(zmm0, zmm0, zword[state + VectorOffset(i)]);
+    vptestmq(k1, zmm0, zmm0);
+    kshiftrw(k1, k1, kLowQwords);
+    kortestw(k1, k1);
+    jnz(uppers, T_NEAR);
+    vzeroupper();
+    for (int i = 0; i < kVectors; ++i) movups(Xbyak::Xmm(i), xword[state + VectorOffset(i)]);
+    jmp(done, T_NEAR);
+    L(uppers);
+    for (int i = 0; i < kVectors; ++i) vmovups(Xbyak::Zmm(i), zword[state + VectorOffset(i)]);
+    L(done);
+    for (int i = kVectors; i < kWideVectors; ++i) vmovups(Xbyak::Zmm(i), zword[state + VectorOffset(i)]);
     for (int i = 0; i < kOpmasks; ++i) kmovq(Xbyak::Opmask(i), qword[state + OpmaskOffset(i)]);
     ldmxcsr(dword[state + offsetof(CpuState, mxcsr)]);
     SetField8(REMORA_FIELD(vectors_live), 2);
