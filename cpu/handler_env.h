@@ -80,6 +80,17 @@ class HandlerEnv {
     return Write(address, &from, sizeof(T));
   }
 
+  // The host address of a byte whose page has the right; null: the exit is recorded. Valid until the next access that
+  // is not found at once, and beyond it as long as tlb().losses() stays.
+  template <mm::Access kAccess>
+  std::byte* Find(uint64_t address) {
+    static_assert(kAccess != mm::Access::kFetch);
+    if (std::byte* host = tlb_->Probe<kAccess>(GuestAddr(address))) [[likely]]
+      return host;
+    std::byte* hosts[2];
+    return LookupRange(address, 1, kAccess, hosts) ? hosts[0] : nullptr;
+  }
+
   // Leaves the engine at this instruction (rip at it, not retired). Returns false, for `return env.Raise(...)`.
   // kProtection: #GP; kIllegal: #UD; kX87Error: #MF (at the *waiting* instruction); kSimdError: #XM.
   bool Raise(ExitReason reason) {

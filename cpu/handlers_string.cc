@@ -2,24 +2,20 @@
 // can be left, and entered again, between any two.
 
 #include <algorithm>
+#include <cstring>
 
 #include "cpu/alu.h"
 #include "cpu/chain.h"
 #include "cpu/lower.h"
+#include "cpu/string_form.h"
+#include "cpu/string_run.h"
 
 namespace remora::cpu {
 namespace {
 
 using mm::Access;
 
-enum class String : uint8_t { kMovs, kStos, kLods, kScas, kCmps };
-
-constexpr bool ReadsSource(String string) {
-  return string == String::kMovs || string == String::kLods || string == String::kCmps;
-}
-constexpr bool UsesDestination(String string) { return string != String::kLods; }
 constexpr uint64_t Accesses(String string) { return ReadsSource(string) && UsesDestination(string) ? 2 : 1; }
-constexpr bool Compares(String string) { return string == String::kScas || string == String::kCmps; }
 
 // Iterations between two looks at the interrupt flag.
 constexpr uint64_t kIterationsPerLook = 1 << 16;
@@ -36,10 +32,12 @@ struct Cursor {
   }
   uint64_t destination() const { return Cut(state->gpr[kRdi]); }
   uint64_t count() const { return Cut(state->gpr[kRcx]); }
+  bool down() const { return (state->rflags & kFlagDF) != 0; }
   template <String kString>
-  void Advance(int64_t bytes) {
-    if constexpr (ReadsSource(kString)) state->gpr[kRsi] = Cut(state->gpr[kRsi] + static_cast<uint64_t>(bytes));
-    if constexpr (UsesDestination(kString)) state->gpr[kRdi] = Cut(state->gpr[kRdi] + static_cast<uint64_t>(bytes));
+  void Advance(uint64_t bytes) {
+    const uint64_t step = down() ? -bytes : bytes;
+    if constexpr (ReadsSource(kString)) state->gpr[kRsi] = Cut(state->gpr[kRsi] + step);
+    if constexpr (UsesDestination(kString)) state->gpr[kRdi] = Cut(state->gpr[kRdi] + step);
   }
 };
 
@@ -70,55 +68,120 @@ bool Once(RunContext& context, const Op* op, Flags flags) {
     if (!context.Load(cursor.source(), &value) || !context.Load(cursor.destination(), &other)) return false;
     Compute<Alu::kCmp, T>(value, other, flags.a, flags.b, flags.kind);
   }
-  const int64_t step = static_cast<int64_t>(sizeof(T));
-  cursor.Advance<kString>((state.rflags & kFlagDF) != 0 ? -step : step);
+  cursor.Advance<kString>(sizeof(T));
   return true;
 }
 
-// Elements of size T that lie wholly in the page of `address`, upwards from there.
 template <typename T>
-uint64_t RunLength(uint64_t address) {
-  return (kPageSize - (address & kPageMask)) / sizeof(T);
+void CopyByElements(std::byte* to, const std::byte* from, uint64_t count, bool down) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto offset = static_cast<ptrdiff_t>(i * sizeof(T));
+    StoreGuest<T>(down ? to - offset : to + offset, LoadGuest<T>(down ? from - offset : from + offset));
+  }
 }
 
+#ifdef REMORA_GUEST_ACCESS_TSAN
 template <typename T>
-void CopyRun(std::byte* to, const std::byte* from, uint64_t count) {
-#ifndef REMORA_GUEST_ACCESS_TSAN
+void CopyRun(std::byte* to, const std::byte* from, uint64_t count, bool down) {
+  CopyByElements<T>(to, from, count, down);
+}
+template <typename T>
+void FillRun(std::byte* to, T value, uint64_t count, bool down) {
+  for (uint64_t i = 0; i < count; ++i) StoreGuest<T>(down ? to - i * sizeof(T) : to + i * sizeof(T), value);
+}
+#else
+// `to` lies `distance` bytes behind `from`, and what is written is read again: so the bytes between repeat themselves.
+void RepeatPattern(std::byte* to, const std::byte* from, uint64_t length_bytes) {
+  for (auto distance = static_cast<uint64_t>(to - from); length_bytes != 0; distance *= 2) {
+    const uint64_t part = std::min(distance, length_bytes);
+    std::memcpy(to, from, part);
+    to += part;
+    length_bytes -= part;
+  }
+}
+
+// As one element after the other would be copied, from the first one at `to` and `from`.
+template <typename T>
+void CopyRun(std::byte* to, const std::byte* from, uint64_t count, bool down) {
   const uint64_t length_bytes = count * sizeof(T);
-  if (to + length_bytes <= from || from + length_bytes <= to) {
-    std::memcpy(to, from, length_bytes);
-    return;
+  std::byte* const to_start = down ? to + sizeof(T) - length_bytes : to;
+  const std::byte* const from_start = down ? from + sizeof(T) - length_bytes : from;
+  if (to_start + length_bytes <= from_start || from_start + length_bytes <= to_start) {
+    std::memcpy(to_start, from_start, length_bytes);
+  } else if (down ? to >= from : to <= from) {
+    std::memmove(to_start, from_start, length_bytes);  // nothing is read again
+  } else if (!down && static_cast<uint64_t>(to - from) >= sizeof(T)) {
+    RepeatPattern(to, from, length_bytes);
+  } else {
+    CopyByElements<T>(to, from, count, down);
   }
-#endif
-  for (uint64_t i = 0; i < count; ++i) StoreGuest<T>(to + i * sizeof(T), LoadGuest<T>(from + i * sizeof(T)));
 }
 
-// At most `limit` iterations of MOVS or STOS upwards within one page each; 0 where the general way has to do the next.
-template <String kString, typename T>
-uint64_t Bulk(RunContext& context, const Op* op, uint64_t limit) {
-  CpuState& state = context.state();
-  if ((state.rflags & kFlagDF) != 0 || op->address32) return 0;
-  Cursor cursor{&state, op};
-  const uint64_t destination = cursor.destination();
-  uint64_t count = std::min(limit, RunLength<T>(destination));
-  if constexpr (kString == String::kMovs) count = std::min(count, RunLength<T>(cursor.source()));
-  if (count < 2) return 0;
-  std::byte* to = context.tlb().Probe<Access::kWrite>(GuestAddr(destination));
-  if (to == nullptr) return 0;
-  if constexpr (kString == String::kMovs) {
-    const std::byte* from = context.tlb().Probe<Access::kRead>(GuestAddr(cursor.source()));
-    if (from == nullptr) return 0;
-    CopyRun<T>(to, from, count);
+template <typename T>
+void FillRun(std::byte* to, T value, uint64_t count, bool down) {
+  const uint64_t length_bytes = count * sizeof(T);
+  if (down) to += sizeof(T) - length_bytes;
+  if constexpr (sizeof(T) == 1) {
+    std::memset(to, value, length_bytes);
   } else {
-    const T value = ReadRegister<T>(&state, kRax);
-#ifndef REMORA_GUEST_ACCESS_TSAN
-    if constexpr (sizeof(T) == 1) {
-      std::memset(to, value, count);
-    } else
-#endif
-      for (uint64_t i = 0; i < count; ++i) StoreGuest<T>(to + i * sizeof(T), value);
+    StoreGuest<T>(to, value);
+    RepeatPattern(to + sizeof(T), to, length_bytes - sizeof(T));
   }
-  cursor.Advance<kString>(static_cast<int64_t>(count * sizeof(T)));
+}
+#endif
+
+// Finds the run of pages from `address` on, for at most *count elements, which becomes as many as lie in it. Null: the
+// general way has to do the next one.
+template <Access kAccess, typename T>
+std::byte* FindRun(RunContext& context, uint64_t address, bool down, uint64_t* count) {
+  if ((address & kPageMask) > kPageSize - sizeof(T)) return nullptr;
+  std::byte* host = context.Find<kAccess>(address);
+  if (host != nullptr) *count = ElementsInRun<kAccess>(&context.tlb(), address, host, sizeof(T), down, *count);
+  return host;
+}
+
+// At most `limit` iterations, those within one run of pages; 0 where the general way has to do the next. LODS has none:
+// only its last iteration shows. *ended: the comparison is over.
+template <String kString, typename T>
+uint64_t Bulk(RunContext& context, const Op* op, uint64_t limit, Flags flags, bool* ended) {
+  CpuState& state = context.state();
+  Cursor cursor{&state, op};
+  const bool down = cursor.down();
+  uint64_t count = limit;
+  if (op->address32) {
+    if constexpr (ReadsSource(kString))
+      count = std::min(count, ElementsBeforeWrap(cursor.Cut(state.gpr[kRsi]), sizeof(T), down));
+    count = std::min(count, ElementsBeforeWrap(cursor.destination(), sizeof(T), down));
+    if (count == 0) return 0;
+  }
+  const std::byte* from = nullptr;
+  if constexpr (ReadsSource(kString)) {
+    from = FindRun<Access::kRead, T>(context, cursor.source(), down, &count);
+    if (from == nullptr) return 0;
+  }
+  const uint64_t losses = context.tlb().losses();
+  constexpr Access kAccess = WritesDestination(kString) ? Access::kWrite : Access::kRead;
+  std::byte* to = FindRun<kAccess, T>(context, cursor.destination(), down, &count);
+  // What was found first must still hold.
+  if (to == nullptr || context.tlb().losses() != losses) return 0;
+  const T value = ReadRegister<T>(&state, kRax);
+  if constexpr (kString == String::kMovs) {
+    CopyRun<T>(to, from, count, down);
+  } else if constexpr (kString == String::kStos) {
+    FillRun<T>(to, value, count, down);
+  } else {
+    const ElementsAt<T> elements{to, down};
+    const bool while_equal = op->repeat == static_cast<unsigned>(Repeat::kWhileEqual);
+    Compared<T> compared;
+    if constexpr (kString == String::kScas)
+      compared = CompareRun<T>(count, while_equal, down, SameElement<T>{value}, elements);
+    else
+      compared = CompareRun<T>(count, while_equal, down, ElementsAt<T>{from, down}, elements);
+    count = compared.count;
+    Compute<Alu::kCmp, T>(compared.left, compared.right, flags.a, flags.b, flags.kind);
+    *ended = (compared.left == compared.right) != while_equal;
+  }
+  cursor.Advance<kString>(count * sizeof(T));
   return count;
 }
 
@@ -126,7 +189,7 @@ enum class RepeatEnd : uint8_t { kDone, kLeave };
 
 // kLeave: the exit is recorded, the registers stand between two iterations.
 template <String kString, typename T>
-RepeatEnd Repeat(RunContext& context, const Op* op, Flags flags) {
+RepeatEnd RunRepeat(RunContext& context, const Op* op, Flags flags) {
   CpuState& state = context.state();
   Cursor cursor{&state, op};
   uint64_t count = cursor.count();
@@ -146,28 +209,31 @@ RepeatEnd Repeat(RunContext& context, const Op* op, Flags flags) {
       until_look = kIterationsPerLook;
     }
     uint64_t done = 0;
-    if constexpr (kString == String::kMovs || kString == String::kStos)
-      done = Bulk<kString, T>(context, op, std::min({count, static_cast<uint64_t>(context.remaining), until_look}));
+    bool ended = false;
+    if constexpr (kString != String::kLods)
+      done = Bulk<kString, T>(context, op, std::min({count, static_cast<uint64_t>(context.remaining), until_look}),
+                              flags, &ended);
     if (done == 0) {
       if (!Once<kString, T>(context, op, flags)) return RepeatEnd::kLeave;
       done = 1;
+      if constexpr (Compares(kString))
+        ended = HoldsFor<kE, FlagKind::kSub>(flags.a, flags.b, flags.kind) !=
+                (op->repeat == static_cast<unsigned>(Repeat::kWhileEqual));
     }
     context.accesses += Accesses(kString);
     count -= done;
     until_look -= done;
     state.gpr[kRcx] = count;
     context.remaining -= static_cast<int64_t>(done);
-    if (count == 0) return RepeatEnd::kDone;
-    if constexpr (Compares(kString))
-      if (HoldsFor<kE, FlagKind::kSub>(flags.a, flags.b, flags.kind) != (op->repeat == 1)) return RepeatEnd::kDone;
+    if (count == 0 || ended) return RepeatEnd::kDone;
   }
 }
 
 template <String kString, typename T, bool kRepeat>
 REMORA_CHAINED void StringOp(REMORA_PARAMS) {
   if constexpr (kRepeat) {
-    const RepeatEnd end = Repeat<kString, T>(*context, op, Flags{flag_a, flag_b, flag_kind});
-    const bool changed = !ReadsSource(kString) || kString == String::kMovs ? context->CodeChanged() : false;
+    const RepeatEnd end = RunRepeat<kString, T>(*context, op, Flags{flag_a, flag_b, flag_kind});
+    const bool changed = WritesDestination(kString) && context->CodeChanged();
     if (end == RepeatEnd::kLeave) {
       context->remaining -= op->uncounted;  // LeaveAt gives it back
       REMORA_TAIL LeaveAt(REMORA_ARGS);
@@ -181,76 +247,42 @@ REMORA_CHAINED void StringOp(REMORA_PARAMS) {
 }
 
 template <String kString>
-bool Set(Lowering* lowering, unsigned size) {
-  Op& op = *lowering->op;
-  // The prefix counts even where the instruction is not in the manual's list for it: MOVS with REPNE repeats as REP.
-  uint8_t repeat = 0;
-  const ZydisDecodedInstruction& info = lowering->in.info;
-  for (int i = 0; i < info.raw.prefix_count; ++i) {
-    if (info.raw.prefixes[i].value == 0xf3) repeat = 1;
-    if (info.raw.prefixes[i].value == 0xf2) repeat = 2;
-  }
-  op.repeat = repeat & 3;
-  op.address32 = info.address_width == 32;
-  op.segment = (info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0   ? 1
-               : (info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS) != 0 ? 2
-                                                                      : 0;
-  op.handler = BySize(size, [&]<typename T>() -> Handler {
-    return repeat != 0 ? &StringOp<kString, T, true> : &StringOp<kString, T, false>;
+Handler HandlerOf(const StringForm& form) {
+  return BySize(static_cast<unsigned>(form.size()), [&]<typename T>() -> Handler {
+    return form.repeat != Repeat::kNone ? &StringOp<kString, T, true> : &StringOp<kString, T, false>;
   });
-  if (repeat != 0) lowering->end = BlockEnd::kLinked;
-  if (Compares(kString)) lowering->flags = repeat != 0 ? KnownFlags::kUnknown : KnownFlags::kSub;
-  return true;
+}
+
+Handler HandlerOf(const StringForm& form) {
+  switch (form.string) {
+    case String::kMovs:
+      return HandlerOf<String::kMovs>(form);
+    case String::kStos:
+      return HandlerOf<String::kStos>(form);
+    case String::kLods:
+      return HandlerOf<String::kLods>(form);
+    case String::kScas:
+      return HandlerOf<String::kScas>(form);
+    case String::kCmps:
+      return HandlerOf<String::kCmps>(form);
+  }
+  return nullptr;
 }
 
 }  // namespace
 
 bool LowerString(Lowering* lowering) {
-  if (lowering->in.info.meta.category != ZYDIS_CATEGORY_STRINGOP) return false;
-  switch (lowering->in.info.mnemonic) {
-    case ZYDIS_MNEMONIC_MOVSB:
-      return Set<String::kMovs>(lowering, 1);
-    case ZYDIS_MNEMONIC_MOVSW:
-      return Set<String::kMovs>(lowering, 2);
-    case ZYDIS_MNEMONIC_MOVSD:
-      return Set<String::kMovs>(lowering, 4);
-    case ZYDIS_MNEMONIC_MOVSQ:
-      return Set<String::kMovs>(lowering, 8);
-    case ZYDIS_MNEMONIC_STOSB:
-      return Set<String::kStos>(lowering, 1);
-    case ZYDIS_MNEMONIC_STOSW:
-      return Set<String::kStos>(lowering, 2);
-    case ZYDIS_MNEMONIC_STOSD:
-      return Set<String::kStos>(lowering, 4);
-    case ZYDIS_MNEMONIC_STOSQ:
-      return Set<String::kStos>(lowering, 8);
-    case ZYDIS_MNEMONIC_LODSB:
-      return Set<String::kLods>(lowering, 1);
-    case ZYDIS_MNEMONIC_LODSW:
-      return Set<String::kLods>(lowering, 2);
-    case ZYDIS_MNEMONIC_LODSD:
-      return Set<String::kLods>(lowering, 4);
-    case ZYDIS_MNEMONIC_LODSQ:
-      return Set<String::kLods>(lowering, 8);
-    case ZYDIS_MNEMONIC_SCASB:
-      return Set<String::kScas>(lowering, 1);
-    case ZYDIS_MNEMONIC_SCASW:
-      return Set<String::kScas>(lowering, 2);
-    case ZYDIS_MNEMONIC_SCASD:
-      return Set<String::kScas>(lowering, 4);
-    case ZYDIS_MNEMONIC_SCASQ:
-      return Set<String::kScas>(lowering, 8);
-    case ZYDIS_MNEMONIC_CMPSB:
-      return Set<String::kCmps>(lowering, 1);
-    case ZYDIS_MNEMONIC_CMPSW:
-      return Set<String::kCmps>(lowering, 2);
-    case ZYDIS_MNEMONIC_CMPSD:
-      return Set<String::kCmps>(lowering, 4);
-    case ZYDIS_MNEMONIC_CMPSQ:
-      return Set<String::kCmps>(lowering, 8);
-    default:
-      return false;
-  }
+  const std::optional<StringForm> form = FormOfString(lowering->in.info);
+  if (!form) return false;
+  Op& op = *lowering->op;
+  op.repeat = static_cast<uint8_t>(form->repeat) & 3;
+  op.address32 = form->address32;
+  op.segment = form->segment;
+  op.handler = HandlerOf(*form);
+  const bool repeats = form->repeat != Repeat::kNone;
+  if (repeats) lowering->end = BlockEnd::kLinked;
+  if (Compares(form->string)) lowering->flags = repeats ? KnownFlags::kUnknown : KnownFlags::kSub;
+  return true;
 }
 
 }  // namespace remora::cpu

@@ -6,6 +6,7 @@
 
 #include "base/guest_addr.h"
 #include "cpu/fxsave.h"
+#include "cpu/translator/string_places.h"
 #include "cpu/translator/translator_core.h"
 #include "cpu/xsave.h"
 #include "mm/tlb.h"
@@ -63,6 +64,27 @@ uint64_t FillStack(GuestContext* context, uint64_t address) {
   const std::byte* host = Fill(context, site, address);
   const bool one_page = (address & kPageMask) + site.size() <= kPageSize;
   return host != nullptr && RecordStack(context, address, host, one_page) ? 1 : 0;
+}
+
+bool FillString(GuestContext* context, const PushedRegisters* registers) {
+  PushedRegisters copy = *registers;
+  const StringPlaces places(context, &copy);
+  const StringForm& form = places.form();
+  mm::Tlb& tlb = *context->tlb;
+  const bool writes = WritesDestination(form.string);
+  const auto fill = [&](uint64_t address, mm::Access access) {
+    if (IsCanonical(address) && tlb.Fill(GuestAddr(address), access) != nullptr) return true;
+    // The interpreter will find out why, and say so.
+    tlb.ForgetFault();
+    return false;
+  };
+  if (ReadsSource(form.string) && !fill(places.source(), mm::Access::kRead)) return false;
+  if (UsesDestination(form.string) && !fill(places.destination(), writes ? mm::Access::kWrite : mm::Access::kRead))
+    return false;
+  // Two pages in one set of the TLB take the first way from each other.
+  if (ReadsSource(form.string) && tlb.Probe<mm::Access::kRead>(GuestAddr(places.source())) == nullptr) return false;
+  tlb.Synchronize();
+  return static_cast<TranslatorCore*>(context->engine)->FollowChanges(*context);
 }
 
 void PrepareX87(GuestContext* context) {

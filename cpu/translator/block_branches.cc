@@ -1,8 +1,10 @@
 // Of BlockWriter: entries, branches, and ways out.
 
 #include <cstdint>
+#include <optional>
 
 #include "base/check.h"
+#include "cpu/string_form.h"
 #include "cpu/translator/block_frame.h"
 #include "cpu/translator/block_writer.h"
 
@@ -229,6 +231,19 @@ void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
     GoTo(instruction.next_pc(), behind);
   else
     GoTo(instruction.target(), at_target);
+}
+
+// It ends its block: what was found of memory may no longer hold behind it.
+void BlockWriter::WriteString(const GuestInstruction& instruction) {
+  SaveFlagsBefore();
+  constexpr unsigned kAdd = 0;
+  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), 1);
+  const std::optional<StringForm> form = FormOfString(instruction.decoded.info);
+  code_.StoreConstant32(Frame(REMORA_FRAME(site)), __builtin_bit_cast(uint32_t, form.value()));
+  code_.Constant(kScratch, instruction.pc);
+  CallRoutine(routines_.string);
+  flags_ = Flags::kSaved;
+  GoTo(instruction.next_pc(), live_flags_[count_]);
 }
 
 // --- ways out ---

@@ -107,6 +107,9 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
       case Action::kJrcxz:
         branches = goes_on = true;
         break;
+      case Action::kString:
+        goes_on = true;
+        break;
       case Action::kJmp:
       case Action::kCall:
         branches = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
@@ -242,6 +245,8 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
     case Action::kSyscall:
       SaveFlagsBehind();
       return LeaveBlock(routines_.leave_syscall, instruction.next_pc());
+    case Action::kString:
+      return WriteString(instruction);
   }
 }
 

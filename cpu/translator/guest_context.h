@@ -31,6 +31,7 @@ enum class Leave : uint32_t {
   kLookup,     // on at exit_pc, through a lookup
   kInterpret,  // the instruction at exit_pc is not in the table
   kRepeat,     // likewise, and it has a REP prefix
+  kString,     // the string instruction at exit_pc, of form `site`, is not done
   kBudget,     // `remaining` is less than the block at exit_pc has
   kSyscall,    // SYSCALL; exit_pc is behind it
   kNoAccess,   // the memory operand of site `site`, in the block around exit_host_pc, has no plain host address
@@ -92,7 +93,7 @@ struct alignas(64) GuestContext {
   uint16_t flags = 0;
   uint64_t target = 0;  // where an indirect or far branch goes
   uint64_t spill[2] = {};
-  uint32_t site = 0;         // AccessSite
+  uint32_t site = 0;         // AccessSite; of a string instruction: StringForm
   uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
   // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
   // run, since R10 goes by it. The run begins at stack_start on the host.
@@ -118,6 +119,9 @@ struct alignas(64) GuestContext {
   GuestContext* self = nullptr;
   mm::Tlb* tlb = nullptr;
   void* engine = nullptr;  // for the miss path
+  // For string instructions, which may use more than `remaining`: the budget beyond it, and what ends it early.
+  uint64_t reserve = 0;
+  const std::atomic<uint32_t>* interrupt = nullptr;
 
   alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
   alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing

@@ -7,6 +7,7 @@
 
 #include "cpu/cpu_state.h"
 #include "cpu/host_avx512.h"
+#include "cpu/string_form.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -211,6 +212,8 @@ Action ActionOf(const GuestInstruction& instruction) {
       return Action::kInterpret;
     default:
       if (info.meta.category == ZYDIS_CATEGORY_COND_BR) return Action::kJcc;
+      if (const std::optional<StringForm> form = FormOfString(info))
+        return form->string == String::kLods && form->repeat != Repeat::kNone ? Action::kInterpret : Action::kString;
       return IsReemitted(instruction) ? Action::kReemit : Action::kInterpret;
   }
 }

@@ -25,6 +25,7 @@ enum class Action : uint8_t {
   kLoop,
   kJrcxz,
   kSyscall,
+  kString,  // string instructions, but LODS with REP
 };
 
 inline constexpr uint32_t kMaxInstructionBytes = 15;

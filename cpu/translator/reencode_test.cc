@@ -136,8 +136,10 @@ TEST_F(ReencodeTest, ImmediatesBehindADisplacementStay) {
 
 TEST_F(ReencodeTest, WhatIsNotInTheTableIsInterpreted) {
   EXPECT_EQ(Decode({0x0f, 0xa2}).action, Action::kInterpret);  // cpuid
-  EXPECT_EQ(Decode({0xf3, 0xa4}).action, Action::kInterpret);  // rep movsb
-  EXPECT_TRUE(Decode({0xf3, 0xa4}).repeats());
+  EXPECT_EQ(Decode({0xf3, 0xac}).action, Action::kInterpret);  // rep lodsb
+  EXPECT_TRUE(Decode({0xf3, 0xac}).repeats());
+  EXPECT_EQ(Decode({0xf3, 0xa4}).action, Action::kString);                    // rep movsb
+  EXPECT_EQ(Decode({0xac}).action, Action::kString);                          // lodsb
   EXPECT_EQ(Decode({0x48, 0x0f, 0xa3, 0x03}).action, Action::kInterpret);     // bt [rbx], rax
   EXPECT_EQ(Decode({0x48, 0x0f, 0xba, 0x23, 0x05}).action, Action::kReemit);  // bt qword [rbx], 5
   EXPECT_EQ(Decode({0x8e, 0xd8}).action, Action::kInterpret);                 // mov ds, eax

@@ -16,7 +16,7 @@ using namespace Xbyak::util;  // the registers' names
 constexpr int kVectors = 16, kWideVectors = 32, kOpmasks = 8;
 constexpr int kGeneral = 16, kHostRsp = 4;
 const Xbyak::Reg64 kScratchRegister(kScratch), kStackPlace(kGuestRspHost);
-// What C++ may spoil; the scratch register is pushed last.
+// What C++ may spoil, in the order of PushedRegisters, from the last one on; the scratch register is pushed last.
 const Xbyak::Reg64 kCallerSaved[] = {rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11};
 
 // Whether the host's register has the guest's of the same name.
@@ -198,6 +198,34 @@ class RoutineWriter : public ContextAssembler {
     });
     pop_all();
     LeaveWithoutAccess();
+    return at;
+  }
+
+  size_t String() {
+    const size_t at = Begin();
+    Xbyak::Label again, done, leave;
+    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
+    PushAll();  // PushedRegisters
+    L(again);
+    LoadField(rdi, REMORA_FIELD(self));
+    mov(rsi, rsp);
+    CallHost(reinterpret_cast<const void*>(calls_.run_string));
+    cmp(rax, static_cast<uint32_t>(StringEnd::kFill));
+    jb(done, T_NEAR);
+    ja(leave, T_NEAR);
+    WithVectorsSaved([&] {
+      LoadField(rdi, REMORA_FIELD(self));
+      lea(rsi, ptr[rsp + kPushedByWithVectorsSaved]);
+      CallHost(reinterpret_cast<const void*>(calls_.fill_string));
+    });
+    test(al, al);
+    jnz(again, T_NEAR);
+    L(leave);
+    PopAll();
+    GoLeave(cpu::translator::Leave::kString);
+    L(done);
+    PopAll();
+    ret();
     return at;
   }
 
@@ -451,6 +479,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.access_stack, writer.AccessStack()},
       {&routines.access_place, writer.AccessPlace()},
       {&routines.load_x87, writer.LoadX87()},
+      {&routines.string, writer.String()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
   // Jumps among the routines are relative, so the code may be moved as a whole.

@@ -6,6 +6,7 @@
 
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/guest_context.h"
+#include "cpu/translator/string_access.h"
 
 namespace remora::cpu::translator {
 
@@ -44,13 +45,17 @@ struct Routines {
   // Called with flags saved, the guest address of GuestContext::place in R11, and `site` set. Where it is on the host
   // in R11; does not return where it is nowhere (Leave::kNoAccess).
   const void* access_place = nullptr;
+  // Called with flags saved, its address in R11, its StringForm in GuestContext::site, and not counted: runs a string
+  // instruction. R11 is spoilt; where flags change they are in the context. Does not return if that is left
+  // (Leave::kString).
+  const void* string = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_avx512 = nullptr;  // vectors, and what only AVX-512 has; also where vectors are there already
   const void* load_x87 = nullptr;
 };
 
-// The C++ that routines call (access.h).
+// The C++ that routines call (access.h, string_access.h).
 struct HostCalls {
   const void* (*fast_target)(GuestContext* context);
   const void* (*fast_way)(GuestContext* context);
@@ -61,6 +66,8 @@ struct HostCalls {
   std::byte* (*fast_place)(GuestContext* context, uint64_t address);
   std::byte* (*fill_place)(GuestContext* context, uint64_t address);
   void (*prepare_x87)(GuestContext* context);
+  StringEnd (*run_string)(GuestContext* context, PushedRegisters* registers);
+  bool (*fill_string)(GuestContext* context, const PushedRegisters* registers);
 };
 
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);

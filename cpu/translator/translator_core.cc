@@ -13,7 +13,9 @@
 #include "base/guest_addr.h"
 #include "cpu/fxsave.h"
 #include "cpu/guest_access.h"
+#include "cpu/string_form.h"
 #include "cpu/translator/access.h"
+#include "cpu/translator/string_access.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -51,7 +53,7 @@ class SharedTranslations final : public mm::CodeObserver {
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes,
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
-                &PrepareX87}),
+                &PrepareX87, &RunString, &FillString}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -298,7 +300,7 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
 
 // --- running it ---
 
-uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion) {
+uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t budget) {
   GuestContext& context = *bound_->context;
   context.entry = reinterpret_cast<uint64_t>(translation.code + translation.saved_entry);
   context.flags = PackFlags(context.state->rflags);
@@ -307,10 +309,12 @@ uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t portion)
     context.fs_host = 0;
   }
   context.gs_base = context.state->gs_base;
+  const uint64_t portion = std::min(budget, kPortion);
   context.remaining = static_cast<int32_t>(portion);
+  context.reserve = budget - portion;
   cache_->routines().enter(&context);
   // Where only loops and ways to other pages count, what is given back may be more than what was taken.
-  return portion - std::min(portion, static_cast<uint64_t>(context.remaining));
+  return budget - context.reserve - std::min(budget - context.reserve, static_cast<uint64_t>(context.remaining));
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
@@ -354,6 +358,9 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     case Leave::kRepeat:
       next = Next::kRepeat;
       break;
+    case Leave::kString:
+      next = std::bit_cast<StringForm>(context.site).repeat == Repeat::kNone ? Next::kInterpret : Next::kRepeat;
+      break;
     case Leave::kSyscall:
       next = Next::kSyscall;
       break;
@@ -395,7 +402,8 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
   };
   // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little
   // further.
-  const auto repeat = [&] { return interpret(std::max<uint64_t>(state.gpr[kRcx], 1), interrupt); };
+  constexpr uint64_t kMaxIterations = 4096;
+  const auto repeat = [&] { return interpret(std::clamp<uint64_t>(state.gpr[kRcx], 1, kMaxIterations), interrupt); };
   bool alone = false;
   // Whether the last thing that happened can be followed by more.
   bool goes_on = true;
@@ -407,6 +415,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       traps_installed_ = true;
     }
     SetHostGsBase(bound_->context.get());
+    bound_->context->interrupt = &interrupt;
   }
   while (goes_on) {
     if (left == 0) {
@@ -442,7 +451,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     } else if (translation->count() > left) {
       goes_on = interpret(left);
     } else {
-      uint64_t retired = Enter(*translation, std::min(left, kPortion));
+      uint64_t retired = Enter(*translation, left);
       const Next next = Settle(&retired);
       left -= retired;
       interpreter_.CountElsewhere(retired);

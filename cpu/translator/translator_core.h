@@ -77,8 +77,9 @@ class TranslatorCore final : public Engine {
   bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
-  // Runs translated code from state.rip for at most `portion` instructions; those retired.
-  uint64_t Enter(const Translation& translation, uint64_t portion);
+  // Runs translated code from state.rip for at most `budget` instructions; those retired. It comes back after kPortion
+  // of them, unless it is in the middle of a string instruction.
+  uint64_t Enter(const Translation& translation, uint64_t budget);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
   enum class Next : uint8_t { kLookup, kAlone, kInterpret, kRepeat, kSyscall };
   Next Settle(uint64_t* retired);
