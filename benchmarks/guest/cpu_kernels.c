@@ -194,6 +194,34 @@ static uint64_t X87(void) {
   return (uint64_t)(sum * 1e9L);
 }
 
+// REP MOVSB, STOSB, REPE CMPSB and REPNE SCASB over `size` bytes, some MiB in all.
+static uint64_t RepeatedStrings(size_t size) {
+  enum { kMost = 1 << 20, kTotal = 8 << 20 };
+  static unsigned char a[kMost], b[kMost];
+  uint64_t sum = 0;
+  for (size_t done = 0; done < kTotal; done += size) {
+    unsigned char *to = a, *from = b;
+    size_t count = size;
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(done) : "memory");
+    to = b, from = a, count = size;
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count)::"memory");
+    if (done % (4 * size) == 0) {
+      b[size - 1] ^= 1;
+      to = b, from = a, count = size;
+      __asm__ volatile("repe cmpsb" : "+D"(to), "+S"(from), "+c"(count)::"memory", "cc");
+      sum += (uint64_t)(to - b);
+      to = b, count = size;
+      __asm__ volatile("repne scasb" : "+D"(to), "+c"(count) : "a"(b[size - 1]) : "memory", "cc");
+      sum += (uint64_t)(to - b);
+    }
+    sum += b[0];
+  }
+  return sum;
+}
+static uint64_t Rep64(void) { return RepeatedStrings(64); }
+static uint64_t Rep4KiB(void) { return RepeatedStrings(4096); }
+static uint64_t Rep1MiB(void) { return RepeatedStrings(1 << 20); }
+
 static const struct {
   const char* name;
   uint64_t (*run)(void);
@@ -201,14 +229,15 @@ static const struct {
     {"fib", Fib},           {"sieve", Sieve},     {"collatz", Collatz},      {"division", Division},      {"bytecode", Bytecode},
     {"sha256", Sha256},     {"memcpy", Memcpy},   {"qsort", Qsort},          {"binary_trees", BinaryTrees}, {"chase_1m", Chase1MiB},
     {"chase_64m", Chase64MiB}, {"strings", Strings}, {"mandelbrot", Mandelbrot}, {"matmul", Matmul},          {"libm", Libm},
-    {"x87", X87},
+    {"x87", X87},           {"rep_64", Rep64},    {"rep_4k", Rep4KiB},       {"rep_1m", Rep1MiB},
 };
+enum { kListed = 16 };  // the others stand beside the table of bench_cpu
 
 int main(int argc, char** argv) {
   const int times = argc > 2 ? atoi(argv[2]) : 1;
   for (size_t i = 0; i < sizeof kKernels / sizeof *kKernels; ++i) {
     if (argc < 2) {
-      puts(kKernels[i].name);
+      if (i < kListed) puts(kKernels[i].name);
     } else if (strcmp(argv[1], kKernels[i].name) == 0) {
       uint64_t sum = 0;
       for (int n = 0; n < times; ++n) sum += kKernels[i].run();
