@@ -151,6 +151,7 @@ struct alignas(64) GuestContext {
   static constexpr uint32_t kTargets = 1 << 12;
   static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 12 ^ pc >> 16) % kTargets; }
   std::array<Target, kTargets> targets{};
+  uint32_t displaced = 0;  // how often an entry of `indirect` was found to be another's
   // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by
   // the TranslationCache. What is there is meant, nothing is compared.
   struct Way {

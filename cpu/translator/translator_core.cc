@@ -239,7 +239,7 @@ void TranslatorCore::Install(const Translation& translation) {
   if (translation.code == nullptr || translation.alone) return;
   const std::byte* code = translation.code + translation.indirect_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
-  // Whoever was first keeps the place: two that took turns would both miss each time.
+  // Whoever was first keeps the place, until FastTarget finds that another one is wanted more often.
   if (const void*& place = bound_->context->indirect[entry]; place == cache_->routines().indirect_miss) {
     bound_->used_entries.push_back(entry);
     place = code;

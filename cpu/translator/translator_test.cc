@@ -309,6 +309,31 @@ TEST(TranslatorTest, AnUnrolledLoopStopsWithTheBudget) {
   }
 }
 
+// Each element is an instruction of the budget, in whatever portions that comes.
+TEST(TranslatorTest, AStringInstructionStopsWithTheBudget) {
+  constexpr uint64_t kBytes = 100'000, kAt = 0x800000;
+  for (const uint64_t budget : {1'000u, 16'384u, 20'000u, 70'000u, 100'000u, 200'000u}) {
+    FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+    machine.memory.Map(kAt, PageRoundUp(kBytes) / kPageSize, mm::Protection(3));
+    machine.state.gpr[kRax] = 7;
+    machine.state.gpr[kRcx] = kBytes;
+    machine.state.gpr[kRdi] = kAt;
+    uint64_t retired = 0;
+    Exit exit = machine.RunCode({0xf3, 0xaa, 0x0f, 0x05}, budget);  // rep stosb; syscall
+    while (exit.reason == ExitReason::kBudget) {
+      EXPECT_EQ(exit.instructions_retired, budget);
+      retired += exit.instructions_retired;
+      EXPECT_EQ(machine.state.gpr[kRcx], kBytes - retired);
+      EXPECT_EQ(machine.state.gpr[kRdi], kAt + retired);
+      exit = machine.Run(budget);
+    }
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(retired + exit.instructions_retired, kBytes + 1);
+    EXPECT_EQ(machine.memory.Load<uint8_t>(kAt + kBytes - 1), 7);
+    EXPECT_EQ(machine.memory.Load<uint8_t>(kAt + kBytes), 0);
+  }
+}
+
 TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   std::string shown;
   const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },
