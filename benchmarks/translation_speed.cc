@@ -16,6 +16,8 @@
 
 #include "base/check.h"
 #include "base/guest_addr.h"
+#include "cpu/cpu_level.h"
+#include "cpu/instruction_decoder.h"
 #include "cpu/translator/block_collector.h"
 #include "cpu/translator/block_writer.h"
 #include "cpu/translator/flag_lookahead.h"
@@ -47,9 +49,10 @@ std::span<const std::byte> OwnCode() {
 
 void BM_Translation(benchmark::State& state) {
   const std::span<const std::byte> code = OwnCode();
-  BlockCollector collector{Optimizations()};
+  cpu::InstructionDecoder decoder(cpu::CpuLevel::kHost);
+  BlockCollector collector(&decoder, Optimizations());
   BlockWriter writer{Routines(), Optimizations()};
-  FlagLookahead lookahead(collector.decoder());
+  FlagLookahead lookahead(&decoder);
   uint64_t guest_bytes = 0, host_bytes = 0, blocks = 0, generation = 0;
   for (auto _ : state) {
     ++generation;
@@ -84,14 +87,14 @@ BENCHMARK(BM_Translation)->Unit(benchmark::kMillisecond);
 
 void BM_RivalTranslation(benchmark::State& state) {
   const std::span<const std::byte> code = OwnCode();
-  const BlockCollector collector{Optimizations()};
+  const cpu::InstructionDecoder decoder(cpu::CpuLevel::kHost);
   uint64_t bytes = 0;
   for (auto _ : state) {
     ZydisDecodedInstruction instruction;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     for (uint64_t offset = 0; offset < code.size();) {
-      const ZyanStatus status = ZydisDecoderDecodeFull(collector.decoder(), code.data() + offset, code.size() - offset,
-                                                       &instruction, operands);
+      const ZyanStatus status =
+          ZydisDecoderDecodeFull(decoder.zydis(), code.data() + offset, code.size() - offset, &instruction, operands);
       const uint64_t length = ZYAN_SUCCESS(status) ? instruction.length : 1;
       benchmark::DoNotOptimize(operands);
       offset += length;

@@ -147,12 +147,11 @@ Block* Block::Create(const Op* ops, uint32_t num_ops, uint16_t page_offset) {
 
 void Block::Delete(Block* block) { ::operator delete(block, std::align_val_t{alignof(Block)}); }
 
-Decoder::Decoder(CpuLevel level, bool count_accesses) : level_(level), count_accesses_(count_accesses) {
-  InitializeDecoder(level, &decoder_);
-}
+Decoder::Decoder(CpuLevel level, bool count_accesses)
+    : level_(level), count_accesses_(count_accesses), instructions_(level) {}
 
-Decoder::Status Decoder::DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const {
-  const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes, available, &out->info, out->operands);
+Decoder::Status Decoder::DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) {
+  const ZyanStatus status = instructions_.Decode(bytes, available, out);
   if (ZYAN_SUCCESS(status)) return Status::kGood;
   if (status == ZYDIS_STATUS_NO_MORE_DATA)
     return available < kMaxInstructionBytes ? Status::kTruncated : Status::kTooLong;

@@ -7,6 +7,7 @@
 
 #include "cpu/block.h"
 #include "cpu/cpu_level.h"
+#include "cpu/instruction_decoder.h"
 #include "mm/types.h"
 
 namespace remora::cpu {
@@ -35,13 +36,15 @@ class Decoder {
   void DecodeCrossing(const std::byte* page, uint32_t page_offset, const std::byte* next_page, mm::FrameId frame,
                       BlockBuffer* out);
 
+  InstructionDecoder* instructions() { return &instructions_; }
+
  private:
   enum class Status : uint8_t { kGood, kTruncated, kIllegal, kTooLong };
-  Status DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out) const;
+  Status DecodeOne(const std::byte* bytes, uint32_t available, DecodedInstruction* out);
 
   const CpuLevel level_;
   const bool count_accesses_;
-  ZydisDecoder decoder_;
+  InstructionDecoder instructions_;
 };
 
 }  // namespace remora::cpu

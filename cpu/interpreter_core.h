@@ -55,6 +55,8 @@ class InterpreterCore final : public Engine {
     if (!evex_) evex_ = std::make_unique<EvexUnit>();
     return *evex_;
   }
+  // What it decodes by: for an engine that has an interpreter of its own.
+  InstructionDecoder* instructions() { return decoder_.instructions(); }
   Mutex& split_lock() { return blocks_->split_lock(); }
 
  private:

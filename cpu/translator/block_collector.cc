@@ -7,9 +7,8 @@
 
 namespace remora::cpu::translator {
 
-BlockCollector::BlockCollector(Optimizations optimizations, CpuLevel level, bool host_tsc)
-    : optimizations_(optimizations), level_(level), host_tsc_(host_tsc) {
-  InitializeDecoder(level, &decoder_);
+BlockCollector::BlockCollector(InstructionDecoder* decoder, Optimizations optimizations, CpuLevel level, bool host_tsc)
+    : decoder_(decoder), optimizations_(optimizations), level_(level), host_tsc_(host_tsc) {
   instructions_.reserve(kMaxInstructions + 1);
 }
 
@@ -29,15 +28,15 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
       CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
       if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
     }
-    const ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), available,
-                                                     &instruction.decoded.info, instruction.decoded.operands);
+    InstructionDecoder::Notes* notes = nullptr;
+    const ZyanStatus status = decoder_->Decode(instruction.bytes.data(), available, &instruction.decoded, &notes);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
       // It goes on behind: the next block's, if there is one before it.
       instructions_.pop_back();
       return !instructions_.empty();
     }
     if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
-    Classify(&instruction);
+    ClassifyWithNotes(&instruction, notes);
     // The interpreter raises #UD.
     if (!LevelHas(level_, instruction.decoded.info.meta.isa_set)) instruction.action = Action::kInterpret;
     if (host_tsc_ && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {

@@ -1,14 +1,13 @@
 #ifndef REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
 #define REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
 
-#include <Zydis/Zydis.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "cpu/cpu_level.h"
+#include "cpu/instruction_decoder.h"
 #include "cpu/translator/guest_instruction.h"
 #include "cpu/translator/options.h"
 
@@ -24,7 +23,8 @@ class BlockCollector {
 
   // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
   // re-emitted.
-  explicit BlockCollector(Optimizations optimizations, CpuLevel level = CpuLevel::kHost, bool host_tsc = false);
+  BlockCollector(InstructionDecoder* decoder, Optimizations optimizations, CpuLevel level = CpuLevel::kHost,
+                 bool host_tsc = false);
 
   // Decodes the block at `pc`, whose page's bytes are `page`. False: its first instruction goes on in the next page,
   // whose bytes have to be given then (null: not); the block is that one instruction, and some more behind.
@@ -32,18 +32,16 @@ class BlockCollector {
   // Valid until the next call. Only the last one may be to be interpreted.
   std::span<const GuestInstruction> instructions() const { return instructions_; }
 
-  const ZydisDecoder* decoder() const { return &decoder_; }
-
  private:
   bool Collected(uint64_t pc) const;
   void Unroll();
 
   static constexpr uint32_t kMaxCopies = 4;
 
+  InstructionDecoder* const decoder_;
   const Optimizations optimizations_;
   const CpuLevel level_;
   const bool host_tsc_;
-  ZydisDecoder decoder_;
   std::vector<GuestInstruction> instructions_;
 };
 

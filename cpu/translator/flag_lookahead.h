@@ -1,12 +1,11 @@
 #ifndef REMORA_CPU_TRANSLATOR_FLAG_LOOKAHEAD_H_
 #define REMORA_CPU_TRANSLATOR_FLAG_LOOKAHEAD_H_
 
-#include <Zydis/Zydis.h>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/instruction_decoder.h"
 #include "mm/frame_pool.h"
 
 namespace remora::cpu::translator {
@@ -18,7 +17,7 @@ namespace remora::cpu::translator {
 // Thread safety: one instance for each engine.
 class FlagLookahead {
  public:
-  explicit FlagLookahead(const ZydisDecoder* decoder) : decoder_(decoder) {}
+  explicit FlagLookahead(InstructionDecoder* decoder) : decoder_(decoder) {}
 
   // The page whose bytes LiveAt looks at. What was found out before is kept if `frame` and `generation` (of what code
   // was dropped, TranslationCache::generation) and the address are the same.
@@ -39,7 +38,7 @@ class FlagLookahead {
   static constexpr int kMaxDepth = 2;
   static constexpr int kMaxInstructions = 16;
 
-  const ZydisDecoder* const decoder_;
+  InstructionDecoder* const decoder_;
   const std::byte* page_ = nullptr;
   uint64_t page_start_ = 0;
   mm::FrameId frame_;

@@ -8,7 +8,9 @@
 #include <initializer_list>
 
 #include "base/guest_addr.h"
+#include "cpu/cpu_level.h"
 #include "cpu/cpu_state.h"
+#include "cpu/instruction_decoder.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -18,8 +20,6 @@ constexpr uint64_t kPageStart = 0x400000;
 
 class FlagLookaheadTest : public testing::Test {
  protected:
-  FlagLookaheadTest() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
-
   uint32_t LiveAt(std::initializer_list<uint8_t> code, uint64_t offset = 0) {
     page_.fill(std::byte{0x90});
     for (size_t i = 0; const uint8_t byte : code) page_[offset + i++] = static_cast<std::byte>(byte);
@@ -27,7 +27,7 @@ class FlagLookaheadTest : public testing::Test {
     return lookahead_.LiveAt(kPageStart + offset);
   }
 
-  ZydisDecoder decoder_;
+  InstructionDecoder decoder_{CpuLevel::kHost};
   FlagLookahead lookahead_{&decoder_};
   std::array<std::byte, kPageSize> page_;
   uint64_t generation_ = 0;

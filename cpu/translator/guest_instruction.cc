@@ -300,4 +300,28 @@ void Classify(GuestInstruction* instruction) {
   instruction->may_leave = MayLeave(*instruction);
 }
 
+void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes) {
+  if (notes != nullptr && notes->made) {
+    const uint32_t word = notes->words[0];
+    instruction->action = static_cast<Action>(word & 0xff);
+    instruction->memory = static_cast<int>(word >> 8 & 0xff) - 1;
+    instruction->may_leave = (word >> 16 & 1) != 0;
+    instruction->uses_vectors = (word >> 17 & 1) != 0;
+    instruction->uses_x87 = (word >> 18 & 1) != 0;
+    instruction->uses_avx512 = (word >> 19 & 1) != 0;
+    instruction->flags_read = notes->words[1];
+    instruction->flags_written = notes->words[2];
+    return;
+  }
+  Classify(instruction);
+  // How far is in the immediate, which the notes do not know.
+  if (notes == nullptr || IsShift(instruction->decoded.info.mnemonic)) return;
+  notes->words[0] = static_cast<uint32_t>(instruction->action) | static_cast<uint32_t>(instruction->memory + 1) << 8 |
+                    (instruction->may_leave ? 1u << 16 : 0) | (instruction->uses_vectors ? 1u << 17 : 0) |
+                    (instruction->uses_x87 ? 1u << 18 : 0) | (instruction->uses_avx512 ? 1u << 19 : 0);
+  notes->words[1] = instruction->flags_read;
+  notes->words[2] = instruction->flags_written;
+  notes->made = true;
+}
+
 }  // namespace remora::cpu::translator

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/cpu_state.h"
+#include "cpu/instruction_decoder.h"
 #include "cpu/op.h"
 
 namespace remora::cpu::translator {
@@ -32,6 +33,8 @@ inline constexpr uint32_t kMaxInstructionBytes = 15;
 
 // One instruction of a block with what its translation needs to know. Flags are bits as RFLAGS has them.
 struct GuestInstruction {
+  GuestInstruction() {}  // `decoded` is not cleared
+
   DecodedInstruction decoded;
   uint64_t pc = 0;
   std::array<uint8_t, kMaxInstructionBytes> bytes{};
@@ -66,6 +69,9 @@ FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info);
 
 // Fills in all behind `bytes` from what was decoded.
 void Classify(GuestInstruction* instruction);
+
+// The same, where *notes (may be null) may have it.
+void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes);
 
 // The number of the 64-bit general register that `reg` is or is a part of; -1: it is none.
 int GeneralRegister(ZydisRegister reg);

@@ -70,7 +70,8 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
       options_(options),
       unset_way_{cache->routines().way_unset_host_flags, cache->routines().way_unset_saved_flags},
       interpreter_(blocks, options.interpreter),
-      collector_(options.optimizations, options.interpreter.level, options.interpreter.host_tsc),
+      collector_(interpreter_.instructions(), options.optimizations, options.interpreter.level,
+                 options.interpreter.host_tsc),
       writer_(cache->routines(), options.optimizations) {}
 
 TranslatorCore::~TranslatorCore() = default;

@@ -93,7 +93,7 @@ class TranslatorCore final : public Engine {
   InterpreterCore interpreter_;
   BlockCollector collector_;
   BlockWriter writer_;
-  FlagLookahead lookahead_{collector_.decoder()};
+  FlagLookahead lookahead_{interpreter_.instructions()};
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;

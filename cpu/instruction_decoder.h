@@ -1,0 +1,64 @@
+#ifndef REMORA_CPU_INSTRUCTION_DECODER_H_
+#define REMORA_CPU_INSTRUCTION_DECODER_H_
+
+#include <Zydis/Zydis.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "cpu/cpu_level.h"
+#include "cpu/op.h"
+
+namespace remora::cpu {
+
+// Zydis, with its answers remembered: code says the same few thousand things again and again. What an instruction is
+// follows from its bytes up to ModRM and SIB; only the values of its displacement and immediates are in those behind.
+// So an answer is found by the former, and gets the latter put in.
+//
+// What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
+//
+// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 3 MiB.
+class InstructionDecoder {
+ public:
+  explicit InstructionDecoder(CpuLevel level);
+
+  // Room for who decodes to remember, beside an answer, what follows from it for all displacements and immediates.
+  struct Notes {
+    std::array<uint32_t, 4> words{};
+    bool made = false;
+  };
+
+  // As ZydisDecoderDecodeFull, at most 15 bytes; but of the operands behind the last one only the types may be filled
+  // in, of the next one or all. *notes, if asked for: the same at each such instruction, until the next call; null
+  // where nothing is remembered.
+  ZyanStatus Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes = nullptr);
+
+  const ZydisDecoder* zydis() const { return &zydis_; }
+
+ private:
+  static constexpr uint32_t kEntries = 4096;
+  static constexpr int kMaxOperands = 4;
+
+  struct Entry {
+    uint64_t key = 0;
+    ZydisDecodedInstruction info;
+    std::array<ZydisDecodedOperand, kMaxOperands> operands;
+    // Operands whose values come from the bytes; kNone.
+    uint8_t displaced, immediate[2];
+    Notes notes;
+  };
+  static constexpr uint8_t kNone = 0xff;
+
+  // Whether all of it follows from the bytes before displacement and immediates; then the operands are noted.
+  static bool CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry);
+  static void PutValuesIn(const Entry& entry, const uint8_t* bytes, DecodedInstruction* out);
+
+  ZydisDecoder zydis_;
+  std::array<std::unique_ptr<Entry>, kEntries> entries_;
+};
+
+}  // namespace remora::cpu
+
+#endif  // REMORA_CPU_INSTRUCTION_DECODER_H_
