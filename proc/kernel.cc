@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi/signal.h"
 #include "base/check.h"
+#include "base/thread_heap.h"
 #include "fs/special/epoll_nesting.h"
 #include "mm/reverse_map.h"
 #include "net/unix_namespace.h"
@@ -188,7 +189,11 @@ int32_t Kernel::Run() {
   std::vector<std::unique_ptr<Worker>> workers;
   for (uint32_t i = 0; i < impl_->options.num_workers; ++i) workers.push_back(std::make_unique<Worker>(this, i));
   std::vector<std::thread> threads;
-  for (auto& worker : workers) threads.emplace_back([worker = worker.get()] { worker->Run(); });
+  for (auto& worker : workers)
+    threads.emplace_back([worker = worker.get()] {
+      ReserveThreadHeap();
+      worker->Run();
+    });
   {
     MutexLock lock(&impl_->mu);
     impl_->workers = std::move(workers);
@@ -268,6 +273,8 @@ Kernel::Counters Kernel::counters() const {
     const cpu::Engine::Counters engine = worker->engine_counters();
     sum.engine.instructions += engine.instructions;
     sum.engine.blocks_decoded += engine.blocks_decoded;
+    sum.engine.guest_bytes_translated += engine.guest_bytes_translated;
+    sum.engine.host_bytes_translated += engine.host_bytes_translated;
     sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
     sum.engine.memory_accesses += engine.memory_accesses;
     sum.engine.slow_memory_accesses += engine.slow_memory_accesses;
