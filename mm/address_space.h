@@ -205,6 +205,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   ~AddressSpace() override;
 
   // address_space_map.cc
+  PageRange UsualPlace(uint64_t object_id, uint64_t num_pages) const;
   ErrnoOr<PageRange> PlaceLocked(const MapRequest& request, uint64_t length_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ErrnoOr<PageRange> FindHoleLocked(uint64_t num_pages, bool below_2g) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasEntriesLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

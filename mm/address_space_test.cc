@@ -71,6 +71,23 @@ TEST_F(AddressSpaceTest, MappingsAreStackedDownwardFromTheTop) {
   EXPECT_EQ(second + 5 * kPageSize, first);
 }
 
+// So that translated code, which belongs to an address, serves all processes.
+TEST_F(AddressSpaceTest, AFileIsAtTheSameAddressInEachSpaceWhereThatIsFree) {
+  const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, 5 * kPageSize);
+  const Ref<FilePages> other = CreateSharedAnonymous(&memory_.context, 5 * kPageSize);
+  const auto request = [](const Ref<FilePages>& of) {
+    MapRequest made = AnonymousRequest(5, Protection(1));
+    made.object = of;
+    return made;
+  };
+  const GuestAddr at = *space_->Map(request(file));
+  EXPECT_NE(*space_->Map(request(other)), at);
+  EXPECT_NE(*space_->Map(request(file)), at);
+  const Ref<AddressSpace> second = AddressSpace::Create(&memory_.context, memory_.layout);
+  EXPECT_TRUE(second->Map(AnonymousRequest(7)).ok());
+  EXPECT_EQ(*second->Map(request(file)), at);
+}
+
 TEST_F(AddressSpaceTest, AHintOverAMappingDoesNotDestroyIt) {
   MapFixed(0, 2);
   Poke(kBase, 42);
