@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
+
+#include "base/check.h"
 
 namespace remora::cpu {
 namespace {
@@ -89,7 +92,12 @@ uint64_t Value(const uint8_t* bytes, uint32_t bits, bool is_signed) {
 
 }  // namespace
 
-InstructionDecoder::InstructionDecoder(CpuLevel level) { InitializeDecoder(level, &zydis_); }
+InstructionDecoder::InstructionDecoder(CpuLevel level)
+    : entries_(static_cast<Entry*>(std::calloc(kEntries, sizeof(Entry)))) {
+  static_assert(std::is_trivial_v<Entry>);
+  CHECK(entries_ != nullptr);
+  InitializeDecoder(level, &zydis_);
+}
 
 bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry) {
   const ZydisDecodedInstruction& info = in.info;
@@ -142,28 +150,27 @@ ZyanStatus InstructionDecoder::Decode(const void* bytes, size_t available, Decod
   uint64_t key;
   std::memcpy(&key, padded, sizeof(key));
   key = (key & ((uint64_t{1} << 8 * key_bytes) - 1)) | uint64_t{key_bytes} << 56;
-  constexpr unsigned kIndexBits = 12;
+  constexpr unsigned kIndexBits = 10;
   static_assert(kEntries == 1 << kIndexBits);
-  std::unique_ptr<Entry>& place = entries_[key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
-  if (place != nullptr && place->key == key && place->info.length <= available) {
-    out->info = place->info;
-    std::copy_n(place->operands.data(), place->info.operand_count, out->operands);
-    for (uint32_t i = place->info.operand_count; i <= kMaxOperands; ++i)
+  Entry& place = entries_[key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+  if (place.key == key && place.info.length <= available) {
+    out->info = place.info;
+    std::copy_n(place.operands.data(), place.info.operand_count, out->operands);
+    for (uint32_t i = place.info.operand_count; i <= kMaxOperands; ++i)
       out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
-    PutValuesIn(*place, padded, out);
-    if (notes != nullptr) *notes = &place->notes;
+    PutValuesIn(place, padded, out);
+    if (notes != nullptr) *notes = &place.notes;
     return ZYAN_STATUS_SUCCESS;
   }
   const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, bytes, available, &out->info, out->operands);
   if (!ZYAN_SUCCESS(status)) return status;
-  if (place == nullptr) place = std::make_unique<Entry>();
-  place->key = 0;
-  if (!CanBeRemembered(*out, key_bytes, place.get())) return status;
-  place->key = key;
-  place->info = out->info;
-  place->notes = Notes();
-  std::copy_n(out->operands, out->info.operand_count, place->operands.data());
-  if (notes != nullptr) *notes = &place->notes;
+  place.key = 0;
+  if (!CanBeRemembered(*out, key_bytes, &place)) return status;
+  place.key = key;
+  place.info = out->info;
+  place.notes = Notes();
+  std::copy_n(out->operands, out->info.operand_count, place.operands.data());
+  if (notes != nullptr) *notes = &place.notes;
   return status;
 }
 

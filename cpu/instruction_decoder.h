@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 
 #include "cpu/cpu_level.h"
@@ -19,15 +20,15 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 3 MiB.
+// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 700 KiB.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
 
   // Room for who decodes to remember, beside an answer, what follows from it for all displacements and immediates.
   struct Notes {
-    std::array<uint32_t, 4> words{};
-    bool made = false;
+    std::array<uint32_t, 4> words;
+    bool made;
   };
 
   // As ZydisDecoderDecodeFull, at most 15 bytes; but of the operands behind the last one only the types may be filled
@@ -38,11 +39,11 @@ class InstructionDecoder {
   const ZydisDecoder* zydis() const { return &zydis_; }
 
  private:
-  static constexpr uint32_t kEntries = 4096;
+  static constexpr uint32_t kEntries = 1024;
   static constexpr int kMaxOperands = 4;
 
   struct Entry {
-    uint64_t key = 0;
+    uint64_t key;  // 0: none
     ZydisDecodedInstruction info;
     std::array<ZydisDecodedOperand, kMaxOperands> operands;
     // Operands whose values come from the bytes; kNone.
@@ -56,7 +57,10 @@ class InstructionDecoder {
   static void PutValuesIn(const Entry& entry, const uint8_t* bytes, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
-  std::array<std::unique_ptr<Entry>, kEntries> entries_;
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<Entry[], Free> entries_;  // cleared by calloc, so that only those that are used take memory
 };
 
 }  // namespace remora::cpu
