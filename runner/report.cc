@@ -61,6 +61,10 @@ Rows Figures(const proc::Kernel& kernel) {
       {"open_files", kernel.open_files().num_alive()},
       {"tasks", kernel.tasks_alive().num_alive()},
   };
+  if (const uint64_t bytes = counters.engine.guest_bytes_translated; bytes != 0) {
+    rows.emplace_back("guest_bytes_translated", bytes);
+    rows.emplace_back("host_bytes_translated", counters.engine.host_bytes_translated);
+  }
   // Only the interpreter counts them.
   if (const uint64_t accesses = counters.engine.memory_accesses; accesses != 0)
     rows.emplace_back("memory_accesses", accesses);

@@ -65,7 +65,7 @@ std::string DumpBlock(std::span<const GuestInstruction> instructions, const Tran
   std::snprintf(heading, sizeof(heading), "block %lx: %u instructions, %u bytes of host code at %lx\n", translation.pc,
                 translation.count(), translation.code_bytes, translation.code - buffer);
   text += heading;
-  const std::vector<Mark>& marks = translation.marks;
+  const std::span<const Mark> marks = translation.marks();
   show(0, marks.empty() ? translation.code_bytes : marks[0].host_offset, "(entries)");
   for (size_t i = 0; i < marks.size(); ++i) {
     const GuestInstruction& instruction = instructions[i];

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
+#include <span>
 
 #include "cpu/translator/generated_block.h"
 #include "mm/types.h"
@@ -13,27 +14,38 @@ namespace remora::cpu::translator {
 
 // A block's code in the CodeBuffer. Immutable once published, but for the bytes that are patched to drop it.
 // It belongs to a page of code as one address sees it: every address space that has the frame there may run it.
+// There are many: the marks lie behind it in one piece of memory, and what is within its code is 16 bits wide, as
+// HostCode's size is.
 struct Translation {
+  struct Delete {
+    void operator()(const Translation* translation) const { Free(const_cast<Translation*>(translation)); }
+  };
+  using Owner = std::unique_ptr<Translation, Delete>;
+
+  static Owner Create(std::span<const Mark> marks);
+  static void Free(void* translation);  // for the Reclaimer, too
+
   uint64_t pc = 0;
+  const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   mm::FrameId frame;
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
-  uint32_t region = 0;
-  const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
-  bool repeats = false;             // if code is null: it has a REP prefix
-  bool alone = false;               // each memory operand is probed by itself
-  uint32_t code_bytes = 0;
-  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
-  uint32_t cold_offset = 0;  // what is seldom run begins there
-  uint32_t dropped_host = 0, dropped_saved = 0;
-  std::vector<Mark> marks;
+  uint16_t code_bytes = 0;
+  uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
+  uint16_t cold_offset = 0;  // what is seldom run begins there
+  uint16_t dropped_host = 0, dropped_saved = 0;
+  uint8_t num_marks = 0;
+  bool repeats : 1 = false;  // if code is null: it has a REP prefix
+  bool alone : 1 = false;    // each memory operand is probed by itself
 
-  uint32_t count() const { return static_cast<uint32_t>(marks.size()); }
+  std::span<const Mark> marks() const { return {reinterpret_cast<const Mark*>(this + 1), num_marks}; }
+  uint32_t count() const { return num_marks; }
   // The instruction whose own code `host` is in.
   uint32_t IndexOf(const std::byte* host) const {
     const auto offset = static_cast<uint32_t>(host - code);
-    const auto behind = std::upper_bound(marks.begin(), marks.end(), offset,
+    const std::span<const Mark> all = marks();
+    const auto behind = std::upper_bound(all.begin(), all.end(), offset,
                                          [](uint32_t at, const Mark& mark) { return at < mark.host_offset; });
-    return behind == marks.begin() ? 0 : static_cast<uint32_t>(behind - marks.begin()) - 1;
+    return behind == all.begin() ? 0 : static_cast<uint32_t>(behind - all.begin()) - 1;
   }
 };
 

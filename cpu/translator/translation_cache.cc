@@ -1,6 +1,8 @@
 #include "cpu/translator/translation_cache.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -22,7 +24,7 @@ struct TranslationCache::Eviction {
     auto* eviction = static_cast<Eviction*>(raw);
     Memory& memory = *eviction->memory;
     memory.draining[eviction->region].store(nullptr, std::memory_order_release);
-    for (Translation* translation : eviction->translations) delete translation;
+    for (Translation* translation : eviction->translations) Translation::Free(translation);
     memory.buffer.FinishEviction(eviction->region);
     delete eviction;
   }
@@ -37,10 +39,10 @@ TranslationCache::~TranslationCache() {
   MutexLock lock(&mu_);
   // Those without code are in no region.
   for (auto& [frame, code] : frames_)
-    for (auto& [pc, translation] : code.by_pc)
-      if (translation->code == nullptr) delete translation;
+    for (Translation* translation : code.translations)
+      if (translation->code == nullptr) Translation::Free(translation);
   for (auto& region : in_region_)
-    for (Translation* translation : region) delete translation;
+    for (Translation* translation : region) Translation::Free(translation);
 }
 
 Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, bool* crosses,
@@ -48,11 +50,11 @@ Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, 
   MutexLock lock(&mu_);
   const auto found = frames_.find(frame.value());
   if (found == frames_.end()) return nullptr;
-  const auto translation = found->second.by_pc.find(Key(pc, alone));
-  if (translation == found->second.by_pc.end()) return nullptr;
-  *tail_frame = translation->second->tail_frame;
+  Translation* translation = found->second.Find(Key(pc, alone));
+  if (translation == nullptr) return nullptr;
+  *tail_frame = translation->tail_frame;
   *crosses = tail_frame->valid();
-  return translation->second;
+  return translation;
 }
 
 uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
@@ -80,10 +82,10 @@ void TranslationCache::PatchLink(const PendingLink& link, const Translation& tar
                          : link.forward    ? target.forward_entry
                                            : target.saved_entry;
   const std::byte* to = target.code + entry;
-  const auto displacement = static_cast<int32_t>(to - (link.displacement + 4));
+  const std::byte* at = memory_->buffer.permanent() + link.displacement;
+  const auto displacement = static_cast<int32_t>(to - (at + 4));
   // Others may be running through it: one aligned store.
-  __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(link.displacement)), displacement,
-                   __ATOMIC_RELEASE);
+  __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(at)), displacement, __ATOMIC_RELEASE);
 }
 
 void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
@@ -101,20 +103,24 @@ void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry
 
 void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block) {
   for (const Link& link : block.links) {
-    const PendingLink pending = {made.code + link.displacement_offset, link.flags_saved, link.forward};
-    const auto target = code->by_pc.find(link.target);
-    if (target == code->by_pc.end()) {
-      code->pending[link.target].push_back(pending);
-    } else if (target->second->code != nullptr && !target->second->tail_frame.valid()) {
-      PatchLink(pending, *target->second);
-    }
+    const PendingLink pending = {
+        .target = link.target & INT64_MAX,
+        .forward = link.forward,
+        .displacement =
+            static_cast<uint32_t>(made.code + link.displacement_offset - memory_->buffer.permanent()) & INT32_MAX,
+        .flags_saved = link.flags_saved};
+    const Translation* target = code->Find(Key(link.target, /*alone=*/false));
+    if (target == nullptr)
+      code->pending.push_back(pending);
+    else if (target->code != nullptr && !target->tail_frame.valid())
+      PatchLink(pending, *target);
   }
   if (made.alone) return;
-  if (const auto waiting = code->pending.find(made.pc); waiting != code->pending.end()) {
-    if (!made.tail_frame.valid())
-      for (const PendingLink& link : waiting->second) PatchLink(link, made);
-    code->pending.erase(waiting);
-  }
+  std::erase_if(code->pending, [&](const PendingLink& link) {
+    if (link.target != made.pc) return false;
+    if (!made.tail_frame.valid()) PatchLink(link, made);
+    return true;
+  });
 }
 
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
@@ -123,16 +129,16 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
-    const auto other = found->second.by_pc.find(Key(pc, alone));
-    if (other != found->second.by_pc.end()) {
-      if (other->second->tail_frame == tail_frame) return other->second;
+    if (Translation* other = found->second.Find(Key(pc, alone))) {
+      if (other->tail_frame == tail_frame) return other;
       // The page behind is another one here: one of the two has to go.
       generation_.fetch_add(1, std::memory_order_acq_rel);
       DropLocked(frame.value());
       return nullptr;
     }
   }
-  auto made = std::make_unique<Translation>();
+  Translation::Owner made =
+      Translation::Create(block == nullptr ? std::span<const Mark>() : std::span<const Mark>(block->marks));
   made->pc = pc;
   made->frame = frame;
   made->tail_frame = tail_frame;
@@ -147,17 +153,17 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
       // The eviction may have taken what this block was to be linked to; the piece stays unused.
       return nullptr;
     }
-    made->region = piece.region;
+    CHECK(block->code.size() <= UINT16_MAX);
+    const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
     made->code = piece.code;
-    made->code_bytes = static_cast<uint32_t>(block->code.size());
-    made->host_entry = block->host_entry;
-    made->saved_entry = block->saved_entry;
-    made->indirect_entry = block->indirect_entry;
-    made->forward_entry = block->forward_entry;
-    made->cold_offset = block->cold_offset;
-    made->dropped_host = block->dropped_host;
-    made->dropped_saved = block->dropped_saved;
-    made->marks = block->marks;
+    made->code_bytes = offset(static_cast<uint32_t>(block->code.size()));
+    made->host_entry = offset(block->host_entry);
+    made->saved_entry = offset(block->saved_entry);
+    made->indirect_entry = offset(block->indirect_entry);
+    made->forward_entry = offset(block->forward_entry);
+    made->cold_offset = offset(block->cold_offset);
+    made->dropped_host = offset(block->dropped_host);
+    made->dropped_saved = offset(block->dropped_saved);
     std::byte* writable = memory_->buffer.Writable(piece.code);
     std::memcpy(writable, block->code.data(), block->code.size());
     for (const GeneratedBlock::Relocation& relocation : block->relocations) {
@@ -178,11 +184,29 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   if (block != nullptr)
     LinkLocked(&code, *made, *block);
   else if (!alone)
-    code.pending.erase(pc);  // such links lead to their own cold code for good
-  code.by_pc.emplace(Key(pc, alone), made.get());
+    std::erase_if(code.pending, [pc](const PendingLink& link) { return link.target == pc; });  // to cold code for good
+  code.translations.insert(made.get());
   if (tail_frame.valid()) frames_[tail_frame.value()].heads.push_back(frame.value());
   num_translations_.fetch_add(1, std::memory_order_relaxed);
   return made.release();
+}
+
+uint64_t TranslationCache::BytesFor(const Translation& translation) const {
+  // What malloc adds, and tables that are between half and wholly full.
+  constexpr uint64_t kAllocation = 16,
+                     kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
+  uint64_t bytes =
+      translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
+  MutexLock lock(&mu_);
+  if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
+    const std::byte* first = memory_->buffer.permanent();
+    for (const PendingLink& link : found->second.pending) {
+      const std::byte* at = first + link.displacement;
+      if (at >= translation.code && at < translation.code + translation.code_bytes)
+        bytes += sizeof(PendingLink) * 3 / 2;
+    }
+  }
+  return bytes;
 }
 
 void TranslationCache::EvictLocked() {
@@ -200,10 +224,10 @@ void TranslationCache::DropLocked(uint32_t frame) {
   if (found == frames_.end()) return;
   FrameCode code = std::move(found->second);
   frames_.erase(found);
-  for (const auto& [pc, translation] : code.by_pc) {
+  for (Translation* translation : code.translations) {
     num_translations_.fetch_sub(1, std::memory_order_relaxed);
     if (translation->code == nullptr) {
-      reclaimer_->RetireDelete(translation);
+      reclaimer_->Retire(translation, &Translation::Free);
       continue;
     }
     // Its memory goes with its region.

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
 #include "base/mutex.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
@@ -66,13 +68,17 @@ class TranslationCache final : public mm::CodeObserver {
 
   // Grows when something is dropped.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // What a translation that has just been published takes: its code, and what is known about it here.
+  uint64_t BytesFor(const Translation& translation) const;
   uint64_t num_translations() const { return num_translations_.load(std::memory_order_relaxed); }
 
  private:
-  struct PendingLink {
-    const std::byte* displacement = nullptr;
-    bool flags_saved = false;
-    bool forward = false;
+  // A jump within the page whose target is not translated yet.
+  struct [[gnu::packed]] PendingLink {
+    uint64_t target : 63;
+    uint64_t forward : 1;
+    uint32_t displacement : 31;  // from the buffer's beginning
+    uint32_t flags_saved : 1;
   };
   struct Eviction;
   // What an eviction under way needs after the cache itself has gone.
@@ -81,15 +87,28 @@ class TranslationCache final : public mm::CodeObserver {
     CodeBuffer buffer;
     std::atomic<const Eviction*> draining[CodeBuffer::kNumRegions] = {};
   };
-  struct FrameCode {
-    absl::flat_hash_map<uint64_t, Translation*> by_pc;                // by Key
-    absl::flat_hash_map<uint64_t, std::vector<PendingLink>> pending;  // by target
-    std::vector<uint32_t> heads;                                      // frames whose translations go on in this one
-  };
-
   static uint64_t Key(uint64_t pc, bool alone) {
     return pc ^ uint64_t { alone } << 63;
   }
+  // Hash and equality of translations by their Key.
+  struct ByKey {
+    using is_transparent = void;
+    static uint64_t KeyOf(uint64_t key) { return key; }
+    static uint64_t KeyOf(const Translation* translation) { return Key(translation->pc, translation->alone); }
+    size_t operator()(const auto& key) const { return absl::HashOf(KeyOf(key)); }
+    bool operator()(const auto& a, const auto& b) const { return KeyOf(a) == KeyOf(b); }
+  };
+  struct FrameCode {
+    absl::flat_hash_set<Translation*, ByKey, ByKey> translations;
+    std::vector<PendingLink> pending;
+    std::vector<uint32_t> heads;  // frames whose translations go on in this one
+
+    Translation* Find(uint64_t key) const {
+      const auto found = translations.find(key);
+      return found == translations.end() ? nullptr : *found;
+    }
+  };
+
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)

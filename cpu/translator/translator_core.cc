@@ -282,7 +282,6 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   if (instructions.empty()) return nullptr;
   if (instructions[0].action == Action::kInterpret)
     return cache_->Publish(pc, frame, tail, nullptr, instructions[0].repeats(), alone, generation);
-  blocks_translated_.Add();
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
@@ -290,7 +289,14 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   Translation* made =
       cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to, page_of), false,
                       alone, generation);
-  if (made != nullptr && options_.dumper != nullptr) {
+  if (made == nullptr) return nullptr;
+  blocks_translated_.Add();
+  uint64_t guest_bytes = 0;
+  for (const GuestInstruction& instruction : instructions.first(std::min<size_t>(made->count(), instructions.size())))
+    guest_bytes += instruction.decoded.info.length;
+  guest_bytes_.Add(guest_bytes);
+  host_bytes_.Add(cache_->BytesFor(*made));
+  if (options_.dumper != nullptr) {
     const BlockDumper& dumper = *options_.dumper;
     if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});
     if (dumper.wanted && dumper.wanted(pc, tlb))
@@ -330,7 +336,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     const Translation* translation = last_left_;
     CHECK_MSG(translation != nullptr, "translated code left from where there is none");
     const uint32_t index = index_in(context, *translation);
-    const Mark& mark = translation->marks[index];
+    const Mark& mark = translation->marks()[index];
     state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
     if (context.leave != Leave::kLookup) state.gpr[kRsp] += static_cast<uint64_t>(int64_t{mark.stack_moved});
     *retired -= std::min<uint64_t>(*retired, translation->count() - index);
@@ -478,7 +484,9 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
 Engine::Counters TranslatorCore::counters() const {
   return {.instructions = instructions_retired_.value(),
           .blocks_decoded = blocks_translated_.value(),
-          .blocks_entered_slowly = lookups_.value()};
+          .blocks_entered_slowly = lookups_.value(),
+          .guest_bytes_translated = guest_bytes_.value(),
+          .host_bytes_translated = host_bytes_.value()};
 }
 
 }  // namespace remora::cpu::translator

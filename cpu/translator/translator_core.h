@@ -102,7 +102,7 @@ class TranslatorCore final : public Engine {
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
   static constexpr uint32_t kVisited = 8192;
   std::array<uint8_t, kVisited> visits_{};
-  Counter instructions_retired_, blocks_translated_, lookups_, interpreted_;
+  Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 
 }  // namespace remora::cpu::translator

@@ -334,6 +334,26 @@ TEST(TranslatorTest, AStringInstructionStopsWithTheBudget) {
   }
 }
 
+// Code, and what is known about it: of this one, of which each instruction has an operand of its own in memory, and of
+// a row of short blocks.
+TEST(TranslatorTest, TranslationsTakeFewBytes) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  machine.state.gpr[kRcx] = 0;
+  // 1: dec ecx; add eax, edx; lea rdx, [rax+rax*4+1]; xor eax, edx; test eax, eax; jz 2; inc edx; 2: jmp 3; ...
+  std::vector<uint8_t> code;
+  for (int i = 0; i < 100; ++i)
+    code.insert(code.end(), {0xff, 0xc9, 0x01, 0xd0, 0x48, 0x8d, 0x54, 0x80, 0x01, 0x31, 0xd0, 0x85, 0xc0, 0x74, 0x02,
+                             0xff, 0xc2, 0xeb, 0x00});
+  code.insert(code.end(), {0x0f, 0x05});
+  for (size_t i = 0; i < code.size(); ++i) machine.memory.Store(kCode + i, code[i]);
+  machine.state.rip = kCode;
+  EXPECT_EQ(machine.Run(1'000'000).reason, ExitReason::kSyscall);
+  const Engine::Counters counters = machine.engine->counters();
+  EXPECT_GE(counters.guest_bytes_translated, code.size());
+  EXPECT_GT(counters.host_bytes_translated, counters.guest_bytes_translated);
+  EXPECT_LE(counters.host_bytes_translated, 14 * counters.guest_bytes_translated);
+}
+
 TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   std::string shown;
   const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },

@@ -36,6 +36,25 @@ case_stdin_stdout_stderr() {
   expect_status 0 && expect_out hello && { [[ $err == oops ]] || fail "stderr lost"; }
 }
 case_program_is_searched_in_path() { try echo found; expect_status 0 && expect_out found; }
+# A figure of --stats.
+figure() { awk -v name="$1" '$1 == name { print $2 }' "$work/.err"; }
+# Processes share what was translated, the library at the same address included. What is new is where the shell goes another way.
+case_a_second_process_translates_nothing() {
+  [[ $(uname -m) == x86_64 ]] || return 0
+  local once
+  try --stats --cpu-opt=-warm /bin/sh -c '/bin/true; :'; expect_status 0 || return
+  once=$(figure blocks_decoded)
+  (( once > 300 )) || { fail "only $once blocks for one"; return; }
+  try --stats --cpu-opt=-warm /bin/sh -c '/bin/true; /bin/true; /bin/true; :'; expect_status 0 || return
+  (( $(figure blocks_decoded) <= once + 30 )) || { fail "$(figure blocks_decoded) blocks for three, $once for one"; return; }
+  # Another program, the same libraries.
+  try --stats --cpu-opt=-warm /bin/sh -c '/bin/true; /bin/false; :'; expect_status 0 || return
+  (( $(figure blocks_decoded) <= once + once / 4 )) || fail "$(figure blocks_decoded) blocks for two programs, $once for one"
+}
+case_translated_code_is_small() {
+  try --stats --cpu-opt=-warm /bin/sh -c ':'; expect_status 0 || return
+  (( $(figure host_bytes_translated) <= 14 * $(figure guest_bytes_translated) )) || fail "more than 14 bytes for one"
+}
 case_help() { try --help; expect_status 0 && { [[ $out == usage:* ]] || fail "no usage"; }; }
 case_version() { try --version; expect_status 0 && { [[ $out == remora\ * ]] || fail "no version"; }; }
 case_bad_flag() { try --nonsense /bin/true; expect_status 125 && expect_sentence 'no such flag: --nonsense'; }
