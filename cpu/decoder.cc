@@ -64,7 +64,8 @@ class Builder {
     AddLinks(*op);
   }
   uint32_t num_instructions() const { return num_instructions_; }
-  bool full() const { return out_->num_ops + 4 > kMaxBlockOps; }
+  // Whether there is no room for another instruction once `ops` more are added.
+  bool full(uint32_t ops = 0) const { return out_->num_ops + ops + 4 > kMaxBlockOps; }
 
   // `uncounted` held the number of instructions before the op until here.
   void Finish() {
@@ -195,7 +196,8 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
     }
     at += in->info.length;
     status = at < kPageSize ? decode_at(at, next) : Status::kTruncated;
-    const bool next_belongs = status == Status::kGood && builder.num_instructions() + 1 < max_instructions;
+    const bool next_belongs =
+        status == Status::kGood && builder.num_instructions() + 1 < max_instructions && !builder.full(1);
 
     Op* op = builder.AddInstruction();
     const uint8_t index = op->uncounted;

@@ -173,6 +173,52 @@ TEST(Avx512Test, BlocksWithoutItKeepWhatIsThere) {
   EXPECT_EQ(machine.state.opmask[3], 0x1234567890u);
 }
 
+TEST(Avx512Test, EveryBudgetStopsWhereItShould) {
+  if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  constexpr uint64_t kInstructions = 100, kLength = 6;
+  std::vector<uint8_t> code;
+  for (uint64_t i = 0; i < kInstructions; ++i)
+    code.insert(code.end(), {0x62, 0xf1, 0x75, 0x48, 0xfe, 0xca});  // vpaddd zmm1,zmm1,zmm2
+  FakeMachine machine;
+  machine.memory.Write(kCode, code);
+  for (int round = 0; round < 2; ++round) {
+    for (uint64_t budget = 1; budget <= kInstructions; ++budget) {
+      machine.state = CpuState();
+      machine.state.rip = kCode;
+      machine.state.avx512_live = true;
+      for (uint32_t i = 0; i < 64; i += 4) machine.state.vector[2].bytes[i] = std::byte{1};
+      const Exit exit = machine.Run(budget);
+      EXPECT_EQ(exit.reason, ExitReason::kBudget);
+      ASSERT_EQ(exit.instructions_retired, budget);
+      ASSERT_EQ(machine.state.rip, kCode + kLength * budget);
+      ASSERT_TRUE(AllLanesAre(static_cast<uint32_t>(budget), machine.state, 1, 0, 64)) << budget;
+    }
+  }
+}
+
+TEST(Avx512Test, ABlockThatIsFullBeforeABranchGoesOnThere) {
+  if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
+  // Each takes two places of a block: at some number the block ends between the comparison and the branch.
+  for (unsigned count = 28; count < 36; ++count) {
+    std::vector<uint8_t> code;
+    for (unsigned i = 0; i < count; ++i)
+      code.insert(code.end(), {0x62, 0xf1, 0x75, 0x48, 0xfe, 0xca});  // vpaddd zmm1,zmm1,zmm2
+    const uint32_t back = 0u - (6 * count + 4 + 6);
+    code.insert(code.end(), {0x48, 0x83, 0xea, 0x04, 0x0f, 0x85});  // sub rdx, 4; jne to the first
+    for (int i = 0; i < 4; ++i) code.push_back(static_cast<uint8_t>(back >> 8 * i));
+    code.insert(code.end(), {0x0f, 0x05});
+    FakeMachine machine;
+    machine.state.avx512_live = true;
+    machine.state.gpr[kRdx] = 12;
+    for (uint32_t i = 0; i < 64; i += 4) machine.state.vector[2].bytes[i] = std::byte{1};
+    machine.memory.Write(kCode, code);
+    const Exit exit = machine.Run(1000);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(exit.instructions_retired, 3 * (count + 2) + 1) << count;
+    EXPECT_TRUE(AllLanesAre(3 * count, machine.state, 1, 0, 64)) << count;
+  }
+}
+
 TEST(Avx512Test, ABlockFullOfItHasRoom) {
   if (!HostHasAvx512()) GTEST_SKIP() << "the host has no AVX-512";
   // More instructions than a block has, each with details behind its op; then SYSCALL.

@@ -252,6 +252,19 @@ bool MayLeave(const GuestInstruction& instruction) {
   }
 }
 
+// Zydis 4.0.0 takes R13D for the base where a SIB byte without base meets REX.B and 32-bit addresses.
+void DropBaseThatIsNone(DecodedInstruction* in) {
+  const ZydisDecodedInstruction& info = in->info;
+  if ((info.attributes & ZYDIS_ATTRIB_HAS_SIB) == 0 || info.raw.modrm.mod != 0 || info.raw.sib.base != 5) return;
+  for (int i = 0; i < info.operand_count; ++i) {
+    ZydisDecodedOperand& operand = in->operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
+    operand.mem.base = ZYDIS_REGISTER_NONE;
+    operand.mem.disp.has_displacement = ZYAN_TRUE;
+    operand.mem.disp.value = info.raw.disp.value;
+  }
+}
+
 }  // namespace
 
 int GeneralRegister(ZydisRegister reg) {
@@ -286,6 +299,7 @@ FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info) {
 
 void Classify(GuestInstruction* instruction) {
   const DecodedInstruction& in = instruction->decoded;
+  DropBaseThatIsNone(&instruction->decoded);
   for (int i = 0; i < in.info.operand_count; ++i) {
     const ZydisDecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
