@@ -315,6 +315,7 @@ void Classify(GuestInstruction* instruction) {
 }
 
 void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes) {
+  DropBaseThatIsNone(&instruction->decoded);
   if (notes != nullptr && notes->made) {
     const uint32_t word = notes->words[0];
     instruction->action = static_cast<Action>(word & 0xff);
