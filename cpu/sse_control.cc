@@ -127,6 +127,7 @@ bool Xrstor(HandlerEnv& env, const Op& op) {
   if (!env.CheckAligned(address, 64)) return false;
   XsaveImage image = {};
   if (!env.Read(address, image.data(), kXsaveExtendedOffset)) return false;
+  if (!IsGoodXsaveHeader(image, env.xcr0())) return env.Raise(ExitReason::kProtection);
   uint64_t layout;
   std::memcpy(&layout, image.data() + kXsaveCompactionOffset, sizeof(layout));
   for (const XsaveComponent& component : kXsaveComponents) {

@@ -22,15 +22,6 @@ uint64_t Word(const XsaveImage& image, size_t offset) {
   return value;
 }
 
-// Whether XRSTOR takes the header.
-bool IsGoodHeader(const XsaveImage& image, uint64_t enabled) {
-  const uint64_t components = Word(image, kXsaveComponentsOffset), layout = Word(image, kXsaveCompactionOffset);
-  if ((components & ~enabled) != 0) return false;
-  if ((layout & kXstateCompacted) == 0) return layout == 0 && Word(image, kXsaveHeaderOffset + 16) == 0;
-  return (layout & ~(enabled | kXstateCompacted)) == 0 && (components & ~layout) == 0 &&
-         AllZero(image.data() + kXsaveHeaderOffset + 16, 48);
-}
-
 bool IsInitial(const X87State& x87) {
   const X87State initial{};
   if (x87.control != initial.control || x87.status != 0 || x87.top != 0 || x87.valid != 0 || x87.last_opcode != 0 ||
@@ -59,6 +50,14 @@ void ForEachPart(State& state, F f) {
 
 }  // namespace
 
+bool IsGoodXsaveHeader(const XsaveImage& image, uint64_t enabled) {
+  const uint64_t components = Word(image, kXsaveComponentsOffset), layout = Word(image, kXsaveCompactionOffset);
+  if ((components & ~enabled) != 0) return false;
+  if ((layout & kXstateCompacted) == 0) return layout == 0 && Word(image, kXsaveHeaderOffset + 16) == 0;
+  return (layout & ~(enabled | kXstateCompacted)) == 0 && (components & ~layout) == 0 &&
+         AllZero(image.data() + kXsaveHeaderOffset + 16, 48);
+}
+
 uint64_t XstateInUse(const CpuState& state) {
   uint64_t in_use = IsInitial(state.x87) ? 0 : kXstateX87;
   for (size_t i = 0; i < kNumYmm; ++i)
@@ -80,7 +79,7 @@ void WriteXsaveImage(const CpuState& state, XsaveImage* image) {
 }
 
 bool ReadXsaveImage(const XsaveImage& image, uint64_t wanted, uint64_t enabled, CpuState* state) {
-  if (!IsGoodHeader(image, enabled)) return false;
+  if (!IsGoodXsaveHeader(image, enabled)) return false;
   const uint64_t components = Word(image, kXsaveComponentsOffset);
   const bool compacted = (Word(image, kXsaveCompactionOffset) & kXstateCompacted) != 0;
   uint32_t mxcsr;

@@ -54,6 +54,9 @@ uint64_t XstateInUse(const CpuState& state);
 // All components in the standard form, and XSTATE_BV with those in use.
 void WriteXsaveImage(const CpuState& state, XsaveImage* image);
 
+// Whether XRSTOR takes the image's header where `enabled` is XCR0.
+bool IsGoodXsaveHeader(const XsaveImage& image, uint64_t enabled);
+
 // Loads the `wanted` components, those that the image does not have as a reset leaves them. False: the image is one
 // that XRSTOR refuses (#GP) where `enabled` is XCR0, and nothing has changed. The components are where the standard
 // form has them, whatever the header says.
