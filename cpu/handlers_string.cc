@@ -104,8 +104,9 @@ void RepeatPattern(std::byte* to, const std::byte* from, uint64_t length_bytes) 
 template <typename T>
 void CopyRun(std::byte* to, const std::byte* from, uint64_t count, bool down) {
   const uint64_t length_bytes = count * sizeof(T);
-  std::byte* const to_start = down ? to + sizeof(T) - length_bytes : to;
-  const std::byte* const from_start = down ? from + sizeof(T) - length_bytes : from;
+  const uint64_t before = down ? length_bytes - sizeof(T) : 0;
+  std::byte* const to_start = to - before;
+  const std::byte* const from_start = from - before;
   if (to_start + length_bytes <= from_start || from_start + length_bytes <= to_start) {
     std::memcpy(to_start, from_start, length_bytes);
   } else if (down ? to >= from : to <= from) {
@@ -120,7 +121,7 @@ void CopyRun(std::byte* to, const std::byte* from, uint64_t count, bool down) {
 template <typename T>
 void FillRun(std::byte* to, T value, uint64_t count, bool down) {
   const uint64_t length_bytes = count * sizeof(T);
-  if (down) to += sizeof(T) - length_bytes;
+  if (down) to -= length_bytes - sizeof(T);
   if constexpr (sizeof(T) == 1) {
     std::memset(to, value, length_bytes);
   } else {
