@@ -15,8 +15,8 @@ TEST(FastTargetTest, TheEntryGoesToWhoIsWanted) {
   constexpr uint64_t kFirst = 0x7f0000001234, kSecond = kFirst + GuestContext::kIndirectEntries;
   const std::byte code[16]{};
   Translation first, second;
-  first.pc = kFirst, first.code = code, first.indirect_entry = 1;
-  second.pc = kSecond, second.code = code, second.indirect_entry = 9;
+  first.pc = kFirst, first.code = code, first.indirect_entry = 1, first.saved_entry = 2;
+  second.pc = kSecond, second.code = code, second.indirect_entry = 9, second.saved_entry = 10;
   const auto context = std::make_unique<GuestContext>();
   context->targets[GuestContext::TargetIndex(kFirst)] = {kFirst, &first};
   context->targets[GuestContext::TargetIndex(kSecond)] = {kSecond, &second};
@@ -24,9 +24,9 @@ TEST(FastTargetTest, TheEntryGoesToWhoIsWanted) {
   entry = code + 1;
   // An entry that is asked for once in a while stays the first one's.
   context->target = kSecond;
-  EXPECT_EQ(FastTarget(context.get()), code + 9);
+  EXPECT_EQ(FastTarget(context.get()), code + 10);
   EXPECT_EQ(entry, code + 1);
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(FastTarget(context.get()), code + 9);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(FastTarget(context.get()), code + 10);
   EXPECT_EQ(entry, code + 9);
   context->target = kFirst + 16;
   EXPECT_EQ(FastTarget(context.get()), nullptr);

@@ -238,18 +238,19 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
 
 void TranslatorCore::Install(const Translation& translation) {
   if (translation.code == nullptr || translation.alone) return;
+  GuestContext& context = *bound_->context;
+  const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
+  GuestContext::Target& target = context.targets[index];
+  if (target.translation == &translation && context.way == GuestContext::kNoWay) return;
   const std::byte* code = translation.code + translation.indirect_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
   // Whoever was first keeps the place, until FastTarget finds that another one is wanted more often.
-  if (const void*& place = bound_->context->indirect[entry]; place == cache_->routines().indirect_miss) {
+  if (const void*& place = context.indirect[entry]; place == cache_->routines().indirect_miss) {
     bound_->used_entries.push_back(entry);
     place = code;
   }
-  const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
-  GuestContext::Target& target = bound_->context->targets[index];
   if (target.translation == nullptr) bound_->used_targets.push_back(index);
   target = {translation.pc, &translation};
-  GuestContext& context = *bound_->context;
   if (context.way == GuestContext::kNoWay) return;
   if (cache_->way_targets()[context.way].load(std::memory_order_relaxed) == translation.pc)
     SetWay(&context, translation);

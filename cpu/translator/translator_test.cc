@@ -182,6 +182,45 @@ TEST(TranslatorTest, TheStackMayBeAnywhereAndMove) {
   EXPECT_EQ(machine.state.gpr[kRsp], machine.state.gpr[kRbx] + machine.state.gpr[kRdx]);
 }
 
+TEST(TranslatorTest, WhatIsKnownOfAPlaceGoesWithIt) {
+  // A page by its address, what is behind FS, and the stack: each is known by what was found once.
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kPage = 0x700000, kFs = 0x701f80, kOtherFs = 0x703000, kStack = 0x705000;
+  machine.memory.Map(kPage, 6, mm::Protection(3));
+  machine.memory.Store<uint64_t>(kPage + 8, 1);
+  machine.memory.Store<uint64_t>(kFs + 0x28, 2);
+  machine.memory.Store<uint64_t>(kOtherFs + 0x28, 3);
+  machine.memory.Write(kCode, {0x48, 0x8b, 0x04, 0x25, 0x08, 0x00, 0x70, 0x00,        // mov rax, [0x700008]
+                               0x64, 0x48, 0x8b, 0x1c, 0x25, 0x28, 0x00, 0x00, 0x00,  // mov rbx, fs:[0x28]
+                               0x53,                                                  // push rbx
+                               0x5a,                                                  // pop rdx
+                               0x0f, 0x05});                                          // syscall
+  const auto run = [&](uint64_t fs) {
+    machine.state.rip = kCode;
+    machine.state.fs_base = fs;
+    machine.state.gpr[kRsp] = kStack + 64;
+    return machine.Run(100);
+  };
+  for (const uint64_t fs : {kFs, kFs, kOtherFs, kFs}) {
+    EXPECT_EQ(run(fs).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], 1u);
+    EXPECT_EQ(machine.state.gpr[kRbx], fs == kFs ? 2u : 3u);
+    EXPECT_EQ(machine.state.gpr[kRdx], machine.state.gpr[kRbx]);
+  }
+  const struct {
+    uint64_t page, rip;
+  } lost[] = {{kPage, kCode}, {PageRoundDown(kFs), kCode + 8}, {kStack, kCode + 17}};
+  for (const auto& each : lost) {
+    machine.memory.Protect(each.page, mm::Protection(0));
+    machine.memory.FlushAtNextSynchronize();
+    const Exit exit = run(kFs);
+    EXPECT_EQ(exit.reason, ExitReason::kFault);
+    EXPECT_EQ(machine.state.rip, each.rip);
+    machine.memory.Protect(each.page, mm::Protection(3));
+    EXPECT_EQ(run(kFs).reason, ExitReason::kSyscall);
+  }
+}
+
 TEST(TranslatorTest, AGuestThatMakesCodeForEverKeepsRunning) {
   TranslatorOptions options = AtOnce();
   options.max_code_bytes = uint64_t{1} << 20;
