@@ -54,11 +54,14 @@ CpuLevel LevelOf(ZydisISASet set) {
 }  // namespace
 
 bool LevelHas(CpuLevel level, ZydisISASet set) {
-  if (IsAvx512Set(set)) return level >= (IsInV4(set) ? CpuLevel::kV4 : CpuLevel::kHost) && HostHasAvx512Set(set);
-  return level == CpuLevel::kHost || level >= LevelOf(set);
+  if (IsAvx512Set(set))
+    return LevelHasAvx512(level) && level >= (IsInV4(set) ? CpuLevel::kV4 : CpuLevel::kHost) && HostHasAvx512Set(set);
+  return level >= LevelOf(set);
 }
 
-bool LevelHasAvx512(CpuLevel level) { return level >= CpuLevel::kV4 && HostHasAvx512(); }
+bool LevelHasAvx512(CpuLevel level) {
+  return level >= CpuLevel::kV4 && level != CpuLevel::kHostWithoutAvx512 && HostHasAvx512();
+}
 
 void InitializeDecoder(CpuLevel level, ZydisDecoder* decoder) {
   CHECK(ZYAN_SUCCESS(ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)));

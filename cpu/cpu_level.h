@@ -11,7 +11,8 @@ namespace remora::cpu {
 // that is implemented. AVX-512 is there where the host's CPU has it. What belongs to no level and computes nothing
 // (RDTSCP, RDPID, RDFSBASE, prefetches) can be executed in each, though CPUID announces it for kHost only. Thread
 // safety: pure functions.
-enum class CpuLevel : uint8_t { kV1, kV2, kV3, kV4, kHost };
+// kHostWithoutAvx512 is for the interpreter, to which an AVX-512 instruction is some ten of AVX2's.
+enum class CpuLevel : uint8_t { kV1, kV2, kV3, kV4, kHost, kHostWithoutAvx512 };
 
 // Whether a CPU of the level has the instructions of one of Zydis' sets; else they are #UD.
 bool LevelHas(CpuLevel level, ZydisISASet set);

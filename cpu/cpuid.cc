@@ -132,7 +132,7 @@ bool Has(const Feature& feature, CpuLevel level) {
   if (feature.set == ZYDIS_ISA_SET_INVALID) return true;
   const bool has_vex_form =
       feature.set == ZYDIS_ISA_SET_AVX512_VAES_512 || feature.set == ZYDIS_ISA_SET_AVX512_VPCLMULQDQ_512;
-  return has_vex_form && !LevelHasAvx512(level) ? true : HostHasAvx512Set(feature.set);
+  return LevelHasAvx512(level) ? HostHasAvx512Set(feature.set) : has_vex_form;
 }
 
 // Leaves whose answers depend on ECX.

@@ -187,7 +187,7 @@ std::vector<std::pair<uint64_t, uint64_t>> AuxiliaryVector(const Task& task, con
       {abi::kAT_EGID, credentials->egid},
       {abi::kAT_SECURE, 0},
       {abi::kAT_RANDOM, 0},
-      {abi::kAT_HWCAP2, level == cpu::CpuLevel::kHost ? abi::kAT_HWCAP2_FSGSBASE : 0},
+      {abi::kAT_HWCAP2, level >= cpu::CpuLevel::kHost ? abi::kAT_HWCAP2_FSGSBASE : 0},
       {abi::kAT_EXECFN, 0},
       {abi::kAT_PLATFORM, 0},
   };

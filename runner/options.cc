@@ -38,7 +38,8 @@ ABSL_FLAG(std::string, engine, "", "translator or interpreter");
 ABSL_FLAG(uint64_t, code_cache, 64, "MiB");
 ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
-ABSL_FLAG(std::string, cpu, "host", "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4");
+ABSL_FLAG(std::string, cpu, "",
+          "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4; the interpreter's default is host without AVX-512");
 ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
@@ -77,7 +78,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_code_cache, uint64_t{64});
   absl::SetFlag(&FLAGS_cpu_opt, "");
   absl::SetFlag(&FLAGS_dump_blocks, "");
-  absl::SetFlag(&FLAGS_cpu, "host");
+  absl::SetFlag(&FLAGS_cpu, "");
   absl::SetFlag(&FLAGS_perf_map, false);
   absl::SetFlag(&FLAGS_stats, "");
   absl::SetFlag(&FLAGS_stats_every, 0.0);
@@ -129,13 +130,14 @@ absl::StatusOr<Options> FromFlags() {
   if (options.code_cache_mib < 1 || options.code_cache_mib > 1024) return Refuse("code-cache", "1 to 1024 MiB");
   options.cpu_optimizations = absl::GetFlag(FLAGS_cpu_opt);
   if (const std::string pattern = absl::GetFlag(FLAGS_dump_blocks); !pattern.empty()) options.dump_blocks = pattern;
-  const std::string level = absl::GetFlag(FLAGS_cpu);
+  const bool interprets = options.engine == EngineKind::kInterpreter;
+  const std::string chosen = absl::GetFlag(FLAGS_cpu), level = chosen.empty() ? "host" : chosen;
   const auto known = std::find_if(kLevels.begin(), kLevels.end(), [&](auto& entry) {
     return level == entry.first || "x86-64-" + level == entry.first;
   });
   if (known == kLevels.end())
     return Refuse("cpu", absl::StrCat("\"", level, "\" is none of host, x86-64, x86-64-v2, x86-64-v3, x86-64-v4"));
-  options.cpu_level = known->second;
+  options.cpu_level = chosen.empty() && interprets ? cpu::CpuLevel::kHostWithoutAvx512 : known->second;
   if (options.cpu_level == cpu::CpuLevel::kV4 && !cpu::LevelHasAvx512(options.cpu_level))
     return Refuse("cpu", "x86-64-v4 has AVX-512, which the host's CPU has not");
   options.perf_map = absl::GetFlag(FLAGS_perf_map);

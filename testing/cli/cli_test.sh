@@ -223,6 +223,13 @@ case_engines_are_verified() {
   try --engine=verify /bin/bash -c 'echo $((6 * 7)) | cat; echo b a | tr " " "\n" | sort; exit 3'
   expect_status 3 && expect_out $'42\na\nb' && { [[ -z $err ]] || fail "the engines differ"; }
 }
+case_the_interpreter_shows_avx512_if_asked() {
+  grep -q avx512vl /proc/cpuinfo || return 0
+  try --engine=interpreter /bin/grep -c avx512 /proc/cpuinfo
+  expect_status 1 && expect_out 0 || return 1
+  try --engine=interpreter --cpu=host /bin/grep -q avx512vl /proc/cpuinfo
+  expect_status 0
+}
 case_verify_has_one_worker() { try --engine=verify --workers=2 /bin/true; expect_status 125 && expect_sentence 'verify has one worker'; }
 
 case_time_is_told_without_system_calls() {
