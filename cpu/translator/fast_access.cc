@@ -138,11 +138,10 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-  // Not each time: what jumps about would only throw one page out for another.
-  constexpr uint8_t kMissesForEachRecord = 4;
-  const uint8_t misses = context->extent_misses[site.write_extent][site.extent];
-  if (host != nullptr && misses / GuestContext::kOneMiss % kMissesForEachRecord == 0)
-    RecordExtent(context, address, host);
+  // Each 16th time only: what jumps about would only throw one page out for another.
+  const bool due = context->extent_misses[site.write_extent][site.extent] < GuestContext::kOneMiss ||
+                   context->extents[site.write_extent][site.extent].limit == 0;
+  if (host != nullptr && due) RecordExtent(context, address, host);
   return host;
 }
 
