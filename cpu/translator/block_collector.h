@@ -19,7 +19,7 @@ namespace remora::cpu::translator {
 // Thread safety: one instance for each engine.
 class BlockCollector {
  public:
-  static constexpr uint32_t kMaxInstructions = 64;
+  static constexpr uint32_t kMaxInstructions = 32;
 
   // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
   // re-emitted.
