@@ -154,7 +154,9 @@ EvexUnit::Routine EvexUnit::Find(uint64_t bytes) {
   return made;
 }
 
-uint8_t EvexUnit::RunWith(Routine routine, CpuState* state, uint32_t mxcsr, uint32_t refused) {
+// Generated code has no type in front of it that could be looked at.
+[[clang::no_sanitize("function")]] uint8_t EvexUnit::RunWith(Routine routine, CpuState* state, uint32_t mxcsr,
+                                                             uint32_t refused) {
   frame_.mxcsr = (mxcsr & ~kExceptionFlags) | kMxcsrMasks;
   frame_.refused = refused;
   routine(state, &frame_);
