@@ -95,8 +95,14 @@ void Tlb::Record(uint32_t set, PageNumber page, Access access, const TlbSource::
   rights.read_tag = tag;
   if (access == Access::kWrite || translation.writable) rights.write_tag = tag;
   if (access == Access::kFetch) rights.fetch_tag = tag;
-  read_runs_.Add(page, rights.delta);
-  if (rights.write_tag != kNoTag) write_runs_.Add(page, rights.delta);
+  const bool writable = rights.write_tag != kNoTag;
+  if (translation.run.empty()) {
+    read_runs_.Add(page, rights.delta);
+    if (writable) write_runs_.Add(page, rights.delta);
+  } else {
+    read_runs_.Join(translation.run, rights.delta);
+    if (writable) write_runs_.Join(translation.run, rights.delta);
+  }
   used_sets_.Insert(set);
 }
 
@@ -113,8 +119,11 @@ std::byte* Tlb::Fill(GuestAddr addr, Access access) {
   misses_.Add();
   const uint64_t generation = source_->generation();
   const TlbSource::Translation translation = source_->Translate(page, access);
-  // A copy of a page may have replaced one whose displaced fetch translation is still trusted.
-  if (displaced_fetch_.Test(set) && source_->generation() != generation) NoteFetchRightsGone();
+  if (source_->generation() != generation) {
+    // A copy of a page may have replaced one whose displaced fetch translation is still trusted, or that is in a run.
+    if (displaced_fetch_.Test(set)) NoteFetchRightsGone();
+    if (way == kWays) NoteLoss({page, page + 1}, /*writes_only=*/false);
+  }
   if (translation.host_page == nullptr) {
     DCHECK(translation.fault != FaultKind::kNone);
     last_fault_ = {translation.fault, access, addr};

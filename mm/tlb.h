@@ -22,6 +22,9 @@ class TlbSource {
     FrameId frame{};
     bool writable = false;  // a write fill may be recorded too
     FaultKind fault = FaultKind::kNone;
+    // Pages around the wanted one, and that one, that lie as far from the host's memory and have the same rights, as
+    // far as the source has just met them; empty: only the wanted one.
+    PageRange run{};
   };
   // Makes the page present for `access` (allocating, copying, reading the file) or says why not. May take kAddressSpace
   // and what follows.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/guest_addr.h"
@@ -36,7 +37,23 @@ class FakeSource final : public TlbSource {
     const Page& entry = it->second;
     if ((access == Access::kWrite && !entry.writable) || (access == Access::kFetch && !entry.executable))
       return {.fault = FaultKind::kProtection};
-    return {.host_page = HostOf(entry.frame), .frame = FrameId(entry.frame), .writable = entry.writable};
+    return {.host_page = HostOf(entry.frame),
+            .frame = FrameId(entry.frame),
+            .writable = entry.writable,
+            .run = tells_runs ? RunAround(page.value()) : PageRange()};
+  }
+  // At most three pages each way.
+  PageRange RunAround(uint64_t page) const {
+    const Page& entry = pages.at(page);
+    const auto continues = [&](uint64_t other) {
+      const auto it = pages.find(other);
+      return it != pages.end() && it->second.frame - entry.frame == static_cast<uint32_t>(other - page) &&
+             it->second.writable == entry.writable && !copy_on_write.contains(other);
+    };
+    uint64_t first = page, end = page + 1;
+    while (page - first < 3 && continues(first - 1)) --first;
+    while (end - page < 4 && continues(end)) ++end;
+    return Pages(first, end);
   }
   uint64_t generation() const override { return 1 + history_.size(); }
   uint64_t ReplayInvalidations(uint64_t since, Tlb* tlb) override {
@@ -77,6 +94,7 @@ class FakeSource final : public TlbSource {
 
   std::map<uint64_t, Page> pages;
   std::map<uint64_t, bool> copy_on_write;  // a write to these gives them a new frame first
+  bool tells_runs = false;
   uint32_t next_frame = 1000000;
   uint64_t ring_size = 64;
   int translations = 0;
@@ -294,6 +312,21 @@ TEST_F(TlbTest, ARunGoesAsFarAsPagesWithTheRightLieSideBySide) {
   EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(100), delta), Pages(21, 1000));
 }
 
+TEST_F(TlbTest, OneFaultMayTellOfAWholeRun) {
+  source_.tells_runs = true;
+  for (uint64_t page = 10; page < 20; ++page) source_.Map(page, static_cast<uint32_t>(page), page < 15, false);
+  const uint64_t delta = reinterpret_cast<uint64_t>(Read(0xc000)) - 0xc000;
+  EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(12), delta), Pages(10, 15));
+  EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(12), delta), Pages(10, 15));
+  Read(0xf000);
+  EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(15), delta), Pages(10, 19));
+  EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(12), delta), Pages(10, 15));
+  // A copy takes a page out of the run that holds it, although the TLB has no entry of it.
+  source_.copy_on_write[11] = true;
+  Write(0xb000);
+  EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(12), delta), Pages(12, 19));
+}
+
 TEST_F(TlbTest, FetchGenerationIgnoresDataAndDisplacement) {
   source_.Map(5, 7, true, false);
   for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
@@ -334,11 +367,13 @@ constexpr int kModelSteps = 10000, kStepsPerLook = 8, kStepsPerCheck = 1;
 // Random mappings, protections, copies and accesses; after each Synchronize the TLB must say what the source says, and
 // a cache of fetch translations kept by fetch_generation must never be stale.
 TEST(TlbModelTest, NeverAnswersWhatTheSourceTookAway) {
-  for (const uint64_t ring_size : {uint64_t{2}, uint64_t{64}}) {
+  for (const auto& [ring_size, tells_runs] :
+       {std::pair<uint64_t, bool>{2, false}, {64, false}, {2, true}, {64, true}}) {
     std::mt19937 random(3);
     const auto below = [&](uint64_t n) { return random() % n; };
     FakeSource source;
     source.ring_size = ring_size;
+    source.tells_runs = tells_runs;
     auto tlb = std::make_unique<Tlb>();
     tlb->Bind(&source, 1);
     std::unordered_map<uint64_t, uint32_t> jump_cache;

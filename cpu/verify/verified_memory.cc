@@ -58,7 +58,10 @@ mm::TlbSource::Translation VerifiedMemory::Translate(PageNumber page, mm::Access
   if (translation.host_page == nullptr) return translation;
   if (access != mm::Access::kWrite) {
     translation.writable = false;  // the first write comes by here
-  } else if (Find(pages_, translation.frame) == nullptr) {
+    return translation;
+  }
+  translation.run = {};
+  if (Find(pages_, translation.frame) == nullptr) {
     pages_.push_back(CopyOf(page, translation.frame, translation.host_page));
   }
   return translation;
