@@ -95,6 +95,8 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     return Present(entry.frame(), writable);
   }
   if (!vma.object) {
+    // Where memory is being filled, what is read first will be written, too.
+    if (vma.protection.writable() && table_.MapsAround(page)) return WriteFaultLocked(vma, page, retired);
     ++num_faults_;
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);
@@ -151,7 +153,9 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   const ErrnoOr<FrameId> copy = table_.AllocateFrame(page, vma.range, /*zeroed=*/zero, retired);
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
-  return InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
+  Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
+  if (!vma.object && !entry.present()) result.run = table_.MapAround(page, vma.range, retired);
+  return result;
 }
 
 }  // namespace remora::mm

@@ -1,6 +1,7 @@
 #include "mm/page_table.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -287,6 +288,46 @@ void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* re
     ++leaf->num_resident;
     ++num_resident_;
   }
+}
+
+uint32_t PageTable::PagesAround(const PageTableLeaf& leaf) {
+  // Half of what is mapped, so that guessing wrong costs no more than as much again.
+  return std::bit_floor(leaf.num_resident / 2);
+}
+
+bool PageTable::MapsAround(PageNumber page) const {
+  const PageTableLeaf* leaf = FindLeaf(page);
+  return leaf != nullptr && PagesAround(*leaf) > 1;
+}
+
+PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
+  PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
+  const uint32_t slot = PageTableNode::SlotOf(page, 0);
+  const FrameId frame = leaf->entries[slot].frame();
+  const uint32_t size = PagesAround(*leaf);
+  // More than half of all memory is not given on suspicion.
+  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 2) return {page, page + 1};
+  const PageNumber piece_first = leaf->first_page + (slot & ~(size - 1));
+  const PageRange piece = Clip({piece_first, piece_first + size}, region);
+  const auto map = [&](int step, uint64_t most) {
+    uint32_t count = 0;
+    while (count < most && !leaf->entries[slot + step * static_cast<int>(count + 1)].present()) ++count;
+    count = frames_->TryAllocateRow(FrameId(frame.value() + step), step, count,
+                                    leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0));
+    for (int i = 1; i <= static_cast<int>(count); ++i) {
+      const FrameId fresh(frame.value() + step * i);
+      frames_->PrepareWrite(fresh);
+      leaf->entries[slot + step * i] = PageTableEntry(fresh, /*anonymous=*/true);
+      reverse_map_->Add(fresh, leaf, slot + step * i);
+    }
+    leaf->num_used += count;
+    leaf->num_resident += count;
+    num_resident_ += count;
+    return count;
+  };
+  const uint32_t behind = map(1, piece.end - (page + 1));
+  const uint32_t before = map(-1, page - piece.first);
+  return {page - before, page + 1 + behind};
 }
 
 PageTableEntry PageTable::Take(PageNumber page, RetiredFrames* retired) {

@@ -43,6 +43,8 @@ class PageTable {
   void ShareFrom(const PageTable& other);
 
   PageTableEntry Find(PageNumber page) const;
+  // MapAround would map others than `page` as well.
+  bool MapsAround(PageNumber page) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
 
@@ -51,6 +53,11 @@ class PageTable {
   // pages are runs of host memory, however they were touched. `region` has the page; all of it may be touched some day.
   // Unshares the path.
   ErrnoOr<FrameId> AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired);
+  // After a zeroed frame has been installed at `page`: gives the pages around it, where nothing is mapped yet, frames
+  // beside it, the more the more of the 2 MiB around are in use: so the first 2 MiB of what fills from one end cost
+  // some 20 faults, and what is touched here and there stays small. Not beyond `region`. The frames are ready to be
+  // written (FramePool::PrepareWrite). Answers those pages and `page`.
+  PageRange MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
   void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
@@ -81,6 +88,8 @@ class PageTable {
   // The exclusive leaf of a page; created if `create`, else null where there is none.
   PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
   PageTableLeaf* FindLeaf(PageNumber page) const;
+  // How many, a power of two, MapAround looks at.
+  static uint32_t PagesAround(const PageTableLeaf& leaf);
   // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
   // itself. Invalid: anywhere.
   FrameId FindReservationBeside(PageNumber page) const;
