@@ -96,7 +96,7 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   }
   if (!vma.object) {
     // Where memory is being filled, what is read first will be written, too.
-    if (vma.protection.writable() && table_.MapsAround(page)) return WriteFaultLocked(vma, page, retired);
+    if (vma.protection.writable() && table_.MapsAround(page, vma.range)) return WriteFaultLocked(vma, page, retired);
     ++num_faults_;
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);

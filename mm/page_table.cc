@@ -290,21 +290,23 @@ void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* re
   }
 }
 
-uint32_t PageTable::PagesAround(const PageTableLeaf& leaf) {
-  // Half of what is mapped, so that guessing wrong costs no more than as much again.
-  return std::bit_floor(leaf.num_resident / 2);
+uint32_t PageTable::PagesAround(const PageTableLeaf& leaf, PageRange region) {
+  // A sixteenth of the region, at most 128 KiB, at first; then half of what is mapped.
+  constexpr uint64_t kPart = 16, kAtFirst = 32;
+  const auto at_first = static_cast<uint32_t>(std::min(region.num_pages() / kPart, kAtFirst));
+  return std::bit_floor(std::max(at_first, leaf.num_resident / 2));
 }
 
-bool PageTable::MapsAround(PageNumber page) const {
+bool PageTable::MapsAround(PageNumber page, PageRange region) const {
   const PageTableLeaf* leaf = FindLeaf(page);
-  return leaf != nullptr && PagesAround(*leaf) > 1;
+  return leaf != nullptr && PagesAround(*leaf, region) > 1;
 }
 
 PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
-  const uint32_t size = PagesAround(*leaf);
+  const uint32_t size = PagesAround(*leaf, region);
   // More than half of all memory is not given on suspicion.
   if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 2) return {page, page + 1};
   const PageNumber piece_first = leaf->first_page + (slot & ~(size - 1));

@@ -44,7 +44,7 @@ class PageTable {
 
   PageTableEntry Find(PageNumber page) const;
   // MapAround would map others than `page` as well.
-  bool MapsAround(PageNumber page) const;
+  bool MapsAround(PageNumber page, PageRange region) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
 
@@ -89,7 +89,7 @@ class PageTable {
   PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
   PageTableLeaf* FindLeaf(PageNumber page) const;
   // How many, a power of two, MapAround looks at.
-  static uint32_t PagesAround(const PageTableLeaf& leaf);
+  static uint32_t PagesAround(const PageTableLeaf& leaf, PageRange region);
   // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
   // itself. Invalid: anywhere.
   FrameId FindReservationBeside(PageNumber page) const;
