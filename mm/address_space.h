@@ -224,11 +224,14 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Translation WriteInPlaceLocked(PageNumber page, FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation WriteInPlaceLocked(const Vma& vma, PageNumber page, FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Puts a frame in place that may be written from now on.
   Translation InstallWritableLocked(PageNumber page, PageTableEntry entry, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation Present(FrameId frame, bool writable) const;
+  // The same of a page that was found so in the table, with the run around it.
+  Translation PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame, bool writable) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static Translation Failed(FaultKind kind) { return {nullptr, FrameId(), false, kind}; }
 
   // address_space_shootdown.cc

@@ -40,6 +40,18 @@ TlbSource::Translation AddressSpace::Present(FrameId frame, bool writable) const
   return {.host_page = context_->frames->Data(frame), .frame = frame, .writable = writable};
 }
 
+TlbSource::Translation AddressSpace::PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame,
+                                                        bool writable) const {
+  Translation result = Present(frame, writable);
+  const FramePool& frames = *context_->frames;
+  result.run = table_.RowAround(page, vma.range, [&](PageTableEntry entry) {
+    if (!entry.resident()) return false;
+    return !writable || ((frames.bits(entry.frame()) & kWriteState) == kFreelyWritable &&
+                         (vma.shared || (entry.anonymous() && frames.ref_count(entry.frame()) == 1)));
+  });
+  return result;
+}
+
 TlbSource::Translation AddressSpace::Translate(PageNumber page, Access access) {
   if (page >= PageNumber(kUserAddressEnd >> kPageShift)) {
     const uint64_t top_bits = page.value() >> 35;  // bits 47 and up
@@ -92,7 +104,7 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     const bool writable = vma.protection.writable() &&
                           (context_->frames->bits(entry.frame()) & kWriteState) == kFreelyWritable &&
                           (vma.shared ? entry.resident() : entry.anonymous() && table_.IsExclusive(page));
-    return Present(entry.frame(), writable);
+    return PresentInRowLocked(vma, page, entry.frame(), writable);
   }
   if (!vma.object) {
     // Where memory is being filled, what is read first will be written, too.
@@ -118,7 +130,7 @@ TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, Page
   return Present(entry.frame(), true);
 }
 
-TlbSource::Translation AddressSpace::WriteInPlaceLocked(PageNumber page, FrameId frame) {
+TlbSource::Translation AddressSpace::WriteInPlaceLocked(const Vma& vma, PageNumber page, FrameId frame) {
   // Another worker has taken write rights away and wants to run the page's code: a thread that writes there in a loop
   // lets it go first, or it would never get its turn. Not for ever: that worker's task may have been killed.
   constexpr uint32_t kMaxDeferrals = 3;
@@ -129,19 +141,19 @@ TlbSource::Translation AddressSpace::WriteInPlaceLocked(PageNumber page, FrameId
     num_deferrals_ = 0;
   }
   context_->frames->PrepareWrite(frame);
-  return Present(frame, true);
+  return PresentInRowLocked(vma, page, frame, true);
 }
 
 TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
   FramePool& frames = *context_->frames;
   const PageTableEntry entry = table_.Find(page);
   if (vma.shared && vma.object) {
-    if (entry.resident()) return WriteInPlaceLocked(page, entry.frame());
+    if (entry.resident()) return WriteInPlaceLocked(vma, page, entry.frame());
     const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/true);
     if (!frame.ok()) return Failed(FaultOf(frame.error()));
     return InstallWritableLocked(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
   }
-  if (entry.anonymous() && table_.IsExclusive(page)) return WriteInPlaceLocked(page, entry.frame());
+  if (entry.anonymous() && table_.IsExclusive(page)) return WriteInPlaceLocked(vma, page, entry.frame());
   FrameId source = entry.present() ? entry.frame() : frames.zero_frame();
   if (!entry.present() && vma.object) {
     const ErrnoOr<FrameId> cached = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);

@@ -210,6 +210,20 @@ PageTableEntry PageTable::Find(PageNumber page) const {
   return leaf == nullptr ? PageTableEntry() : leaf->entries[PageTableNode::SlotOf(page, 0)];
 }
 
+PageRange PageTable::RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const {
+  const PageTableLeaf* leaf = FindLeaf(page);
+  const PageRange within = Clip({leaf->first_page, leaf->first_page + kFanOut}, region);
+  const uint32_t frame = leaf->entries[page - leaf->first_page].frame().value();
+  const auto continues = [&](PageNumber other) {
+    const PageTableEntry entry = leaf->entries[other - leaf->first_page];
+    return entry.present() && entry.frame().value() - frame == static_cast<uint32_t>(other - page) && fits(entry);
+  };
+  PageRange row = {page, page + 1};
+  while (row.end < within.end && continues(row.end)) ++row.end;
+  while (within.first < row.first && continues(row.first - 1)) row.first = row.first - 1;
+  return row;
+}
+
 bool PageTable::IsExclusive(PageNumber page) const {
   const PageTableNode* node = root_;
   while (node != nullptr && node->exclusive()) {

@@ -45,6 +45,9 @@ class PageTable {
   PageTableEntry Find(PageNumber page) const;
   // MapAround would map others than `page` as well.
   bool MapsAround(PageNumber page, PageRange region) const;
+  // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
+  // MiB around, for which `fits` holds.
+  PageRange RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
 
