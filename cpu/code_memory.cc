@@ -2,19 +2,31 @@
 
 #include <sys/mman.h>
 
+#include <initializer_list>
+
 #include "base/check.h"
+#include "base/large_page.h"
 
 namespace remora::cpu {
 
 CodeMemory::CodeMemory(uint64_t bytes) : bytes_(bytes) {
   // A second place for the same pages. Not a file's: its size may be limited (RLIMIT_FSIZE).
-  void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK_MSG(writable != MAP_FAILED, "no address space for generated code");
-  void* code = mremap(writable, 0, bytes, MREMAP_MAYMOVE);
-  CHECK_MSG(code != MAP_FAILED && mprotect(code, bytes, PROT_READ | PROT_EXEC) == 0,
-            "no address space for generated code");
+  void* writable = ReserveForLargePages(bytes);
+  void* code = ReserveForLargePages(bytes);
+  const bool mapped = writable != nullptr && code != nullptr &&
+                      mmap(writable, bytes, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED &&
+                      mremap(writable, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, code) != MAP_FAILED &&
+                      mprotect(code, bytes, PROT_READ | PROT_EXEC) == 0;
+  CHECK_MSG(mapped, "no address space for generated code");
   writable_ = static_cast<std::byte*>(writable);
   code_ = static_cast<std::byte*>(code);
+}
+
+void CodeMemory::MakeLargePage(uint64_t offset) const {
+  offset &= ~(kLargePageBytes - 1);
+  if (offset + kLargePageBytes > bytes_) return;
+  for (std::byte* const mapping : {writable_, code_}) AskForLargePage(mapping + offset, kLargePageBytes);
 }
 
 CodeMemory::~CodeMemory() {

@@ -108,7 +108,7 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   }
   if (!vma.object) {
     // Where memory is being filled, what is read first will be written, too.
-    if (vma.protection.writable() && table_.MapsAround(page, vma.range)) return WriteFaultLocked(vma, page, retired);
+    if (vma.protection.writable() && table_.IsBeingFilled(page)) return WriteFaultLocked(vma, page, retired);
     ++num_faults_;
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);
@@ -166,7 +166,7 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
   Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
-  if (!vma.object && !entry.present()) result.run = table_.MapAround(page, vma.range, retired);
+  if (!vma.object && zero) result.run = table_.MapAround(page, vma.range, retired);
   return result;
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "base/check.h"
+#include "base/large_page.h"
 #include "mm/guest_copy.h"
 
 namespace remora::mm {
@@ -113,6 +114,10 @@ FrameReservation FramePool::Reserve(FrameId wanted, FrameAllocator::Room room) {
   MutexLock lock(&mu_);
   const std::optional<uint32_t> block = allocator_->Reserve(BlockOf(wanted), room);
   return block ? FrameReservation(this, *block) : FrameReservation();
+}
+
+void FramePool::MakeLargePage(FrameId frame) {
+  AskForLargePage(Data(FrameId(frame.value() & ~(FrameAllocator::kBlockFrames - 1))), kBlockBytes);
 }
 
 void FramePool::Unreserve(uint32_t block) {

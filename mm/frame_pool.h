@@ -97,6 +97,10 @@ class FramePool {
   // another, with `room` beside it if there is such. Empty when no block is free: then single frames will have to do.
   FrameReservation Reserve(FrameId wanted, FrameAllocator::Room room);
 
+  // Asks the host to hold the 512 frames around this one, all of them in use, in one large page of its own. Takes a
+  // millisecond.
+  void MakeLargePage(FrameId frame);
+
   void AddRef(FrameId frame);
   // The last release of a frame with kHasCode has the observer drop its code before the frame is free.
   void Release(FrameId frame);

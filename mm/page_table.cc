@@ -311,9 +311,10 @@ uint32_t PageTable::PagesAround(const PageTableLeaf& leaf, PageRange region) {
   return std::bit_floor(std::max(at_first, leaf.num_resident / 2));
 }
 
-bool PageTable::MapsAround(PageNumber page, PageRange region) const {
+bool PageTable::IsBeingFilled(PageNumber page) const {
+  constexpr uint32_t kAtLeast = 4;
   const PageTableLeaf* leaf = FindLeaf(page);
-  return leaf != nullptr && PagesAround(*leaf, region) > 1;
+  return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
 PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
@@ -321,8 +322,8 @@ PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames*
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
   const uint32_t size = PagesAround(*leaf, region);
-  // More than half of all memory is not given on suspicion.
-  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 2) return {page, page + 1};
+  // More than a quarter of all memory is not given on suspicion.
+  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 4) return {page, page + 1};
   const PageNumber piece_first = leaf->first_page + (slot & ~(size - 1));
   const PageRange piece = Clip({piece_first, piece_first + size}, region);
   const auto map = [&](int step, uint64_t most) {
@@ -343,7 +344,9 @@ PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames*
   };
   const uint32_t behind = map(1, piece.end - (page + 1));
   const uint32_t before = map(-1, page - piece.first);
-  return {page - before, page + 1 + behind};
+  const PageRange row = {page - before, page + 1 + behind};
+  if (leaf->num_resident == kFanOut && row.num_pages() > 1) frames_->MakeLargePage(frame);
+  return row;
 }
 
 PageTableEntry PageTable::Take(PageNumber page, RetiredFrames* retired) {

@@ -43,8 +43,8 @@ class PageTable {
   void ShareFrom(const PageTable& other);
 
   PageTableEntry Find(PageNumber page) const;
-  // MapAround would map others than `page` as well.
-  bool MapsAround(PageNumber page, PageRange region) const;
+  // Some pages of the 2 MiB around have frames.
+  bool IsBeingFilled(PageNumber page) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
   // MiB around, for which `fits` holds.
   PageRange RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const;
@@ -59,7 +59,8 @@ class PageTable {
   // After a zeroed frame has been installed at `page`: gives the pages around it, where nothing is mapped yet, frames
   // beside it, the more the more of the 2 MiB around are in use: so the first 2 MiB of what fills from one end cost
   // some 20 faults, and what is touched here and there stays small. Not beyond `region`. The frames are ready to be
-  // written (FramePool::PrepareWrite). Answers those pages and `page`.
+  // written (FramePool::PrepareWrite). The host is asked for a large page when all is full. Answers those pages and
+  // `page`.
   PageRange MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/large_page.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -36,6 +37,10 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
   }
   const std::byte* code = permanent() + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
   used_[filling_] += bytes;
+  // Half full: the other half will be, too.
+  const auto half = [](const std::byte* place) { return reinterpret_cast<uintptr_t>(place) / (kLargePageBytes / 2); };
+  if (half(code) % 2 == 0 && half(code + bytes) != half(code))
+    memory_.MakeLargePage(static_cast<uint64_t>(code - permanent()));
   return {code, filling_};
 }
 
