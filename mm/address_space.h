@@ -222,6 +222,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   const Vma* FindVmaOrGrowStackLocked(PageNumber page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation ReadFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Maps the pages around `page`, which has just become present, as far as the object has them.
+  void MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteInPlaceLocked(const Vma& vma, PageNumber page, FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

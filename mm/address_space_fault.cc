@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <semaphore>
 
 #include "mm/address_space.h"
@@ -16,6 +19,9 @@ namespace {
 constexpr uint8_t kWriteState =
     FramePool::kEverWritable | FramePool::kDirty | FramePool::kHasCode | FramePool::kRevoking;
 constexpr uint8_t kFreelyWritable = FramePool::kEverWritable | FramePool::kDirty;
+
+// A fault on a file's page maps its neighbours in an aligned window of this size. Linux: fault_around_bytes.
+constexpr uint64_t kFaultAroundPages = 16;
 
 FaultKind FaultOf(Errno error) {
   return error.value() == ENOMEM   ? FaultKind::kOutOfMemory
@@ -117,7 +123,28 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
   ++num_faults_;
   table_.Install(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
-  return Present(*frame, false);
+  // What a private mapping may write is copied then, and an entry that is copied has to be taken from others' TLBs.
+  if (vma.shared || !vma.protection.writable()) MapAroundLocked(vma, page, retired);
+  return PresentInRowLocked(vma, page, *frame, /*writable=*/false);
+}
+
+void AddressSpace::MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
+  // Aligned in the object: who reads it in sequence has it read in pieces that end there.
+  const uint64_t before = vma.PageIndexOf(page) % kFaultAroundPages, behind = kFaultAroundPages - before;
+  const PageRange window{page - std::min(before, page - vma.range.first),
+                         page + std::min(behind, vma.range.end - page)};
+  uint64_t absent = (uint64_t{1} << window.num_pages()) - 1;
+  table_.ForEach(window, [&](PageNumber present, PageTableEntry) {
+    absent &= ~(uint64_t{1} << (present - window.first));
+    return true;
+  });
+  if (absent == 0) return;
+  std::array<FrameId, kFaultAroundPages> found;
+  vma.object->FindFrames(vma.PageIndexOf(window.first), absent, std::span(found).first(window.num_pages()));
+  for (; absent != 0; absent &= absent - 1) {
+    const auto i = static_cast<uint32_t>(std::countr_zero(absent));
+    if (found[i].valid()) table_.Install(window.first + i, PageTableEntry(found[i], /*anonymous=*/false), retired);
+  }
 }
 
 TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, PageTableEntry entry,

@@ -2,6 +2,7 @@
 #define REMORA_MM_MAPPABLE_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "base/errno_or.h"
@@ -20,6 +21,10 @@ class Mappable : public RefCounted {
   // when the host cannot read it, ENOMEM, EAGAIN while it is on its way (see MemoryContext::page_arrivals). With
   // `for_write` the frame may be written through a shared mapping (a hole is filled first).
   virtual ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) = 0;
+
+  // What is there of the pages [first_page_index, first_page_index + found.size()), at most 64, that are `wanted` (bit
+  // i: page first_page_index + i): the frame with a reference for the caller, invalid for all others. Reads nothing.
+  virtual void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<FrameId> found) = 0;
 
   // Who maps it, so that truncation and write-back find the page-table entries. Called by AddressSpace with its lock
   // held.

@@ -5,14 +5,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "base/check.h"
 #include "base/mutex.h"
-#include "mm/frame_allocator.h"
-#include "mm/frame_map.h"
 #include "mm/frame_pool.h"
 #include "mm/guest_copy.h"
+#include "mm/page_cache_impl.h"
 #include "mm/retired_frames.h"
+
+// Life, mappings, read, write and size. See also page_cache_pages.cc.
 
 namespace remora::mm {
 namespace {
@@ -20,77 +20,7 @@ namespace {
 constexpr uint64_t kMaxFileBytes = (uint64_t{1} << 63) - kPageSize;
 constexpr uint64_t kAllPages = ~uint64_t{0} >> 1;
 
-// Files of fewer pages take single frames: a block of frames for each would soon use up the pool's blocks.
-constexpr uint64_t kMinReservedPages = 16;
-
-uint64_t PagesFor(uint64_t bytes) { return (bytes >> kPageShift) + ((bytes & kPageMask) != 0 ? 1 : 0); }
-
 }  // namespace
-
-struct FilePages::Impl {
-  Impl(FilePages* owner_in, MemoryContext* context_in, std::unique_ptr<PageBacking> backing_in,
-       Description description_in)
-      : owner(owner_in),
-        context(context_in),
-        frames(context_in->frames),
-        backing(std::move(backing_in)),
-        description(std::move(description_in)),
-        pages(context_in->reclaimer) {}
-
-  // A reference to the frame of a present page; invalid if it is absent.
-  FrameId FindPresent(uint64_t index) {
-    ReaderLock lock(&mu);
-    const FrameId frame = pages.Lookup(index);
-    if (frame.valid()) frames->AddRef(frame);
-    return frame;
-  }
-  // Gives back a reference that FindPresent or GetOrRead handed out. If the page was dropped meanwhile it may be the
-  // last one, and the frame still be in another worker's TLB: then it waits for a grace period.
-  void Put(FrameId frame) {
-    if (frames->ReleaseUnlessLast(frame)) return;
-    RetiredFrames retired(frames, context->reclaimer);
-    retired.Add(frame);
-  }
-  ErrnoOr<FrameId> GetOrRead(uint64_t index, bool may_be_behind_end);
-  // A frame for page `index`, beside those of its neighbours if there is memory left for that.
-  ErrnoOr<FrameId> AllocateFrame(uint64_t index, bool zeroed);
-  FrameId ReservedPlace(uint64_t index);
-  // Asks the backing whether the file has grown meanwhile.
-  void RefreshSize();
-  ErrnoOr<uint64_t> WriteLocked(IoBuffer& from, uint64_t offset);
-  // Zeroes [from, end of its page) if that page is present.
-  void ZeroTail(uint64_t from);
-  ErrnoOr<void> ZeroPart(uint64_t from, uint64_t end);
-  // Takes pages out of the cache, but not yet out of the spaces.
-  void Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-  // Takes pages out of every space that maps them. Without any lock.
-  void RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too);
-  bool IsMapped() {
-    MutexLock lock(&mappings_mu);
-    return !mapped_pages.empty();
-  }
-
-  FilePages* const owner;
-  MemoryContext* const context;
-  FramePool* const frames;
-  const std::unique_ptr<PageBacking> backing;
-  const Description description;
-
-  SharedMutex write_mu{LockRank::kFileWrite};
-
-  std::atomic<uint64_t> size{0};  // written under mu
-
-  // Held by writers while the map changes, never across I/O or a copy. Look-ups that take no reference need no lock.
-  alignas(64) SharedMutex mu{LockRank::kPageCache};
-  FrameMap pages;
-  // Where the pages of each 2 MiB of the file lie, by page index / 512.
-  absl::flat_hash_map<uint64_t, FrameReservation> reservations ABSL_GUARDED_BY(mu);
-  uint64_t num_drops ABSL_GUARDED_BY(mu) = 0;  // a page read before the last one may be stale
-
-  Mutex mappings_mu{LockRank::kFileMappings};
-  absl::flat_hash_map<AddressSpace*, uint64_t> mapped_pages ABSL_GUARDED_BY(mappings_mu);
-  uint64_t mappings_version ABSL_GUARDED_BY(mappings_mu) = 0;  // grows with each OnMapped
-};
 
 FilePages::FilePages(MemoryContext* context, std::unique_ptr<PageBacking> backing, Description describe)
     : object_id_(context->next_object_id.fetch_add(1, std::memory_order_relaxed)),
@@ -113,105 +43,6 @@ uint64_t FilePages::size_bytes() const { return impl_->size.load(std::memory_ord
 uint64_t FilePages::num_pages_present() const {
   ReaderLock lock(&impl_->mu);
   return impl_->pages.size();
-}
-
-// --- pages ---
-
-void FilePages::Impl::RefreshSize() {
-  if (!backing) return;
-  const ErrnoOr<uint64_t> now = backing->Size();
-  if (!now.ok()) return;
-  WriterLock lock(&mu);
-  // A larger size of ours is what Write has not written back yet.
-  if (*now > size.load(std::memory_order_relaxed)) size.store(*now, std::memory_order_release);
-}
-
-FrameId FilePages::Impl::ReservedPlace(uint64_t index) {
-  const uint64_t part = index / FrameReservation::kNumFrames;
-  const auto offset = static_cast<uint32_t>(index % FrameReservation::kNumFrames);
-  {
-    ReaderLock lock(&mu);
-    if (const auto it = reservations.find(part); it != reservations.end()) return it->second.frame(offset);
-  }
-  const uint64_t num_pages = std::max(PagesFor(size.load(std::memory_order_acquire)), index + 1);
-  if (num_pages < kMinReservedPages) return FrameId();
-  WriterLock lock(&mu);
-  if (const auto it = reservations.find(part); it != reservations.end()) return it->second.frame(offset);
-  const auto before = reservations.find(part - 1);
-  const uint64_t last_part = (num_pages - 1) / FrameReservation::kNumFrames;
-  FrameReservation fresh = frames->Reserve(
-      before == reservations.end() ? FrameId() : before->second.Beside(1),
-      {.before = 0, .behind = static_cast<uint32_t>(std::min<uint64_t>(last_part - part, FrameAllocator::kMaxRoom))});
-  if (fresh.empty()) return FrameId();
-  return reservations.emplace(part, std::move(fresh)).first->second.frame(offset);
-}
-
-ErrnoOr<FrameId> FilePages::Impl::AllocateFrame(uint64_t index, bool zeroed) {
-  const FrameId reserved = ReservedPlace(index);
-  FrameId behind_previous;
-  {
-    ReaderLock lock(&mu);
-    const FrameId previous = index == 0 ? FrameId() : pages.Lookup(index - 1);
-    if (previous.valid() && index % FrameReservation::kNumFrames != 0) behind_previous = FrameId(previous.value() + 1);
-  }
-  // If the pages are dropped and the reservation is another's by now, the frame is only less well placed.
-  const FrameId places[] = {reserved, behind_previous};
-  const FrameId frame = frames->TryAllocateAt(places, reserved, zeroed);
-  if (frame.valid()) return frame;
-  return zeroed ? frames->AllocateZeroed() : frames->AllocateUninitialized();
-}
-
-ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_end) {
-  while (true) {
-    if (!may_be_behind_end && index >= PagesFor(size.load(std::memory_order_acquire))) {
-      RefreshSize();
-      if (index >= PagesFor(size.load(std::memory_order_acquire))) return Errno(ENXIO);
-    }
-    uint64_t drops_before = 0;
-    {
-      ReaderLock lock(&mu);
-      const FrameId present = pages.Lookup(index);
-      if (present.valid()) {
-        frames->AddRef(present);
-        return present;
-      }
-      drops_before = num_drops;
-    }
-    const bool read = backing && index < PagesFor(size.load(std::memory_order_acquire));
-    const ErrnoOr<FrameId> fresh = AllocateFrame(index, /*zeroed=*/!read);
-    if (!fresh.ok()) return fresh.error();
-    if (read) {
-      const ErrnoOr<void> filled = backing->ReadPage(index, {frames->Data(*fresh), kPageSize});
-      if (!filled.ok()) {
-        frames->Release(*fresh);
-        return filled.error();
-      }
-    }
-    WriterLock lock(&mu);
-    if (num_drops == drops_before) {
-      const auto [frame, inserted] = pages.TryInsert(index, *fresh);
-      if (!inserted) frames->Release(*fresh);
-      frames->AddRef(frame);
-      return frame;
-    }
-    frames->Release(*fresh);
-  }
-}
-
-ErrnoOr<FrameId> FilePages::GetFrame(uint64_t page_index, bool /*for_write*/) {
-  // A hole becomes a page even for reading: all who map it have to see the same frame later.
-  return impl_->GetOrRead(page_index, /*may_be_behind_end=*/false);
-}
-
-void FilePages::Impl::Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) {
-  ++num_drops;
-  pages.EraseRange(first, num_pages, [&](uint64_t, FrameId frame) { retired->Add(frame); });
-  constexpr uint64_t kPart = FrameReservation::kNumFrames;
-  if (num_pages < kPart || reservations.empty()) return;
-  absl::erase_if(reservations, [&](const auto& reservation) {
-    const uint64_t start = reservation.first * kPart;
-    return start >= first && start - first < num_pages && num_pages - (start - first) >= kPart;
-  });
 }
 
 // --- mappings ---
@@ -397,7 +228,7 @@ ErrnoOr<void> FilePages::Truncate(uint64_t size_bytes_now) {
   if (size_bytes_now > kMaxFileBytes) return Errno(EFBIG);
   Impl& impl = *impl_;
   RetiredFrames retired(impl.frames, impl.context->reclaimer);
-  const uint64_t first_gone = PagesFor(size_bytes_now);
+  const uint64_t first_gone = Impl::PagesFor(size_bytes_now);
   bool shrinks = false;
   {
     WriterLock alone(&impl.write_mu);
@@ -426,9 +257,9 @@ ErrnoOr<void> FilePages::PunchHole(uint64_t offset_bytes, uint64_t length_bytes)
     WriterLock alone(&impl.write_mu);
     const uint64_t end = std::min(offset_bytes + length_bytes, size_bytes());
     if (offset_bytes >= end) return Ok();
-    first = PagesFor(offset_bytes);
+    first = Impl::PagesFor(offset_bytes);
     // What lies behind the size is zero anyway, so a hole that reaches it takes the last page whole.
-    end_page = end == size_bytes() ? PagesFor(end) : end >> kPageShift;
+    end_page = end == size_bytes() ? Impl::PagesFor(end) : end >> kPageShift;
     if ((offset_bytes & kPageMask) != 0)
       REMORA_RETURN_IF_ERROR(impl.ZeroPart(offset_bytes, std::min(end, first << kPageShift)));
     if (end_page >= first && (end_page << kPageShift) < end)

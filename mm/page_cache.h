@@ -21,6 +21,10 @@ class PageBacking {
   // Fills `page` (4096 bytes) from page_index; what lies behind the file's end is zeroed. EIO. EAGAIN where that would
   // take long: the page is fetched, and MemoryContext::page_arrivals notified then.
   virtual ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) = 0;
+  // Fills whole pages of the file from first_page_index on, as many as it can without waiting and as `pages` (a
+  // multiple of 4096 bytes) has room for; how many. For pages that nobody has asked for yet: none is no error, and
+  // nothing is fetched.
+  virtual uint64_t ReadPagesAtOnce(uint64_t /*first_page_index*/, std::span<std::byte> /*pages*/) { return 0; }
   virtual ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) = 0;
   // The file's size now, in bytes.
   virtual ErrnoOr<uint64_t> Size() = 0;
@@ -36,8 +40,9 @@ class PageBacking {
 //     zero then.
 //  3. A frame that differs from the backing has kDirty. It keeps the bit while a space maps it, which may write any
 //  time.
+// A page that is read brings those behind it along, as many as are present just before it and the backing has at once.
 // Differences from Linux: pages are never evicted while the object lives; dirty pages go to the backing at Sync and at
-// the object's end only.
+// the object's end only; nothing is read around a page, since what costs is copying, the host reads its disk ahead.
 // Thread safety: all methods from any thread; for Read and Write it is an online participant of the reclaimer (or in a
 // ReadSection), since they look present pages up in a FrameMap without lock or count: threads that read one file write
 // to no common cache line. Writes within the size run side by side; one that extends it, Truncate and PunchHole run
@@ -48,6 +53,7 @@ class FilePages final : public Mappable {
   FilePages(MemoryContext* context, std::unique_ptr<PageBacking> backing, Description describe);
 
   ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) override;
+  void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<FrameId> found) override;
   void OnMapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   void OnUnmapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   uint64_t object_id() const override { return object_id_; }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -34,6 +35,9 @@ constexpr GuestAddr kBase(0x10000000);
 struct FakeDisk {
   std::string content;
   int reads = 0, writes = 0;
+  int reads_at_once = 0;           // of any number of pages
+  uint64_t num_pages_at_once = 0;  // as many as it has, with one call
+  std::function<void()> during_read = [] {};
   bool broken = false;
   std::atomic<bool> slow = false;  // whoever asks has to come again
 };
@@ -51,6 +55,15 @@ class FakeBacking final : public PageBacking {
       std::memcpy(page.data(), disk_->content.data() + start,
                   std::min<uint64_t>(kPageSize, disk_->content.size() - start));
     return Ok();
+  }
+  uint64_t ReadPagesAtOnce(uint64_t first, std::span<std::byte> pages) override {
+    ++disk_->reads_at_once;
+    const uint64_t num_whole = disk_->content.size() / kPageSize;
+    const uint64_t n =
+        first >= num_whole ? 0 : std::min({disk_->num_pages_at_once, pages.size() / kPageSize, num_whole - first});
+    std::memcpy(pages.data(), disk_->content.data() + std::min(first, num_whole) * kPageSize, n * kPageSize);
+    std::exchange(disk_->during_read, [] {})();
+    return n;
   }
   ErrnoOr<void> WritePage(uint64_t index, std::span<const std::byte> page) override {
     if (disk_->broken) return Errno(EIO);
@@ -98,6 +111,12 @@ class PageCacheTest : public ::testing::Test {
   }
   uint64_t Poke(AddressSpace& space, uint64_t offset, std::string_view text) {
     return space.WriteRemote(kBase + offset, std::as_bytes(std::span(text)));
+  }
+  // A disk of `num_pages` pages, the first of As, the next of Bs and so on, and half a page.
+  static std::string Alphabet(uint64_t num_pages) {
+    std::string content;
+    for (uint64_t i = 0; i < num_pages; ++i) content += std::string(kPageSize, static_cast<char>('A' + i % 50));
+    return content + "half";
   }
   FaultKind FaultAt(AddressSpace& space, uint64_t page, Access access = Access::kRead) {
     return space.Translate(kBase.page() + page, access).fault;
@@ -162,6 +181,99 @@ TEST_F(PageCacheTest, AnUnreadableHostFileIsEioOrABusError) {
   EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
 }
 
+// --- reading ahead ---
+
+TEST_F(PageCacheTest, WhoReadsInSequenceReadsEverMoreAtOnce) {
+  FakeDisk disk{.content = Alphabet(64), .num_pages_at_once = 100};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  std::vector<uint64_t> present;
+  for (uint64_t page = 0; page < 64; ++page) {
+    EXPECT_EQ(Read(*file, page * kPageSize + 4095, 1), disk.content.substr(page * kPageSize + 4095, 1));
+    if (present.empty() || present.back() != file->num_pages_present()) present.push_back(file->num_pages_present());
+  }
+  // Not the last page, which is not whole: it may grow on the host.
+  EXPECT_EQ(present, std::vector<uint64_t>({1, 2, 4, 8, 16, 32, 48, 64}));
+  EXPECT_EQ(Read(*file, 64 * kPageSize, 100), "half");
+  EXPECT_EQ(Read(*file, 0, 1 << 20), disk.content);
+}
+
+TEST_F(PageCacheTest, WhoReadsHereAndThereReadsNothingInVain) {
+  FakeDisk disk{.content = Alphabet(64), .num_pages_at_once = 100};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  for (uint64_t page = 63; page > 1; page -= 2) {
+    EXPECT_EQ(Read(*file, page * kPageSize, 1), disk.content.substr(page * kPageSize, 1));
+  }
+  EXPECT_EQ(file->num_pages_present(), 31u);
+  EXPECT_EQ(disk.reads_at_once, 0);
+}
+
+TEST_F(PageCacheTest, WhatIsReadAheadEndsAtPagesThatArePresent) {
+  FakeDisk disk{.content = Alphabet(64), .num_pages_at_once = 100};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  Write(*file, 10 * kPageSize, std::string(kPageSize, 'x'));
+  for (uint64_t page = 0; page < 9; ++page) Read(*file, page * kPageSize, 1);
+  EXPECT_EQ(file->num_pages_present(), 11u);
+  EXPECT_EQ(Read(*file, 9 * kPageSize, 2 * kPageSize), std::string(kPageSize, 'J') + std::string(kPageSize, 'x'));
+}
+
+TEST_F(PageCacheTest, APageComesAlthoughThoseBehindItDoNot) {
+  for (const uint64_t at_once : {0, 1, 3}) {
+    FakeDisk disk{.content = Alphabet(40), .num_pages_at_once = at_once};
+    const Ref<FilePages> file = NewFileOn(&disk);
+    EXPECT_EQ(Read(*file, 0, 1 << 20), disk.content);
+    const Ref<FilePages> again = NewFileOn(&disk);
+    Read(*again, 0, 4 * kPageSize);
+    EXPECT_EQ(again->num_pages_present(), 4u);
+    Read(*again, 4 * kPageSize, 1);
+    EXPECT_EQ(again->num_pages_present(), 4 + std::max<uint64_t>(at_once, 1));
+  }
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 0u);
+}
+
+TEST_F(PageCacheTest, NothingIsReadAheadOfASlowPage) {
+  FakeDisk disk{.content = Alphabet(40)};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  Read(*file, 0, 4 * kPageSize);
+  disk.slow = true;
+  std::string text(4, '?');
+  KernelBuffer buffer(IoBuffer::Direction::kFill, std::as_writable_bytes(std::span(text)));
+  EXPECT_EQ(file->Read(buffer, 4 * kPageSize).error_number(), EAGAIN);
+  EXPECT_EQ(file->num_pages_present(), 4u);
+  EXPECT_EQ(memory_.frames.num_allocated(), 4u);
+}
+
+TEST_F(PageCacheTest, WhenHalfOfMemoryIsTakenNothingIsReadAhead) {
+  FakeDisk disk{.content = Alphabet(40), .num_pages_at_once = 100};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  std::vector<FrameId> others;
+  while (others.size() <= memory_.frames.max_frames() / 2) others.push_back(*memory_.frames.AllocateUninitialized());
+  for (uint64_t page = 0; page < 20; ++page) Read(*file, page * kPageSize, 1);
+  EXPECT_EQ(file->num_pages_present(), 20u);
+  EXPECT_EQ(disk.reads_at_once, 0);
+  for (const FrameId frame : others) memory_.frames.Release(frame);
+}
+
+TEST_F(PageCacheTest, WhatChangesWhileItIsReadAheadIsReadAnew) {
+  FakeDisk disk{.content = Alphabet(40), .num_pages_at_once = 100};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  Read(*file, 0, 8 * kPageSize);
+  disk.during_read = [&] {
+    const std::string fresh = "fresh";
+    disk.content.replace(12 * kPageSize, fresh.size(), fresh);
+    file->NoteBackingWritten(std::as_bytes(std::span(fresh)), 12 * kPageSize);
+  };
+  EXPECT_EQ(Read(*file, 8 * kPageSize, 1), "I");
+  EXPECT_EQ(Read(*file, 12 * kPageSize, 6), "freshM");
+  disk.during_read = [&] {
+    disk.content.resize(18 * kPageSize);
+    ASSERT_TRUE(file->Truncate(18 * kPageSize).ok());
+  };
+  Read(*file, 13 * kPageSize, 3 * kPageSize);
+  EXPECT_EQ(Read(*file, 16 * kPageSize, 1 << 20), disk.content.substr(16 * kPageSize));
+  EXPECT_EQ(file->num_pages_present(), 15u);  // 0 to 8 and 12 to 17
+}
+
 TEST_F(PageCacheTest, SyncWritesDirtyPagesUpToTheSize) {
   FakeDisk disk{.content = std::string(3 * kPageSize, 'a')};
   const Ref<FilePages> file = NewFileOn(&disk);
@@ -223,6 +335,75 @@ TEST_F(PageCacheTest, APrivateMappingCopiesBeforeItWrites) {
   EXPECT_EQ(Read(*file, 0, 5), "hello");
   Write(*file, 0, "H");
   EXPECT_EQ(Peek(*space, 0, 5), "Jello");
+}
+
+TEST_F(PageCacheTest, AFaultMapsThePresentPagesAround) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, Alphabet(64));
+  for (const bool shared : {false, true}) {
+    const Ref<AddressSpace> space = SpaceWith(file, 64, shared, Protection(shared ? 3 : 5));
+    const TlbSource::Translation found = space->Translate(kBase.page() + 20, Access::kRead);
+    EXPECT_EQ(found.fault, FaultKind::kNone);
+    EXPECT_FALSE(found.writable);
+    EXPECT_TRUE(found.run == PageRange(kBase.page() + 16, kBase.page() + 32));
+    EXPECT_EQ(space->num_resident_pages(), 16u);
+    EXPECT_EQ(space->num_faults(), 1u);
+    EXPECT_TRUE(space->IsResident(kBase.page() + 16) && space->IsResident(kBase.page() + 31));
+    EXPECT_FALSE(space->IsResident(kBase.page() + 15) || space->IsResident(kBase.page() + 32));
+    for (uint64_t page = 16; page < 32; ++page)
+      EXPECT_EQ(space->Translate(kBase.page() + page, Access::kRead).host_page,
+                found.host_page + (static_cast<int64_t>(page) - 20) * static_cast<int64_t>(kPageSize));
+    EXPECT_EQ(space->num_faults(), 1u);
+    space->CheckInvariants();
+  }
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 65u);
+}
+
+TEST_F(PageCacheTest, WhatIsMappedAroundStaysInTheMappingAndTheFile) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 20 * kPageSize, std::string(4 * kPageSize, 'x'));  // pages 20 to 23; before them a hole
+  const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+  MapRequest request = FixedRequest(kBase, 60, Protection(Protection::kRead));
+  request.object = file;
+  request.offset_bytes = 18 * kPageSize;
+  ASSERT_TRUE(space->Map(request).ok());
+  ASSERT_TRUE(space->Unmap(kBase + 5 * kPageSize, kPageSize).ok());
+  ASSERT_TRUE(space->Protect(kBase + 4 * kPageSize, kPageSize, Protection(0)).ok());
+  const TlbSource::Translation found = space->Translate(kBase.page() + 3, Access::kRead);
+  EXPECT_TRUE(found.run == PageRange(kBase.page() + 2, kBase.page() + 4));
+  EXPECT_EQ(space->num_resident_pages(), 2u);
+  EXPECT_EQ(FaultAt(*space, 6), FaultKind::kBeyondEnd);
+  space->CheckInvariants();
+}
+
+TEST_F(PageCacheTest, AFaultInAPrivateMappingThatMayBeWrittenMapsOnePage) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, Alphabet(64));
+  const Ref<AddressSpace> space = SpaceWith(file, 64, /*shared=*/false);
+  EXPECT_EQ(FaultAt(*space, 20), FaultKind::kNone);
+  EXPECT_EQ(space->num_resident_pages(), 1u);
+  // So the first write to another page replaces nothing that a TLB might have.
+  const uint64_t generation = space->generation();
+  EXPECT_EQ(FaultAt(*space, 21, Access::kWrite), FaultKind::kNone);
+  EXPECT_EQ(space->generation(), generation);
+}
+
+TEST_F(PageCacheTest, WhatWasMappedAroundIsWrittenInPlaceAndTruncated) {
+  const Ref<FilePages> file = NewFile();
+  Write(*file, 0, Alphabet(16));
+  const Ref<AddressSpace> space = SpaceWith(file, 16, /*shared=*/true);
+  EXPECT_EQ(FaultAt(*space, 0), FaultKind::kNone);
+  EXPECT_EQ(space->num_resident_pages(), 16u);
+  const uint64_t generation = space->generation();
+  Poke(*space, 5 * kPageSize, "poked");
+  EXPECT_EQ(space->generation(), generation);
+  EXPECT_EQ(Read(*file, 5 * kPageSize, 6), "pokedF");
+  ASSERT_TRUE(file->Truncate(3 * kPageSize + 1).ok());
+  EXPECT_EQ(space->num_resident_pages(), 4u);
+  EXPECT_EQ(FaultAt(*space, 4), FaultKind::kBeyondEnd);
+  EXPECT_EQ(FaultAt(*space, 5), FaultKind::kBeyondEnd);
+  EXPECT_EQ(Peek(*space, 3 * kPageSize, 2), std::string("D\0", 2));
 }
 
 TEST_F(PageCacheTest, TouchingPagesBehindTheEndIsABusError) {
@@ -344,6 +525,57 @@ TEST_F(PageCacheTest, AgreesWithAStringUnderRandomOperations) {
       default:
         ASSERT_EQ(Read(*file, offset, length), offset < model.size() ? model.substr(offset, length) : "");
         ASSERT_EQ(Peek(*space, 0, model.size()), model);
+    }
+    ASSERT_EQ(file->size_bytes(), model.size());
+  }
+  space->CheckInvariants();
+}
+
+// The same on a disk that has now more, now less at once; and after a Sync it has what was written.
+TEST_F(PageCacheTest, AFileOnADiskAgreesWithAString) {
+  std::mt19937_64 random(4);
+  constexpr uint64_t kPages = 40;
+  FakeDisk disk{.content = Alphabet(kPages)};
+  const Ref<FilePages> file = NewFileOn(&disk);
+  const Ref<AddressSpace> space = SpaceWith(file, kPages, /*shared=*/false, Protection(Protection::kRead));
+  std::string model = disk.content;
+  for (int step = 0; step < 3000; ++step) {
+    disk.num_pages_at_once = random() % 20;
+    const uint64_t offset = random() % (kPages * kPageSize);
+    const uint64_t length = 1 + random() % std::min(kPages * kPageSize - offset, 6 * kPageSize);
+    switch (random() % 16) {
+      case 0: {
+        const uint64_t size = random() % 8 == 0 ? offset : kPages * kPageSize - offset / 4;
+        model.resize(size);
+        if (disk.content.size() > size) disk.content.resize(size);
+        ASSERT_TRUE(file->Truncate(size).ok());
+        break;
+      }
+      case 1: {
+        const std::string text(length, static_cast<char>('a' + random() % 26));
+        ASSERT_EQ(Write(*file, offset, text), length);
+        if (model.size() < offset + length) model.resize(offset + length);
+        model.replace(offset, length, text);
+        break;
+      }
+      case 2:
+        ASSERT_TRUE(file->Sync().ok());
+        ASSERT_EQ(disk.content.substr(0, model.size()), model.substr(0, disk.content.size()));
+        break;
+      case 3:
+      case 4:
+      case 5:
+      case 6:
+        ASSERT_EQ(Read(*file, offset, length), offset < model.size() ? model.substr(offset, length) : "");
+        break;
+      default: {
+        const uint64_t page = offset / kPageSize, start = page * kPageSize;
+        const bool inside = start < model.size();
+        ASSERT_EQ(FaultAt(*space, page), inside ? FaultKind::kNone : FaultKind::kBeyondEnd);
+        if (inside) {
+          ASSERT_EQ(Peek(*space, start, std::min(kPageSize, model.size() - start)), model.substr(start, kPageSize));
+        }
+      }
     }
     ASSERT_EQ(file->size_bytes(), model.size());
   }

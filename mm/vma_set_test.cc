@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "base/errno_or.h"
@@ -20,6 +21,7 @@ class FakeObject final : public Mappable {
  public:
   explicit FakeObject(uint64_t id) : id_(id) {}
   ErrnoOr<FrameId> GetFrame(uint64_t, bool) override { return Errno(EIO); }
+  void FindFrames(uint64_t, uint64_t, std::span<FrameId>) override {}
   void OnMapped(AddressSpace*, PageRange, uint64_t) override {}
   void OnUnmapped(AddressSpace*, PageRange, uint64_t) override {}
   uint64_t object_id() const override { return id_; }

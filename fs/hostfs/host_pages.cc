@@ -12,16 +12,16 @@
 namespace remora::fs {
 
 ErrnoOr<void> HostPageBacking::ReadPage(uint64_t page_index, std::span<std::byte> page) {
-  Ref<HostReader> reader;
-  {
-    MutexLock lock(&mu_);
-    reader = reader_;
-  }
+  const Ref<HostReader> reader = this->reader();
   mm::KernelBuffer buffer(mm::IoBuffer::Direction::kFill, page);
   const auto done = reader->ReadAt(buffer, page_index * kPageSize);
   if (!done.ok()) return Errno(done.error_number() == EAGAIN ? EAGAIN : EIO);
   std::memset(page.data() + *done, 0, page.size() - *done);
   return Ok();
+}
+
+uint64_t HostPageBacking::ReadPagesAtOnce(uint64_t first_page_index, std::span<std::byte> pages) {
+  return reader()->ReadAtOnce(pages, first_page_index * kPageSize) / kPageSize;
 }
 
 ErrnoOr<void> HostPageBacking::WritePage(uint64_t page_index, std::span<const std::byte> page) {

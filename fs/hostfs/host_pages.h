@@ -24,6 +24,7 @@ class HostPageBacking final : public mm::PageBacking {
       : pool_(pool), fd_(fd), reader_(MakeRef<HostReader>(pool, std::move(fd), std::move(windows))) {}
 
   ErrnoOr<void> ReadPage(uint64_t page_index, std::span<std::byte> page) override;
+  uint64_t ReadPagesAtOnce(uint64_t first_page_index, std::span<std::byte> pages) override;
   ErrnoOr<void> WritePage(uint64_t page_index, std::span<const std::byte> page) override;
   ErrnoOr<uint64_t> Size() override;
 
@@ -37,6 +38,10 @@ class HostPageBacking final : public mm::PageBacking {
   }
 
  private:
+  Ref<HostReader> reader() const {
+    MutexLock lock(&mu_);
+    return reader_;
+  }
   Ref<HostFd> fd() const {
     MutexLock lock(&mu_);
     return fd_;

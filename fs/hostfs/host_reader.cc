@@ -70,6 +70,16 @@ ErrnoOr<uint64_t> HostReader::ReadAt(mm::IoBuffer& to, uint64_t offset) {
   return done;
 }
 
+uint64_t HostReader::ReadAtOnce(std::span<std::byte> to, uint64_t offset) {
+  if (offset > static_cast<uint64_t>(INT64_MAX) - to.size()) return 0;
+  const Way way = way_.load(std::memory_order_relaxed);
+  if (way == Way::kPool) return 0;
+  const iovec piece{to.data(), to.size()};
+  const auto n = way == Way::kNow ? disk_->ReadNow(fd_->get(), std::span(&piece, 1), offset)
+                                  : host_io::ReadVector(fd_->get(), std::span(&piece, 1), static_cast<int64_t>(offset));
+  return n.ok() ? *n : 0;
+}
+
 void HostReader::Request(uint64_t offset) {
   const uint64_t start = PageRoundDown(offset);
   uint64_t num_drops = 0;

@@ -2,7 +2,9 @@
 #define REMORA_FS_HOSTFS_HOST_READER_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/errno_or.h"
 #include "base/ref_counted.h"
@@ -28,6 +30,9 @@ class HostReader final : public RefCounted {
   // Fills `to` until it is full, the file ends or the buffer faults: as host_io::ReadAt. EAGAIN where bytes have to
   // come from the disk first; `to` tells how many were there. They are on their way then: wait for arrivals().
   ErrnoOr<uint64_t> ReadAt(mm::IoBuffer& to, uint64_t offset);
+  // What can be read into `to` with one call that does not wait for a slow disk: the bytes read, 0 also where it cannot
+  // be told or fails. Nothing is fetched.
+  uint64_t ReadAtOnce(std::span<std::byte> to, uint64_t offset);
   // Null without a pool.
   sync::WaitQueue* arrivals() const { return pool_ != nullptr ? &pool_->arrivals() : nullptr; }
   HostWindows& windows() const { return *windows_; }

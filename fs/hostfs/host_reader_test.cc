@@ -77,6 +77,19 @@ class HostReaderTest : public ::testing::TestWithParam<Kind> {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, HostReaderTest, ::testing::Values(Kind::kKeepsPages, Kind::kKeepsNothing));
 
+TEST_P(HostReaderTest, ReadAtOnceNeitherWaitsNorAsks) {
+  std::string text(2 * kPageSize, '?');
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(text));
+  EXPECT_EQ(reader_->ReadAtOnce(bytes, 0), 0u);
+  EXPECT_EQ(disk_.num_waiting(), 0u);
+  EXPECT_EQ(ReadWhole(*reader_, 10, 0), content_.substr(0, 10));
+  const bool keeps = GetParam() == Kind::kKeepsPages;
+  EXPECT_EQ(reader_->ReadAtOnce(bytes, 0), keeps ? text.size() : 0);
+  if (keeps) EXPECT_EQ(text, content_.substr(0, text.size()));
+  EXPECT_EQ(reader_->ReadAtOnce(bytes, ~uint64_t{0} - 100), 0u);
+  EXPECT_EQ(disk_.num_waiting(), 0u);
+}
+
 TEST_P(HostReaderTest, AnswersEagainUntilTheBytesHaveCome) {
   EXPECT_EQ(ReadOnce(100, 0).error_number(), EAGAIN);
   disk_.AwaitWaiting(1);

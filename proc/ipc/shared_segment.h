@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "base/mutex.h"
@@ -44,6 +45,9 @@ class SharedSegment final : public mm::Mappable {
   // mm::Mappable.
   ErrnoOr<mm::FrameId> GetFrame(uint64_t page_index, bool for_write) override {
     return pages_->GetFrame(page_index, for_write);
+  }
+  void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<mm::FrameId> found) override {
+    pages_->FindFrames(first_page_index, wanted, found);
   }
   void OnMapped(mm::AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   void OnUnmapped(mm::AddressSpace* space, PageRange range, uint64_t first_page_index) override;
