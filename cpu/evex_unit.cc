@@ -6,6 +6,7 @@
 #include <xbyak/xbyak.h>
 
 #include <cstring>
+#include <span>
 
 #include "base/check.h"
 #include "cpu/sse_environment.h"
@@ -73,7 +74,8 @@ constexpr size_t OpmaskOffset(int number) { return offsetof(CpuState, opmask) + 
 
 class RoutineWriter : public Xbyak::CodeGenerator {
  public:
-  RoutineWriter() : CodeGenerator(kMaxRoutineBytes) {}
+  // Into memory of the caller's, which need not be executable: to map some for each would take four host calls.
+  explicit RoutineWriter(std::span<uint8_t> code) : CodeGenerator(code.size(), code.data()) {}
 
   // RDI is the CpuState, RSI the Frame, whose first bytes are the memory operand.
   void Write(const Registers& registers, const uint8_t* bytes, unsigned length) {
@@ -129,7 +131,8 @@ EvexUnit::Routine EvexUnit::Make(uint64_t bytes) {
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   CHECK(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, sizeof(code), &info, operands)));
   CHECK(info.length <= sizeof(bytes));
-  RoutineWriter writer;
+  alignas(16) uint8_t written[kMaxRoutineBytes];
+  RoutineWriter writer(written);
   writer.Write(RegistersOf(info, operands), code, info.length);
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
   if (used_entries_ > kEntries / 2 || used_bytes_ + writer.getSize() > memory_.bytes()) Clear();
