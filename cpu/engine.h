@@ -14,7 +14,7 @@ namespace remora::cpu {
 enum class ExitReason : uint8_t {
   kBudget,      // all instructions of the budget were retired
   kInterrupt,   // the interrupt flag was seen at a block boundary
-  kSyscall,     // SYSCALL was executed: rip is behind it, rcx and r11 are set as the CPU does
+  kSyscall,     // SYSCALL was executed: rip is behind it, rcx and r11 are set as the CPU does. See SyscallGate
   kFault,       // a memory access or fetch failed: exit.fault; the state is that before the instruction
   kMustWait,    // too early: exit.fault.kind tells whether for acknowledgements or a slow file's page; then run again
   kIllegal,     // #UD; rip at the instruction
@@ -35,6 +35,20 @@ struct Exit {
   ExitReason reason = ExitReason::kBudget;
   mm::Fault fault;                    // for kFault
   uint64_t instructions_retired = 0;  // a REP counts its iterations
+};
+
+// Who carries out system calls for an engine that need not be left for each of them. Thread safety: used by the
+// engine's thread, within Run.
+class SyscallGate {
+ public:
+  // SYSCALL was executed: the state is what ExitReason::kSyscall promises, and TLB and engine may be used as between
+  // two Runs. `instructions_retired`: since Run began, or since the last call. Answers how many instructions may follow
+  // behind the call; the state is as before then, but for rax, fs_base, gs_base and tsc_aux, and the TLB is
+  // synchronized. 0: none, whatever has become of the call; the engine looks at neither any more.
+  virtual uint64_t Call(uint64_t instructions_retired) = 0;
+
+ protected:
+  ~SyscallGate() = default;
 };
 
 // Executes guest code. One instance for each worker; what instances share (decoded or translated code) is a BlockCache
@@ -58,6 +72,9 @@ class Engine {
   // answer is kBudget. `interrupt` non-zero makes it leave at the next block boundary. The TLB is bound and
   // synchronized.
   virtual Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) = 0;
+  // The engine may have `gate`, which outlives it, carry out calls. Run then tells of those only for which the gate
+  // answered 0 or was not asked, and what has been retired since the last one that it was asked for.
+  virtual void set_syscall_gate(SyscallGate* /*gate*/) {}
   virtual std::string_view name() const = 0;
   // Since the engine was made, up to the last end of a Run. From any thread.
   virtual Counters counters() const = 0;

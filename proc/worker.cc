@@ -43,6 +43,7 @@ Worker::Worker(Kernel* kernel, uint32_t index)
       participant_(&kernel->reclaimer()),
       slice_instructions_(std::max<uint64_t>(kernel->options().slice_instructions, 1)) {
   runner_.interrupt = &slot_.interrupt;
+  engine_->set_syscall_gate(this);
 }
 
 Worker::~Worker() { DCHECK(!bound_space_); }
@@ -166,15 +167,54 @@ bool Worker::MustWaitForPage(Task& task, const mm::Fault& fault) {
   return true;
 }
 
+void Worker::BeginCall(Task& task) {
+  task.syscall_number = task.cpu.gpr[cpu::kRax];
+  task.syscall_args = {task.cpu.gpr[cpu::kRdi], task.cpu.gpr[cpu::kRsi], task.cpu.gpr[cpu::kRdx],
+                       task.cpu.gpr[cpu::kR10], task.cpu.gpr[cpu::kR8],  task.cpu.gpr[cpu::kR9]};
+  task.in_syscall = true;
+  ++task.slice.calls;
+  budget_left_ -= std::min(budget_left_, Task::kSyscallCost);
+}
+
+void Worker::ChargeInstructions(Task& task, uint64_t retired) {
+  task.slice.instructions += retired;
+  budget_left_ -= std::min(budget_left_, retired);
+}
+
+bool Worker::NothingIsDue(const Task& task) const {
+  return slot_.interrupt.load(std::memory_order_relaxed) == 0 && !task.signal_pending() && !task.memory_wait &&
+         !task.rseq.due && bound_space_ == task.space() && bound_space_->generation() == acknowledged_generation_ &&
+         budget_left_ != 0;
+}
+
+void Worker::EnterGuest(Task& task) {
+  task.cpu.tsc_aux = task.cpu_number();  // on node 0
+  bound_space_->EnterGuest(&runner_, tlb_);
+}
+
+uint64_t Worker::Call(uint64_t instructions_retired) {
+  Task& task = *task_;
+  bound_space_->LeaveGuest(&runner_);
+  ChargeInstructions(task, instructions_retired);
+  BeginCall(task);
+  call_end_ = RunCall(task);
+  if (call_end_ != CallEnd::kReturned || !NothingIsDue(task)) return 0;
+  call_end_ = CallEnd::kNone;
+  EnterGuest(task);
+  return budget_left_;
+}
+
 Worker::SliceEnd Worker::RunTask(Task& task) {
+  task_ = &task;
   uint64_t must_wait_at = ~uint64_t{0};
   for (;;) {
     // Interrupts up to here have reached us; what they announce is looked at below.
     if (slot_.interrupt.load(std::memory_order_relaxed) != 0) slot_.interrupt.exchange(0, std::memory_order_seq_cst);
 
     bool deliver = false;
-    if (task.in_syscall) {
-      switch (RunCall(task)) {
+    if (call_end_ == CallEnd::kNone && task.in_syscall) call_end_ = RunCall(task);
+    if (call_end_ != CallEnd::kNone) {
+      switch (std::exchange(call_end_, CallEnd::kNone)) {
         case CallEnd::kBlocked:
           return SliceEnd::kPark;
         case CallEnd::kDead:
@@ -183,6 +223,8 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
           deliver = true;
           break;
         case CallEnd::kReturned:
+        case CallEnd::kSettled:
+        case CallEnd::kNone:
           break;
       }
       // An exec has put another space in place.
@@ -219,20 +261,13 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     }
     if (budget_left_ == 0) return SliceEnd::kYield;
 
-    task.cpu.tsc_aux = task.cpu_number();  // on node 0
-    bound_space_->EnterGuest(&runner_, tlb_);
+    EnterGuest(task);
     const cpu::Exit exit = engine_->Run(task.cpu, *tlb_, budget_left_, slot_.interrupt);
+    if (call_end_ != CallEnd::kNone) continue;
     bound_space_->LeaveGuest(&runner_);
-    task.slice.instructions += exit.instructions_retired;
-    budget_left_ -= std::min(budget_left_, exit.instructions_retired);
-
+    ChargeInstructions(task, exit.instructions_retired);
     if (exit.reason == cpu::ExitReason::kSyscall) [[likely]] {
-      task.syscall_number = task.cpu.gpr[cpu::kRax];
-      task.syscall_args = {task.cpu.gpr[cpu::kRdi], task.cpu.gpr[cpu::kRsi], task.cpu.gpr[cpu::kRdx],
-                           task.cpu.gpr[cpu::kR10], task.cpu.gpr[cpu::kR8],  task.cpu.gpr[cpu::kR9]};
-      task.in_syscall = true;
-      ++task.slice.calls;
-      budget_left_ -= std::min(budget_left_, Task::kSyscallCost);
+      BeginCall(task);
       continue;
     }
     task.restartable = false;
@@ -266,7 +301,7 @@ Worker::CallEnd Worker::RunCall(Task& task) {
   if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
   task.in_syscall = false;
   if (task.dead()) return CallEnd::kDead;
-  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return CallEnd::kReturned;
+  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return CallEnd::kSettled;
   task.cpu.gpr[cpu::kRax] = static_cast<uint64_t>(outcome.value());
   task.restartable = true;
   return IsRestart(outcome.value()) ? CallEnd::kMustDeliver : CallEnd::kReturned;

@@ -27,8 +27,11 @@ class Kernel;
 //  2. Guest code runs only between EnterGuest and LeaveGuest, and not before the other runners of the space have
 //     acknowledged what this task changed.
 //  3. Between two calls of one task neither a lock is taken nor a table cleared by the loop itself.
+//  4. A call that an engine has the worker carry out (cpu::SyscallGate) is followed by guest code at once only where
+//  the
+//     loop would find nothing to do in between.
 // Thread safety: Run on the worker's own thread; counters() from any thread, exact once Run has returned.
-class Worker final : private Task::SpaceHolder {
+class Worker final : private Task::SpaceHolder, private cpu::SyscallGate {
  public:
   Worker(Kernel* kernel, uint32_t index);
   ~Worker();
@@ -45,9 +48,24 @@ class Worker final : private Task::SpaceHolder {
 
   void RunSlice(Task& task);
   SliceEnd RunTask(Task& task);
+  // SYSCALL was executed: what there is to know before the call begins.
+  void BeginCall(Task& task);
   // Carries the call under way out, or goes on with it.
-  enum class CallEnd : uint8_t { kBlocked, kReturned, kMustDeliver, kDead };
+  enum class CallEnd : uint8_t {
+    kNone,
+    kBlocked,
+    kReturned,  // with a result
+    kSettled,   // the registers are what they must be, or the call is over without a result
+    kMustDeliver,
+    kDead,
+  };
   CallEnd RunCall(Task& task);
+  // cpu::SyscallGate
+  uint64_t Call(uint64_t instructions_retired) override;
+  void ChargeInstructions(Task& task, uint64_t retired);
+  // True if the loop has nothing to do before guest code.
+  bool NothingIsDue(const Task& task) const;
+  void EnterGuest(Task& task);
   // True if the task has to wait until other workers acknowledge what its space changed.
   bool MustWaitForOthers(Task& task);
   // True if the task has to wait until a page of a slow file has come.
@@ -87,6 +105,9 @@ class Worker final : private Task::SpaceHolder {
   // The generation of bound_space_ that everybody is known to have seen.
   uint64_t acknowledged_generation_ = 0;
   uint64_t budget_left_ = 0;
+  Task* task_ = nullptr;  // that RunTask runs
+  // Of a call that the engine had carried out and that the loop has not seen to yet; kNone: there is none.
+  CallEnd call_end_ = CallEnd::kNone;
 };
 
 }  // namespace remora::proc

@@ -246,6 +246,15 @@ void BlockWriter::WriteString(const GuestInstruction& instruction) {
   GoTo(instruction.next_pc(), live_flags_[count_]);
 }
 
+// R11 becomes the flags.
+void BlockWriter::WriteSyscall(const GuestInstruction& instruction) {
+  SaveFlagsBehind();
+  code_.Constant(kScratch, instruction.next_pc());
+  CallRoutine(routines_.syscall);
+  flags_ = Flags::kSaved;
+  GoTo(instruction.next_pc(), live_flags_[count_]);
+}
+
 // --- ways out ---
 
 void BlockWriter::JumpTo(const void* routine) { out_.relocations.push_back({code_.Jump(), routine}); }

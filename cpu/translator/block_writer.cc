@@ -207,7 +207,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return;
     case Cold::Kind::kShort:
       code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
-      LeaveBlock(routines_.leave_budget, pc_);
+      LeaveBlock(routines_.leave_go_on, pc_);
       out_.dropped_host = code_.size();
       if (live_flags_[0] != 0) WriteSaveFlags();
       out_.dropped_saved = code_.size();
@@ -243,8 +243,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
     case Action::kJrcxz:
       return WriteLoop(instruction);
     case Action::kSyscall:
-      SaveFlagsBehind();
-      return LeaveBlock(routines_.leave_syscall, instruction.next_pc());
+      return WriteSyscall(instruction);
     case Action::kString:
       return WriteString(instruction);
   }

@@ -154,6 +154,7 @@ class BlockWriter {
   void WriteJcc(const GuestInstruction& instruction);
   void WriteLoop(const GuestInstruction& instruction);
   void WriteString(const GuestInstruction& instruction);
+  void WriteSyscall(const GuestInstruction& instruction);
   // Pushes a field of the context, by way of RAX.
   void PushField(uint32_t field);
   // R11 and `target` become the operand of an indirect branch.

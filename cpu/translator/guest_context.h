@@ -32,8 +32,8 @@ enum class Leave : uint32_t {
   kInterpret,  // the instruction at exit_pc is not in the table
   kRepeat,     // likewise, and it has a REP prefix
   kString,     // the string instruction at exit_pc, of form `site`, is not done
-  kBudget,     // `remaining` is less than the block at exit_pc has
-  kSyscall,    // SYSCALL; exit_pc is behind it
+  kGoOn,       // on at exit_pc: `remaining` is less than the block there has, or a call has changed what is known
+  kSyscall,    // SYSCALL; the state is settled already, and the gate, if there is one, has been asked
   kNoAccess,   // the memory operand of site `site`, in the block around exit_host_pc, has no plain host address
   kTrap,       // the host's CPU refused the instruction at exit_host_pc; trap_flags are the flags there
 };

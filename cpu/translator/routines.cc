@@ -36,8 +36,7 @@ class RoutineWriter : public ContextAssembler {
       mov(rax, qword[kScratchRegister + 8 * guest]);
       StoreField(field, rax);
     }
-    mov(kStackPlace, qword[kScratchRegister + 8 * kRsp]);
-    Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
+    LoadStackPlace();
     for (int i = 0; i < kGeneral; ++i)
       if (IsSame(i)) mov(Xbyak::Reg64(i), qword[kScratchRegister + 8 * i]);
     LoadField(rsp, REMORA_FIELD(frame));
@@ -45,28 +44,12 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
-  // `leave_` is generated first.
+  // `leave_` and `return_` are generated first.
   size_t Leave() {
     leave_ = Begin();
+    SaveState();
+    return_ = getSize();
     LoadField(rsp, REMORA_FIELD(host_rsp));
-    LoadField(kScratchRegister, REMORA_FIELD(state));
-    for (int i = 0; i < kGeneral; ++i)
-      if (IsSame(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
-    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
-    mov(qword[kScratchRegister + 8 * kRsp], kStackPlace);
-    for (const auto& [guest, field] : kInContext) {
-      LoadField(rax, field);
-      mov(qword[kScratchRegister + 8 * guest], rax);
-    }
-    Xbyak::Label no_vectors, no_x87;
-    CompareField8(REMORA_FIELD(vectors_live), 0);
-    je(no_vectors, T_NEAR);
-    SaveVectors(kScratchRegister);
-    L(no_vectors);
-    CompareField8(REMORA_FIELD(x87_live), 1);
-    jne(no_x87, T_NEAR);
-    SaveX87();
-    L(no_x87);
     add(rsp, 8);
     for (const Xbyak::Reg64& reg : {r15, r14, r13, r12, rbp, rbx}) pop(reg);
     ret();
@@ -229,6 +212,25 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
+  // C++ keeps what callees must keep, and of the state a call changes RAX only: the rest is loaded again.
+  size_t Syscall() {
+    const size_t at = Begin();
+    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
+    SaveState();
+    LoadField(rdi, REMORA_FIELD(self));
+    CallHost(reinterpret_cast<const void*>(calls_.carry_out_syscall));
+    test(al, al);
+    jz(getCode() + return_);
+    LoadField(kScratchRegister, REMORA_FIELD(state));
+    for (const Xbyak::Reg64& reg : kCallerSaved)
+      if (IsSame(reg.getIdx())) mov(reg, qword[kScratchRegister + 8 * reg.getIdx()]);
+    LoadStackPlace();
+    mov(kScratchRegister, qword[kScratchRegister + 8 * kR11]);
+    StoreField(REMORA_FIELD(r11), kScratchRegister);
+    ret();
+    return at;
+  }
+
   size_t LoadX87() {
     const size_t at = Begin();
     PushAll();
@@ -246,6 +248,32 @@ class RoutineWriter : public ContextAssembler {
   size_t Begin() {
     align(16);
     return getSize();
+  }
+  // From the state, which R11 points to.
+  void LoadStackPlace() {
+    mov(kStackPlace, qword[kScratchRegister + 8 * kRsp]);
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
+  }
+  // All that the guest has in the host's registers, but for its flags. R10, R11 and RAX are spoilt.
+  void SaveState() {
+    LoadField(kScratchRegister, REMORA_FIELD(state));
+    for (int i = 0; i < kGeneral; ++i)
+      if (IsSame(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
+    mov(qword[kScratchRegister + 8 * kRsp], kStackPlace);
+    for (const auto& [guest, field] : kInContext) {
+      LoadField(rax, field);
+      mov(qword[kScratchRegister + 8 * guest], rax);
+    }
+    Xbyak::Label no_vectors, no_x87;
+    CompareField8(REMORA_FIELD(vectors_live), 0);
+    je(no_vectors, T_NEAR);
+    SaveVectors(kScratchRegister);
+    L(no_vectors);
+    CompareField8(REMORA_FIELD(x87_live), 1);
+    jne(no_x87, T_NEAR);
+    SaveX87();
+    L(no_x87);
   }
   // Returns from the routine if one of the runs recorded last has the address; but not at each 16th miss of an extent,
   // which is to be recorded again.
@@ -447,7 +475,8 @@ class RoutineWriter : public ContextAssembler {
 
   const HostCalls calls_;
   const bool has_avx512_ = HostHasAvx512();
-  size_t leave_ = 0;
+  size_t leave_ = 0;   // saves the state, then
+  size_t return_ = 0;  // returns to C++
 };
 
 }  // namespace
@@ -466,8 +495,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
       {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
-      {&routines.leave_budget, writer.LeaveWith(Leave::kBudget)},
-      {&routines.leave_syscall, writer.LeaveWith(Leave::kSyscall)},
+      {&routines.leave_go_on, writer.LeaveWith(Leave::kGoOn)},
       {&routines.indirect_miss, writer.IndirectMiss()},
       {&routines.way_unset_host_flags, writer.WayUnset(true)},
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},
@@ -480,6 +508,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.access_place, writer.AccessPlace()},
       {&routines.load_x87, writer.LoadX87()},
       {&routines.string, writer.String()},
+      {&routines.syscall, writer.Syscall()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
   // Jumps among the routines are relative, so the code may be moved as a whole.

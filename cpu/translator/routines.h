@@ -24,8 +24,7 @@ struct Routines {
   const void* leave_lookup = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
-  const void* leave_budget = nullptr;
-  const void* leave_syscall = nullptr;
+  const void* leave_go_on = nullptr;
   // Jumped to with the way's number in R11, where it is not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
@@ -49,13 +48,16 @@ struct Routines {
   // instruction. R11 is spoilt; where flags change they are in the context. Does not return if that is left
   // (Leave::kString).
   const void* string = nullptr;
+  // Called with flags saved and the address behind SYSCALL in R11. Where guest code may go on there it returns, with
+  // the call's result; else it leaves (Leave::kSyscall, kGoOn).
+  const void* syscall = nullptr;
   // Called with flags saved: bring the guest's vector registers and MXCSR, or x87 unit, into the host's. R11 is spoilt.
   const void* load_vectors = nullptr;
   const void* load_avx512 = nullptr;  // vectors, and what only AVX-512 has; also where vectors are there already
   const void* load_x87 = nullptr;
 };
 
-// The C++ that routines call (access.h, string_access.h).
+// The C++ that routines call (access.h, string_access.h, translator_core.h).
 struct HostCalls {
   const void* (*fast_target)(GuestContext* context);
   const void* (*fast_way)(GuestContext* context);
@@ -68,6 +70,7 @@ struct HostCalls {
   void (*prepare_x87)(GuestContext* context);
   StringEnd (*run_string)(GuestContext* context, PushedRegisters* registers);
   bool (*fill_string)(GuestContext* context, const PushedRegisters* registers);
+  bool (*carry_out_syscall)(GuestContext* context);
 };
 
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);

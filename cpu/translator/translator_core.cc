@@ -46,6 +46,19 @@ Extent& ExtentAt(GuestContext& context, uint16_t number) {
   return context.extents[number / kNumExtents][number % kNumExtents];
 }
 
+bool CarryOutSyscall(GuestContext* context) {
+  return static_cast<TranslatorCore*>(context->engine)->CarryOutSyscall(*context);
+}
+
+// Segment bases may have been changed in the state since.
+void TakeBases(GuestContext* context) {
+  if (context->fs_base != context->state->fs_base) {
+    context->fs_base = context->state->fs_base;
+    context->fs_host = 0;
+  }
+  context->gs_base = context->state->gs_base;
+}
+
 // The TranslationCache hangs off the BlockCache, so that all engines of a Kernel share it, and its trap handler goes
 // with it.
 class SharedTranslations final : public mm::CodeObserver {
@@ -53,7 +66,7 @@ class SharedTranslations final : public mm::CodeObserver {
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes,
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
-                &PrepareX87, &RunString, &FillString}),
+                &PrepareX87, &RunString, &FillString, &CarryOutSyscall}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -308,21 +321,57 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
 
 // --- running it ---
 
-uint64_t TranslatorCore::Enter(const Translation& translation, uint64_t budget) {
+void TranslatorCore::Enter(const Translation& translation) {
   GuestContext& context = *bound_->context;
   context.entry = reinterpret_cast<uint64_t>(translation.code + translation.saved_entry);
   context.flags = PackFlags(context.state->rflags);
-  if (context.fs_base != context.state->fs_base) {
-    context.fs_base = context.state->fs_base;
-    context.fs_host = 0;
-  }
-  context.gs_base = context.state->gs_base;
-  const uint64_t portion = std::min(budget, kPortion);
-  context.remaining = static_cast<int32_t>(portion);
-  context.reserve = budget - portion;
+  TakeBases(&context);
+  GiveBudget(&context);
   cache_->routines().enter(&context);
+}
+
+void TranslatorCore::GiveBudget(GuestContext* context) const {
+  const uint64_t portion = std::min(run_.left, kPortion);
+  context->remaining = static_cast<int32_t>(portion);
+  context->reserve = run_.left - portion;
+}
+
+uint64_t TranslatorCore::RetiredIn(const GuestContext& context) const {
+  const uint64_t given = run_.left - context.reserve;
   // Where only loops and ways to other pages count, what is given back may be more than what was taken.
-  return budget - context.reserve - std::min(budget - context.reserve, static_cast<uint64_t>(context.remaining));
+  return given - std::min(given, static_cast<uint64_t>(context.remaining));
+}
+
+void TranslatorCore::NoteRetired(uint64_t instructions) {
+  run_.left -= instructions;
+  interpreter_.CountElsewhere(instructions);
+}
+
+void TranslatorCore::SettleUnits(GuestContext* context, uint64_t flags) {
+  CpuState& state = *context->state;
+  state.rflags = (state.rflags & ~kStatusFlags) | kFlagsFixed | (flags & kStatusFlags);
+  if (context->x87_live == 0) return;
+  ReadFxsaveX87(std::span(context->x87_image).first<kFxsaveBytes>(), &state.x87);
+  context->x87_live = 0;
+}
+
+bool TranslatorCore::CarryOutSyscall(GuestContext& context) {
+  CpuState& state = *context.state;
+  NoteRetired(RetiredIn(context));
+  SettleUnits(&context, UnpackFlags(context.flags));
+  state.rip = state.gpr[kRcx] = context.exit_pc;
+  state.gpr[kR11] = state.rflags & ~kFlagRF;
+  context.leave = Leave::kSyscall;
+  if (gate_ == nullptr) return false;
+  const uint64_t retired = run_.budget - run_.left;
+  instructions_retired_.Add(retired);
+  const uint64_t allowed = std::min<uint64_t>(gate_->Call(retired), INT64_MAX);
+  run_ = {allowed, allowed, context.exit_pc};
+  if (allowed == 0) return false;
+  context.leave = Leave::kGoOn;
+  GiveBudget(&context);
+  TakeBases(&context);
+  return FollowChanges(context);
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
@@ -358,7 +407,8 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
         if (site.popped) state.gpr[kRsp] -= sizeof(uint64_t);
       }
       break;
-    case Leave::kBudget:
+    case Leave::kGoOn:
+    case Leave::kSyscall:
       break;
     case Leave::kInterpret:
       next = Next::kInterpret;
@@ -368,9 +418,6 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
       break;
     case Leave::kString:
       next = std::bit_cast<StringForm>(context.site).repeat == Repeat::kNone ? Next::kInterpret : Next::kRepeat;
-      break;
-    case Leave::kSyscall:
-      next = Next::kSyscall;
       break;
     case Leave::kNoAccess:
       stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc),
@@ -385,27 +432,18 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
       break;
     }
   }
-  state.rflags = (state.rflags & ~kStatusFlags) | kFlagsFixed | (flags & kStatusFlags);
-  if (context.x87_live != 0) {
-    ReadFxsaveX87(std::span(context.x87_image).first<kFxsaveBytes>(), &state.x87);
-    context.x87_live = 0;
-  }
-  if (next == Next::kSyscall) {
-    state.gpr[kRcx] = state.rip;
-    state.gpr[kR11] = state.rflags & ~kFlagRF;
-  }
+  SettleUnits(&context, flags);
   return next;
 }
 
 Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) {
   budget = std::min<uint64_t>(budget, INT64_MAX);
-  uint64_t left = budget;
-  const uint64_t first_pc = state.rip;
+  run_ = {budget, budget, state.rip};
   Exit exit;
   last_left_ = nullptr;
   const auto interpret = [&](uint64_t instructions, const std::atomic<uint32_t>& flag = kNeverInterrupt) {
-    exit = interpreter_.Run(state, tlb, std::min(instructions, left), flag);
-    left -= exit.instructions_retired;
+    exit = interpreter_.Run(state, tlb, std::min(instructions, run_.left), flag);
+    run_.left -= exit.instructions_retired;
     return exit.reason == ExitReason::kBudget;
   };
   // As many iterations as RCX says at most; where the repetition ends before, the interpreter has gone a little
@@ -426,7 +464,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     bound_->context->interrupt = &interrupt;
   }
   while (goes_on) {
-    if (left == 0) {
+    if (run_.left == 0) {
       exit.reason = ExitReason::kBudget;
       break;
     }
@@ -435,18 +473,18 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       break;
     }
     if ((state.rflags & kFlagTF) != 0) {
-      goes_on = interpret(left, interrupt);
+      goes_on = interpret(run_.left, interrupt);
       continue;
     }
     const Translation* translation = Find(state.rip, std::exchange(alone, false));
     if (std::exchange(found_cold_, false)) {
       // About what translating the block would take.
       constexpr uint64_t kColdInstructions = 2048;
-      if (left < kColdInstructions) {
-        goes_on = interpret(left, interrupt);
+      if (run_.left < kColdInstructions) {
+        goes_on = interpret(run_.left, interrupt);
       } else {
         exit = interpreter_.RunWholeBlocks(state, tlb, kColdInstructions, interrupt);
-        left -= exit.instructions_retired;
+        run_.left -= exit.instructions_retired;
         goes_on = exit.reason == ExitReason::kBudget;
       }
     } else if (translation == nullptr) {
@@ -456,28 +494,29 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     } else if (translation->code == nullptr) {
       interpreted_.Add();
       goes_on = translation->repeats ? repeat() : interpret(1);
-    } else if (translation->count() > left) {
-      goes_on = interpret(left);
+    } else if (translation->count() > run_.left) {
+      goes_on = interpret(run_.left);
     } else {
-      uint64_t retired = Enter(*translation, left);
-      const Next next = Settle(&retired);
-      left -= retired;
-      interpreter_.CountElsewhere(retired);
-      if (next == Next::kSyscall) {
+      Enter(*translation);
+      if (bound_->context->leave == Leave::kSyscall) {
         exit = Exit();
         exit.reason = ExitReason::kSyscall;
         break;
       }
+      uint64_t retired = RetiredIn(*bound_->context);
+      const Next next = Settle(&retired);
+      NoteRetired(retired);
       alone = next == Next::kAlone;
-      if ((next == Next::kInterpret || next == Next::kRepeat) && left > 0) {
+      if ((next == Next::kInterpret || next == Next::kRepeat) && run_.left > 0) {
         interpreted_.Add();
         goes_on = next == Next::kRepeat ? repeat() : interpret(1);
       }
     }
   }
-  exit.instructions_retired = budget - left;
+  exit.instructions_retired = run_.budget - run_.left;
   // Who asks whether anything has happened must not hear that nothing has.
-  if (left == budget && state.rip != first_pc) exit.instructions_retired = 1;
+  if (exit.instructions_retired == 0 && exit.reason != ExitReason::kSyscall && state.rip != run_.first_pc)
+    exit.instructions_retired = 1;
   instructions_retired_.Add(exit.instructions_retired);
   return exit;
 }

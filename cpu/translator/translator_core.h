@@ -38,12 +38,17 @@ class TranslatorCore final : public Engine {
   ~TranslatorCore() override;
 
   Exit Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const std::atomic<uint32_t>& interrupt) override;
+  void set_syscall_gate(SyscallGate* gate) override { gate_ = gate; }
   std::string_view name() const override { return "translator"; }
   Counters counters() const override;
 
   // After something may have been taken away from the context's TLB: drops the extents concerned. False if translated
   // code may be gone or elsewhere.
   bool FollowChanges(GuestContext& context);
+
+  // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. True if code may go on
+  // there, by the blocks that are known; else context.leave tells what is next.
+  bool CarryOutSyscall(GuestContext& context);
 
  private:
   // A TLB's context, with what C++ alone knows of it.
@@ -77,11 +82,17 @@ class TranslatorCore final : public Engine {
   bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
-  // Runs translated code from state.rip for at most `budget` instructions; those retired. It comes back after kPortion
-  // of them, unless it is in the middle of a string instruction.
-  uint64_t Enter(const Translation& translation, uint64_t budget);
+  // Runs translated code from state.rip for at most what is left of the budget. It comes back after kPortion
+  // instructions, unless it is in the middle of a string instruction.
+  void Enter(const Translation& translation);
+  // What translated code may retire, and has, since.
+  void GiveBudget(GuestContext* context) const;
+  uint64_t RetiredIn(const GuestContext& context) const;
+  void NoteRetired(uint64_t instructions);
+  // Puts flags and x87 unit into the state.
+  static void SettleUnits(GuestContext* context, uint64_t flags);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
-  enum class Next : uint8_t { kLookup, kAlone, kInterpret, kRepeat, kSyscall };
+  enum class Next : uint8_t { kLookup, kAlone, kInterpret, kRepeat };
   Next Settle(uint64_t* retired);
 
   static constexpr uint32_t kNumContexts = 8;
@@ -98,6 +109,12 @@ class TranslatorCore final : public Engine {
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
+  SyscallGate* gate_ = nullptr;
+  // Of this Run, since it began or since the gate last carried out a call.
+  struct {
+    uint64_t budget = 0, left = 0;
+    uint64_t first_pc = 0;
+  } run_;
   bool traps_installed_ = false;
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
   static constexpr uint32_t kVisited = 8192;
