@@ -119,12 +119,12 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
     std::atomic<uint64_t> seen_generation{0};
     std::atomic<bool> in_guest{false};
     std::atomic<uint32_t>* interrupt = nullptr;  // the flag that makes the engine leave at the next block boundary
-    std::atomic<uintptr_t> host_thread{0};       // set by EnterGuest: whose faults are the runner's own
+    std::atomic<uintptr_t> host_thread{0};       // that registered it: whose faults are the runner's own
   };
   void RegisterRunner(Runner* runner);
   void UnregisterRunner(Runner* runner);
   // Before guest code: publishes in_guest, then synchronizes the TLB; loops until both agree. After: LeaveGuest wakes
-  // whoever waits.
+  // whoever waits, unless it has begun to only just now: who waits has to ask again after some time.
   void EnterGuest(Runner* runner, Tlb* tlb);
   void LeaveGuest(Runner* runner);
   // True if every other runner in guest code has seen `generation`. Where false: those have been interrupted; wait on

@@ -46,6 +46,7 @@ uint64_t AddressSpace::ReplayInvalidations(uint64_t since, Tlb* tlb) {
 }
 
 void AddressSpace::RegisterRunner(Runner* runner) {
+  runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
   MutexLock lock(&runners_mu_);
   runners_.push_back(runner);
 }
@@ -62,12 +63,12 @@ void AddressSpace::UnregisterRunner(Runner* runner) {
 }
 
 void AddressSpace::EnterGuest(Runner* runner, Tlb* tlb) {
-  runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
   // Either an initiator that bumps the generation sees in_guest, or this loop sees its generation: both store first and
   // load then, sequentially consistent.
   runner->in_guest.store(true, std::memory_order_seq_cst);
   do {
-    tlb->Synchronize();
+    if (generation() != tlb->seen_generation()) [[unlikely]]
+      tlb->Synchronize();
     // Usually unchanged since the last time: this is the way back from every syscall.
     if (runner->seen_generation.load(std::memory_order_relaxed) != tlb->seen_generation())
       runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
@@ -76,7 +77,9 @@ void AddressSpace::EnterGuest(Runner* runner, Tlb* tlb) {
 }
 
 void AddressSpace::LeaveGuest(Runner* runner) {
-  runner->in_guest.store(false, std::memory_order_seq_cst);
+  // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked
+  // instruction in each syscall.
+  runner->in_guest.store(false, std::memory_order_release);
   if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
 }
 

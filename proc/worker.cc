@@ -168,9 +168,11 @@ bool Worker::MustWaitForPage(Task& task, const mm::Fault& fault) {
 }
 
 void Worker::BeginCall(Task& task) {
-  task.syscall_number = task.cpu.gpr[cpu::kRax];
-  task.syscall_args = {task.cpu.gpr[cpu::kRdi], task.cpu.gpr[cpu::kRsi], task.cpu.gpr[cpu::kRdx],
-                       task.cpu.gpr[cpu::kR10], task.cpu.gpr[cpu::kR8],  task.cpu.gpr[cpu::kR9]};
+  // One by one, as they have just been stored: a load of two of them would have to wait for both.
+  const volatile uint64_t* gpr = task.cpu.gpr.data();
+  task.syscall_number = gpr[cpu::kRax];
+  constexpr cpu::Gpr kArguments[] = {cpu::kRdi, cpu::kRsi, cpu::kRdx, cpu::kR10, cpu::kR8, cpu::kR9};
+  for (size_t i = 0; i < task.syscall_args.size(); ++i) task.syscall_args[i] = gpr[kArguments[i]];
   task.in_syscall = true;
   ++task.slice.calls;
   budget_left_ -= std::min(budget_left_, Task::kSyscallCost);
@@ -296,7 +298,7 @@ Worker::CallEnd Worker::RunCall(Task& task) {
     task.restartable = false;
     return CallEnd::kMustDeliver;
   }
-  tlb_->Synchronize();
+  SynchronizeTlb();
   const SyscallOutcome outcome = kernel_.options().dispatcher->Dispatch(task, memory());
   if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
   task.in_syscall = false;

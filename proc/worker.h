@@ -63,6 +63,10 @@ class Worker final : private Task::SpaceHolder, private cpu::SyscallGate {
   // cpu::SyscallGate
   uint64_t Call(uint64_t instructions_retired) override;
   void ChargeInstructions(Task& task, uint64_t retired);
+  void SynchronizeTlb() {
+    if (bound_space_->generation() != tlb_->seen_generation()) [[unlikely]]
+      tlb_->Synchronize();
+  }
   // True if the loop has nothing to do before guest code.
   bool NothingIsDue(const Task& task) const;
   void EnterGuest(Task& task);

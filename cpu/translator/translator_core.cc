@@ -148,48 +148,41 @@ void TranslatorCore::ForgetExtents(Bound* bound) {
   bound->seen_losses = bound->tlb->losses();
 }
 
-bool TranslatorCore::TablesAreCurrent(Bound* bound) const {
-  return bound->fetch_generation == bound->tlb->fetch_generation() && bound->code_generation == cache_->generation();
-}
-
-bool TranslatorCore::FollowChanges(GuestContext& context) {
+void TranslatorCore::ForgetLost(GuestContext& context) {
   Bound* bound = bound_;
   DCHECK(bound->context.get() == &context);
   const uint64_t losses = bound->tlb->losses();
-  if (losses != bound->seen_losses) {
-    const auto forget = [&](PageRange range, bool writes_only) {
-      for (uint32_t i = 0; i < context.num_used_extents; ++i) {
-        const uint16_t number = context.used_extents[i];
-        if (writes_only && number < kNumExtents) continue;
-        Extent& extent = ExtentAt(context, number);
-        // A little more than the extent, whose limit lacks the access's size.
-        const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
-        if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
+  const auto forget = [&](PageRange range, bool writes_only) {
+    for (uint32_t i = 0; i < context.num_used_extents; ++i) {
+      const uint16_t number = context.used_extents[i];
+      if (writes_only && number < kNumExtents) continue;
+      Extent& extent = ExtentAt(context, number);
+      // A little more than the extent, whose limit lacks the access's size.
+      const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
+      if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
+    }
+    for (auto& of_right : context.recents)
+      for (GuestContext::Recent& recent : of_right)
+        if (GuestAddr(recent.start).page() < range.end &&
+            GuestAddr(recent.start + recent.limit + (uint64_t{1} << (kSizeClasses - 1))).page() >= range.first)
+          recent.limit = 0;
+    for (uint32_t i = 0; i < context.num_known_pages;) {
+      const uint16_t number = context.known_pages[i];
+      const uint64_t key = context.page_keys[number].load(std::memory_order_relaxed);
+      if (!range.Contains(GuestAddr(key).page()) || (writes_only && (key & 1) == 0)) {
+        ++i;
+        continue;
       }
-      for (auto& of_right : context.recents)
-        for (GuestContext::Recent& recent : of_right)
-          if (GuestAddr(recent.start).page() < range.end &&
-              GuestAddr(recent.start + recent.limit + (uint64_t{1} << (kSizeClasses - 1))).page() >= range.first)
-            recent.limit = 0;
-      for (uint32_t i = 0; i < context.num_known_pages;) {
-        const uint16_t number = context.known_pages[i];
-        const uint64_t key = context.page_keys[number].load(std::memory_order_relaxed);
-        if (!range.Contains(GuestAddr(key).page()) || (writes_only && (key & 1) == 0)) {
-          ++i;
-          continue;
-        }
-        context.pages[number] = 0;
-        context.known_pages[i] = context.known_pages[--context.num_known_pages];
-      }
-      const GuestAddr fs(context.fs_base);
-      if (fs.page() < range.end && (fs + GuestContext::kFsBytes).page() >= range.first) context.fs_host = 0;
-      const GuestAddr stack(context.stack_start - context.stack_delta);
-      if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.stack_limits.fill(0);
-    };
-    if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
-    bound->seen_losses = losses;
-  }
-  return TablesAreCurrent(bound);
+      context.pages[number] = 0;
+      context.known_pages[i] = context.known_pages[--context.num_known_pages];
+    }
+    const GuestAddr fs(context.fs_base);
+    if (fs.page() < range.end && (fs + GuestContext::kFsBytes).page() >= range.first) context.fs_host = 0;
+    const GuestAddr stack(context.stack_start - context.stack_delta);
+    if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.stack_limits.fill(0);
+  };
+  if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
+  bound->seen_losses = losses;
 }
 
 // --- finding code ---

@@ -44,7 +44,11 @@ class TranslatorCore final : public Engine {
 
   // After something may have been taken away from the context's TLB: drops the extents concerned. False if translated
   // code may be gone or elsewhere.
-  bool FollowChanges(GuestContext& context);
+  bool FollowChanges(GuestContext& context) {
+    if (bound_->tlb->losses() != bound_->seen_losses) [[unlikely]]
+      ForgetLost(context);
+    return TablesAreCurrent(bound_);
+  }
 
   // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. True if code may go on
   // there, by the blocks that are known; else context.leave tells what is next.
@@ -73,8 +77,12 @@ class TranslatorCore final : public Engine {
   void Bind(CpuState* state, mm::Tlb* tlb);
   void ForgetTargets(Bound* bound);
   void ForgetExtents(Bound* bound);
+  // What the TLB has lost since the last time.
+  void ForgetLost(GuestContext& context);
   // Whether the tables may be used as they are; else they are cleared.
-  bool TablesAreCurrent(Bound* bound) const;
+  bool TablesAreCurrent(const Bound* bound) const {
+    return bound->fetch_generation == bound->tlb->fetch_generation() && bound->code_generation == cache_->generation();
+  }
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
