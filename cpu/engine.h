@@ -42,9 +42,9 @@ struct Exit {
 class SyscallGate {
  public:
   // SYSCALL was executed: the state is what ExitReason::kSyscall promises, and TLB and engine may be used as between
-  // two Runs. `instructions_retired`: since Run began, or since the last call. Answers how many instructions may follow
-  // behind the call; the state is as before then, but for rax, fs_base, gs_base and tsc_aux, and the TLB is
-  // synchronized. 0: none, whatever has become of the call; the engine looks at neither any more.
+  // two Runs. `instructions_retired`: since Run began, or since the last call. Answers how many instructions (at most
+  // INT64_MAX) may follow behind the call; the state is as before then, but for rax, fs_base, gs_base and tsc_aux, and
+  // the TLB is synchronized. 0: none, whatever has become of the call; the engine looks at neither any more.
   virtual uint64_t Call(uint64_t instructions_retired) = 0;
 
  protected:

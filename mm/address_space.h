@@ -125,8 +125,24 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   void UnregisterRunner(Runner* runner);
   // Before guest code: publishes in_guest, then synchronizes the TLB; loops until both agree. After: LeaveGuest wakes
   // whoever waits, unless it has begun to only just now: who waits has to ask again after some time.
-  void EnterGuest(Runner* runner, Tlb* tlb);
-  void LeaveGuest(Runner* runner);
+  void EnterGuest(Runner* runner, Tlb* tlb) {
+    // Either an initiator that bumps the generation sees in_guest, or this sees its generation: both store first and
+    // load then, sequentially consistent.
+    runner->in_guest.store(true, std::memory_order_seq_cst);
+    // Usually unchanged since the last time: this is the way back from every syscall.
+    const uint64_t seen = tlb->seen_generation();
+    if (generation() != seen || runner->seen_generation.load(std::memory_order_relaxed) != seen) [[unlikely]]
+      FollowBeforeGuest(runner, tlb);
+    if (context_->acknowledged_queue.has_waiters()) [[unlikely]]
+      NotifyAcknowledged();
+  }
+  void LeaveGuest(Runner* runner) {
+    // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked
+    // instruction in each syscall.
+    runner->in_guest.store(false, std::memory_order_release);
+    if (context_->acknowledged_queue.has_waiters()) [[unlikely]]
+      NotifyAcknowledged();
+  }
   // True if every other runner in guest code has seen `generation`. Where false: those have been interrupted; wait on
   // acknowledged_queue() and ask again.
   bool AcknowledgedByOthers(uint64_t generation, const Runner* self);
@@ -239,6 +255,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // address_space_shootdown.cc
   void RecordLocked(PageRange range, bool writes_only) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RevokeWriteRights(PageNumber page);
+  void FollowBeforeGuest(Runner* runner, Tlb* tlb);
+  void NotifyAcknowledged();
   bool LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) ABSL_LOCKS_EXCLUDED(runners_mu_);
 
   MemoryContext* const context_;

@@ -62,26 +62,14 @@ void AddressSpace::UnregisterRunner(Runner* runner) {
   if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
 }
 
-void AddressSpace::EnterGuest(Runner* runner, Tlb* tlb) {
-  // Either an initiator that bumps the generation sees in_guest, or this loop sees its generation: both store first and
-  // load then, sequentially consistent.
-  runner->in_guest.store(true, std::memory_order_seq_cst);
+void AddressSpace::FollowBeforeGuest(Runner* runner, Tlb* tlb) {
   do {
-    if (generation() != tlb->seen_generation()) [[unlikely]]
-      tlb->Synchronize();
-    // Usually unchanged since the last time: this is the way back from every syscall.
-    if (runner->seen_generation.load(std::memory_order_relaxed) != tlb->seen_generation())
-      runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
+    tlb->Synchronize();
+    runner->seen_generation.store(tlb->seen_generation(), std::memory_order_seq_cst);
   } while (generation() != tlb->seen_generation());
-  if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
 }
 
-void AddressSpace::LeaveGuest(Runner* runner) {
-  // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked
-  // instruction in each syscall.
-  runner->in_guest.store(false, std::memory_order_release);
-  if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
-}
+void AddressSpace::NotifyAcknowledged() { context_->acknowledged_queue.Notify(sync::kReadable); }
 
 bool AddressSpace::LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) {
   const auto this_thread = static_cast<uintptr_t>(pthread_self());

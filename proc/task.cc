@@ -1,6 +1,5 @@
 #include "proc/task.h"
 
-#include <bit>
 #include <utility>
 
 #include "proc/clone.h"
@@ -96,13 +95,6 @@ void Task::NoteMemoryUse(bool last_user) {
   if (pages > max_resident_pages.load(std::memory_order_relaxed))
     max_resident_pages.store(pages, std::memory_order_relaxed);
   if (last_user) minor_faults.fetch_add(space_->num_faults(), std::memory_order_relaxed);
-}
-
-uint32_t Task::cpu_number() const {
-  const uint64_t allowed = affinity.load(std::memory_order_relaxed);
-  const uint32_t worker = last_worker_;
-  if (worker >= 64 || (allowed >> worker & 1) != 0 || allowed == 0) return worker;
-  return static_cast<uint32_t>(std::countr_zero(allowed));
 }
 
 void Task::Wake() { kernel_->scheduler().Wake(*this); }

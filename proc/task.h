@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -107,7 +108,12 @@ class Task final : public RefCounted {
   std::atomic<uint64_t> affinity{~uint64_t{0}};  // CPUs 0..63
   // The CPU that it runs on or ran on last, as guests see it: the worker's number, or the lowest that its affinity
   // allows if that one does not.
-  uint32_t cpu_number() const;
+  uint32_t cpu_number() const {
+    const uint64_t allowed = affinity.load(std::memory_order_relaxed);
+    const uint32_t worker = last_worker_;
+    if (worker >= 64 || (allowed >> worker & 1) != 0 || allowed == 0) return worker;
+    return static_cast<uint32_t>(std::countr_zero(allowed));
+  }
 
   // --- thread bookkeeping ---
   RseqState rseq;

@@ -39,6 +39,7 @@ Worker::Worker(Kernel* kernel, uint32_t index)
     : kernel_(*kernel),
       scheduler_(kernel->scheduler()),
       slot_(scheduler_.slot(index)),
+      dispatcher_(*kernel->options().dispatcher),
       engine_(kernel->options().make_engine(&kernel->blocks())),
       participant_(&kernel->reclaimer()),
       slice_instructions_(std::max<uint64_t>(kernel->options().slice_instructions, 1)) {
@@ -299,7 +300,7 @@ Worker::CallEnd Worker::RunCall(Task& task) {
     return CallEnd::kMustDeliver;
   }
   SynchronizeTlb();
-  const SyscallOutcome outcome = kernel_.options().dispatcher->Dispatch(task, memory());
+  const SyscallOutcome outcome = dispatcher_.Dispatch(task, memory());
   if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
   task.in_syscall = false;
   if (task.dead()) return CallEnd::kDead;

@@ -18,6 +18,7 @@
 namespace remora::proc {
 
 class Kernel;
+class SyscallDispatcher;
 
 // One host thread's work: takes tasks from the scheduler, runs each for a slice (guest code by its engine, calls by the
 // dispatcher, signals), and parks it or puts it back.
@@ -31,7 +32,7 @@ class Kernel;
 //  the
 //     loop would find nothing to do in between.
 // Thread safety: Run on the worker's own thread; counters() from any thread, exact once Run has returned.
-class Worker final : private Task::SpaceHolder, private cpu::SyscallGate {
+class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
  public:
   Worker(Kernel* kernel, uint32_t index);
   ~Worker();
@@ -97,6 +98,7 @@ class Worker final : private Task::SpaceHolder, private cpu::SyscallGate {
   Kernel& kernel_;
   Scheduler& scheduler_;
   Scheduler::Slot& slot_;
+  SyscallDispatcher& dispatcher_;
   const std::unique_ptr<cpu::Engine> engine_;
   sync::Reclaimer::Participant participant_;
   const uint64_t slice_instructions_;

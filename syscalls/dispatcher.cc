@@ -9,8 +9,12 @@
 namespace remora::syscalls {
 namespace {
 
-constexpr std::array<Handler, kNumSyscalls> MakeHandlers() {
-  std::array<Handler, kNumSyscalls> handlers{};
+SyscallOutcome SysAbsent(SyscallContext&) { return SyscallOutcome::Fail(ENOSYS); }
+
+// Numbers beyond the table come last.
+constexpr std::array<Handler, kNumSyscalls + 1> MakeHandlers() {
+  std::array<Handler, kNumSyscalls + 1> handlers;
+  handlers.fill(&SysAbsent);
 #define REMORA_SUPPORTED(number, name, handler, ...) handlers[number] = &handler;
 #define REMORA_PARTIAL(number, name, handler, ...) handlers[number] = &handler;
 #define REMORA_ABSENT(...)
@@ -23,7 +27,15 @@ constexpr std::array<Handler, kNumSyscalls> MakeHandlers() {
   return handlers;
 }
 
-constexpr std::array<Handler, kNumSyscalls> kHandlers = MakeHandlers();
+constexpr std::array<Handler, kNumSyscalls + 1> kHandlers = MakeHandlers();
+
+// Adds the time that the handler takes.
+proc::SyscallOutcome Measure(Handler handler, SyscallContext& context, std::atomic<uint64_t>* nanos) {
+  const int64_t started = context.MonotonicNanos();
+  const proc::SyscallOutcome outcome = handler(context);
+  nanos->fetch_add(static_cast<uint64_t>(context.MonotonicNanos() - started), std::memory_order_relaxed);
+  return outcome;
+}
 
 bool IsRestartCode(int64_t value) {
   return value == -proc::kRestartSys || value == -proc::kRestartNoIntr || value == -proc::kRestartNoHandler ||
@@ -74,7 +86,7 @@ uint32_t Dispatcher::ShardOf(const mm::UserMemory& memory) {
 proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memory) {
   const uint64_t number = task.syscall_number;
   const uint64_t slot = std::min<uint64_t>(number, kNumSyscalls);
-  const Handler handler = number < kNumSyscalls ? kHandlers[number] : nullptr;
+  const Handler handler = kHandlers[slot];
   // A call that met a page which was still on its way begins anew: only how it is counted and traced tells.
   const bool again = task.memory_wait != nullptr;
   const bool begins = task.syscall_state == nullptr;
@@ -88,12 +100,8 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
     if (tracer_) [[unlikely]]
       tracer_->Enter(task, memory);
   }
-  const int64_t started = measure_time_ ? task.kernel().clock().MonotonicNanos() : 0;
   SyscallContext context(task, memory);
-  const proc::SyscallOutcome outcome = handler != nullptr ? handler(context) : proc::SyscallOutcome::Fail(ENOSYS);
-  if (measure_time_)
-    shard.nanos[slot].fetch_add(static_cast<uint64_t>(task.kernel().clock().MonotonicNanos() - started),
-                                std::memory_order_relaxed);
+  const proc::SyscallOutcome outcome = measure_time_ ? Measure(handler, context, &shard.nanos[slot]) : handler(context);
   if (outcome.kind() == proc::SyscallOutcome::Kind::kBlocked) return outcome;
   if (outcome.value() == -EFAULT && memory.tlb().last_fault().kind == mm::FaultKind::kNotReady) [[unlikely]]
     return WaitForPage(task, memory.tlb().last_fault());
@@ -124,7 +132,7 @@ std::vector<Dispatcher::CallCount> Dispatcher::counts() const {
   for (uint64_t number = 0; number <= kNumSyscalls; ++number) {
     CallCount count;
     count.number = number;
-    count.absent = number == kNumSyscalls || kHandlers[number] == nullptr;
+    count.absent = kHandlers[number] == &SysAbsent;
     if (number < kNumSyscalls) count.name = RowOf(number).name;
     for (const Shard& shard : *shards_) {
       count.calls += shard.calls[number].load(std::memory_order_relaxed);

@@ -46,10 +46,6 @@ Extent& ExtentAt(GuestContext& context, uint16_t number) {
   return context.extents[number / kNumExtents][number % kNumExtents];
 }
 
-bool CarryOutSyscall(GuestContext* context) {
-  return static_cast<TranslatorCore*>(context->engine)->CarryOutSyscall(*context);
-}
-
 // Segment bases may have been changed in the state since.
 void TakeBases(GuestContext* context) {
   if (context->fs_base != context->state->fs_base) {
@@ -66,7 +62,7 @@ class SharedTranslations final : public mm::CodeObserver {
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes,
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
-                &PrepareX87, &RunString, &FillString, &CarryOutSyscall}),
+                &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -348,7 +344,11 @@ void TranslatorCore::SettleUnits(GuestContext* context, uint64_t flags) {
   context->x87_live = 0;
 }
 
-bool TranslatorCore::CarryOutSyscall(GuestContext& context) {
+bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
+  return static_cast<TranslatorCore*>(context->engine)->CallGate(*context);
+}
+
+bool TranslatorCore::CallGate(GuestContext& context) {
   CpuState& state = *context.state;
   NoteRetired(RetiredIn(context));
   SettleUnits(&context, UnpackFlags(context.flags));
@@ -358,7 +358,7 @@ bool TranslatorCore::CarryOutSyscall(GuestContext& context) {
   if (gate_ == nullptr) return false;
   const uint64_t retired = run_.budget - run_.left;
   instructions_retired_.Add(retired);
-  const uint64_t allowed = std::min<uint64_t>(gate_->Call(retired), INT64_MAX);
+  const uint64_t allowed = gate_->Call(retired);
   run_ = {allowed, allowed, context.exit_pc};
   if (allowed == 0) return false;
   context.leave = Leave::kGoOn;

@@ -52,7 +52,7 @@ class TranslatorCore final : public Engine {
 
   // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. True if code may go on
   // there, by the blocks that are known; else context.leave tells what is next.
-  bool CarryOutSyscall(GuestContext& context);
+  static bool CarryOutSyscall(GuestContext* context);
 
  private:
   // A TLB's context, with what C++ alone knows of it.
@@ -96,6 +96,7 @@ class TranslatorCore final : public Engine {
   // What translated code may retire, and has, since.
   void GiveBudget(GuestContext* context) const;
   uint64_t RetiredIn(const GuestContext& context) const;
+  bool CallGate(GuestContext& context);
   void NoteRetired(uint64_t instructions);
   // Puts flags and x87 unit into the state.
   static void SettleUnits(GuestContext* context, uint64_t flags);
