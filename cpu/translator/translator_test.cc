@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/guest_addr.h"
@@ -218,6 +221,104 @@ TEST(TranslatorTest, WhatIsKnownOfAPlaceGoesWithIt) {
     EXPECT_EQ(machine.state.rip, each.rip);
     machine.memory.Protect(each.page, mm::Protection(3));
     EXPECT_EQ(run(kFs).reason, ExitReason::kSyscall);
+  }
+}
+
+// Answers each call with the number of calls so far, and lets the guest go on for as long as `each` wants.
+class FakeGate final : public SyscallGate {
+ public:
+  FakeGate(FakeMachine* machine, std::function<uint64_t(uint64_t number)> each)
+      : machine_(*machine), each_(std::move(each)) {
+    machine_.engine->set_syscall_gate(this);
+  }
+  uint64_t Call(uint64_t instructions_retired) override {
+    retired += instructions_retired;
+    machine_.state.gpr[kRax] = ++calls;
+    const uint64_t allowed = each_(calls);
+    machine_.tlb->Synchronize();
+    return allowed;
+  }
+
+  uint64_t calls = 0, retired = 0;
+
+ private:
+  FakeMachine& machine_;
+  const std::function<uint64_t(uint64_t number)> each_;
+};
+
+TEST(TranslatorTest, AGateCarriesOutCallsWithinOneRun) {
+  TranslatorOptions options = AtOnce();
+  options.optimizations.exact_count = true;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  FakeGate gate(&machine, [&](uint64_t number) -> uint64_t {
+    const CpuState& state = machine.state;
+    EXPECT_EQ(state.rip, kCode + 15);
+    EXPECT_EQ(state.gpr[kRcx], state.rip);
+    EXPECT_EQ(state.gpr[kR11], state.rflags);
+    EXPECT_NE(state.rflags & kFlagPF, 0u);
+    EXPECT_EQ(state.gpr[kRsp], FakeMachine::kStackTop - 0x108);
+    for (const Gpr kept : {kRdx, kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13, kR14, kR15})
+      EXPECT_EQ(state.gpr[kept], 0x1000u + kept);
+    uint64_t low;
+    std::memcpy(&low, state.vector[3].bytes.data(), sizeof(low));
+    EXPECT_EQ(low, number - 1);
+    return number < 5 ? 1000 : 0;
+  });
+  for (const Gpr kept : {kRdx, kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13, kR14, kR15})
+    machine.state.gpr[kept] = 0x1000u + kept;
+  const Exit exit = machine.RunCode({0x66, 0x48, 0x0f, 0x6e, 0xd8,  // movq xmm3, rax
+                                     0x50,                          // push rax
+                                     0x31, 0xc0,                    // xor eax, eax
+                                     0x0f, 0x1f, 0x44, 0x00, 0x00,  // nop
+                                     0x0f, 0x05,                    // syscall
+                                     0x59,                          // pop rcx
+                                     0xeb, 0xee},                   // jmp kCode
+                                    1000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(exit.instructions_retired, 0u);
+  EXPECT_EQ(gate.calls, 5u);
+  EXPECT_EQ(gate.retired, 5u * 5 + 4 * 2);
+  EXPECT_EQ(machine.engine->counters().instructions, gate.retired);
+}
+
+TEST(TranslatorTest, ACallMayMoveFs) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kFs = 0x700000;
+  machine.memory.Map(kFs, 4, mm::Protection(3));
+  for (uint64_t i = 0; i < 4; ++i) machine.memory.Store<uint64_t>(kFs + i * kPageSize + 0x28, 10 * i);
+  machine.state.fs_base = kFs;
+  FakeGate gate(&machine, [&](uint64_t number) -> uint64_t {
+    EXPECT_EQ(machine.state.gpr[kRbx], 10 * (number - 1));
+    machine.state.fs_base += kPageSize;
+    return number < 4 ? 1000 : 0;
+  });
+  const Exit exit = machine.RunCode({0x64, 0x48, 0x8b, 0x1c, 0x25, 0x28, 0x00, 0x00, 0x00,  // mov rbx, fs:[0x28]
+                                     0x0f, 0x05,                                            // syscall
+                                     0xeb, 0xf3},                                           // jmp kCode
+                                    1000);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_EQ(gate.calls, 4u);
+}
+
+TEST(TranslatorTest, BehindACallIsWhatTheCallHasPutThere) {
+  for (const bool unmapped : {false, true}) {
+    FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+    FakeGate gate(&machine, [&](uint64_t number) -> uint64_t {
+      if (number == 3 && unmapped) {
+        machine.memory.Protect(kCode, mm::Protection(0));
+        machine.memory.FlushAtNextSynchronize();
+      } else if (number == 3) {
+        machine.memory.Write(kCode + 2, {0x90, 0xcc});  // nop; int3
+      }
+      return 1000;
+    });
+    const Exit exit = machine.RunCode({0x0f, 0x05,   // syscall
+                                       0x90,         // nop
+                                       0xeb, 0xfb},  // jmp kCode
+                                      1000);
+    EXPECT_EQ(exit.reason, unmapped ? ExitReason::kFault : ExitReason::kBreakpoint);
+    EXPECT_EQ(machine.state.rip, unmapped ? kCode + 2 : kCode + 4);
+    EXPECT_EQ(gate.calls, 3u);
   }
 }
 
