@@ -58,7 +58,8 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   const bool loops = last.action == Action::kJcc && last.target() == pc_;
   const bool units_first = optimizations_.exact_count || (loops && (x87 || vectors || avx512));
   if (units_first) require_units();
-  loop_entry_ = code_.size();
+  // Behind a call what was in the host's registers may have been put away.
+  loop_entry_ = last.action == Action::kSyscall ? out_.saved_entry : code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
   cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
