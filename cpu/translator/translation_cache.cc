@@ -45,16 +45,10 @@ TranslationCache::~TranslationCache() {
     for (Translation* translation : region) Translation::Free(translation);
 }
 
-Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone, bool* crosses,
-                                    mm::FrameId* tail_frame) const {
+Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone) const {
   MutexLock lock(&mu_);
   const auto found = frames_.find(frame.value());
-  if (found == frames_.end()) return nullptr;
-  Translation* translation = found->second.Find(Key(pc, alone));
-  if (translation == nullptr) return nullptr;
-  *tail_frame = translation->tail_frame;
-  *crosses = tail_frame->valid();
-  return translation;
+  return found == frames_.end() ? nullptr : found->second.Find(Key(pc, alone));
 }
 
 uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,

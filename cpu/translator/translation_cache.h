@@ -44,9 +44,10 @@ class TranslationCache final : public mm::CodeObserver {
   const Routines& routines() const { return routines_; }
   const CodeBuffer& buffer() const { return memory_->buffer; }
 
-  // `tail_frame`: what is on the page behind, for a translation that goes on there. Null: not translated.
-  // `alone`: the one whose memory operands are each probed by themselves, for addresses where that of groups fails.
-  Translation* Find(mm::FrameId frame, uint64_t pc, bool alone, bool* crosses, mm::FrameId* tail_frame) const;
+  // Null: not translated. Where it goes on in the page behind (Translation::tail_frame) the caller has to see whether
+  // that is there. `alone`: the one whose memory operands are each probed by themselves, for addresses where that of
+  // groups fails.
+  Translation* Find(mm::FrameId frame, uint64_t pc, bool alone) const;
   // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was
   // published first, or null if something was dropped since generation() was `generation_before`, or while there is no
   // room.

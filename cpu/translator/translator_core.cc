@@ -127,7 +127,6 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   GuestContext& context = *bound->context;
   for (uint32_t i = 0; i < context.num_used_ways; ++i) context.ways[context.used_ways[i]] = unset_way_;
   context.num_used_ways = 0;
-  bound->known.fill(Bound::Known());
   bound->fetch_generation = bound->tlb->fetch_generation();
   bound->code_generation = cache_->generation();
 }
@@ -193,27 +192,24 @@ bool TranslatorCore::IsWarm(uint64_t pc) {
 
 Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   mm::Tlb& tlb = *bound_->context->tlb;
-  const auto known_at = [&]() -> Bound::Known& {
-    return bound_->known[(pc ^ pc >> 10 ^ uint64_t{alone} << 5) % Bound::kKnown];
-  };
   if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
-  if (known_at().pc == pc && known_at().alone == alone && known_at().translation != nullptr) {
-    Install(*known_at().translation);
-    return known_at().translation;
-  }
-  lookups_.Add();
   if (!IsCanonical(pc)) return nullptr;
   const PageNumber page = GuestAddr(pc).page();
   constexpr int kMaxTries = 4;
   for (int i = 0; i < kMaxTries; ++i) {
     if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) return nullptr;
     const mm::FrameId frame = tlb.FetchFrame(page);
-    bool crosses = false;
-    mm::FrameId tail;
-    Translation* translation = cache_->Find(frame, pc, alone, &crosses, &tail);
-    if (translation != nullptr && crosses) {
+    Found& found = FoundAt(pc, alone);
+    Translation* translation = nullptr;
+    if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation()) {
+      translation = found.translation;
+    } else {
+      lookups_.Add();
+      translation = cache_->Find(frame, pc, alone);
+    }
+    if (translation != nullptr && translation->tail_frame.valid()) {
       if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page + 1)) == nullptr) return nullptr;
-      if (tlb.FetchFrame(page + 1) != tail) translation = nullptr;
+      if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     if (translation == nullptr) {
       if (options_.optimizations.warm && !alone && !IsWarm(pc)) {
@@ -231,7 +227,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       continue;
     }
     if (translation == nullptr) continue;
-    known_at() = {pc, alone, translation};
+    found = {pc, bound_->code_generation, frame, alone, translation};
     Install(*translation);
     return translation;
   }

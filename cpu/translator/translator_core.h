@@ -65,14 +65,18 @@ class TranslatorCore final : public Engine {
     uint64_t code_generation = 0;
     std::vector<uint16_t> used_entries;  // of the table of targets
     std::vector<uint16_t> used_targets;  // of the larger one
-    struct Known {
-      uint64_t pc = 0;
-      bool alone = false;
-      Translation* translation = nullptr;
-    };
-    static constexpr uint32_t kKnown = 1024;
-    std::array<Known, kKnown> known;  // pc -> translation, direct mapped
   };
+
+  // What the cache was once asked for: a look-up without its lock, whatever space asks, for as long as nothing is
+  // dropped. Direct mapped.
+  struct Found {
+    uint64_t pc = 0, generation = 0;
+    mm::FrameId frame;
+    bool alone = false;
+    Translation* translation = nullptr;
+  };
+  static constexpr uint32_t kFound = 8192;
+  Found& FoundAt(uint64_t pc, bool alone) { return found_[(pc ^ pc >> 12 ^ uint64_t{alone} << 5) % kFound]; }
 
   void Bind(CpuState* state, mm::Tlb* tlb);
   void ForgetTargets(Bound* bound);
@@ -117,6 +121,7 @@ class TranslatorCore final : public Engine {
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
+  std::vector<Found> found_{kFound};
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
   SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.
