@@ -97,6 +97,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   ErrnoOr<GuestAddr> Remap(const RemapRequest& request);
   // MADV_DONTNEED: private anonymous pages read as zero again, file pages are read anew.
   ErrnoOr<void> DiscardPages(GuestAddr start, uint64_t length_bytes);
+  // MADV_NOHUGEPAGE (true) and MADV_HUGEPAGE: whether faults map one page each. ENOMEM: not all of it is mapped.
+  ErrnoOr<void> SetPageByPage(GuestAddr start, uint64_t length_bytes, bool page_by_page);
   ErrnoOr<void> CheckMapped(GuestAddr start, uint64_t length_bytes) const;  // ENOMEM where a page of it is in no VMA
   bool IsResident(PageNumber page) const;
   // The heap: exec sets where it starts; SetBreak answers the break after the call, unchanged where it cannot grow (as

@@ -114,7 +114,8 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   }
   if (!vma.object) {
     // Where memory is being filled, what is read first will be written, too.
-    if (vma.protection.writable() && table_.IsBeingFilled(page)) return WriteFaultLocked(vma, page, retired);
+    if (vma.protection.writable() && !vma.page_by_page && table_.IsBeingFilled(page))
+      return WriteFaultLocked(vma, page, retired);
     ++num_faults_;
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);
@@ -124,7 +125,7 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   ++num_faults_;
   table_.Install(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
   // What a private mapping may write is copied then, and an entry that is copied has to be taken from others' TLBs.
-  if (vma.shared || !vma.protection.writable()) MapAroundLocked(vma, page, retired);
+  if (!vma.page_by_page && (vma.shared || !vma.protection.writable())) MapAroundLocked(vma, page, retired);
   return PresentInRowLocked(vma, page, *frame, /*writable=*/false);
 }
 
@@ -193,7 +194,7 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
   Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
-  if (!vma.object && zero) result.run = table_.MapAround(page, vma.range, retired);
+  if (!vma.object && zero && !vma.page_by_page) result.run = table_.MapAround(page, vma.range, retired);
   return result;
 }
 

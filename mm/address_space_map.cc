@@ -293,6 +293,15 @@ ErrnoOr<void> AddressSpace::DiscardPages(GuestAddr start, uint64_t length_bytes)
   return Ok();
 }
 
+ErrnoOr<void> AddressSpace::SetPageByPage(GuestAddr start, uint64_t length_bytes, bool page_by_page) {
+  const auto range = PageRange::ForUser(start, length_bytes);
+  if (!range) return Errno(ENOMEM);
+  MutexLock lock(&mu_);
+  vmas_.Change(*range, [&](Vma& vma) { vma.page_by_page = page_by_page; });
+  if (!vmas_.Covers(*range)) return Errno(ENOMEM);
+  return Ok();
+}
+
 ErrnoOr<void> AddressSpace::CheckMapped(GuestAddr start, uint64_t length_bytes) const {
   const auto range = PageRange::ForUser(GuestAddr(start.page()), length_bytes + start.page_offset());
   if (!range) return Errno(ENOMEM);

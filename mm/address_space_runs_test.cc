@@ -118,6 +118,18 @@ TEST_F(AddressSpaceRunsTest, WhatIsTouchedHereAndThereStaysSmall) {
   EXPECT_GE(space->num_resident_pages(), 4u);
 }
 
+TEST_F(AddressSpaceRunsTest, PageByPageIfAsked) {
+  const Ref<AddressSpace> space = NewSpace(2048);
+  EXPECT_EQ(space->SetPageByPage(kBase, 2049 * kPageSize, true).error(), Errno(ENOMEM));
+  ASSERT_TRUE(space->SetPageByPage(kBase + 1024 * kPageSize, 1024 * kPageSize, false).ok());
+  for (uint64_t page = 0; page < 1024; page += 2) ASSERT_TRUE(Touch(*space, page));
+  EXPECT_EQ(space->num_resident_pages(), 512u);
+  EXPECT_NE(space->Translate(kBase.page() + 1, Access::kRead).host_page, nullptr);
+  EXPECT_EQ(space->num_resident_pages(), 512u);
+  ASSERT_TRUE(Touch(*space, 1500));
+  EXPECT_GT(space->num_resident_pages(), 513u);
+}
+
 TEST_F(AddressSpaceRunsTest, PagesMappedAroundAreZeroAndStayWithinTheMapping) {
   const Ref<AddressSpace> space = NewSpace(256);
   for (uint64_t page = 0; page < 256; ++page) ASSERT_TRUE(Touch(*space, page, ~0u));

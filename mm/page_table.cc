@@ -212,7 +212,10 @@ PageTableEntry PageTable::Find(PageNumber page) const {
 
 PageRange PageTable::RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const {
   const PageTableLeaf* leaf = FindLeaf(page);
-  const PageRange within = Clip({leaf->first_page, leaf->first_page + kFanOut}, region);
+  constexpr uint64_t kFarthest = 128;
+  const uint64_t slot = page - leaf->first_page;
+  const PageRange near = {page - std::min(slot, kFarthest), page + std::min(kFanOut - slot, kFarthest)};
+  const PageRange within = Clip(near, region);
   const uint32_t frame = leaf->entries[page - leaf->first_page].frame().value();
   const auto continues = [&](PageNumber other) {
     const PageTableEntry entry = leaf->entries[other - leaf->first_page];

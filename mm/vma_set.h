@@ -20,6 +20,7 @@ struct Vma {
   Protection max_protection{7};  // what mprotect may grant
   bool shared = false;
   bool grows_down = false;
+  bool page_by_page = false;      // MADV_NOHUGEPAGE: a fault maps one page
   Ref<Mappable> object{};         // null: private anonymous memory
   uint64_t first_page_index = 0;  // of `object`, at range.first; unused where object is null
   std::string name{};             // "[heap]", "[stack]"; else empty

@@ -165,6 +165,8 @@ SyscallOutcome SysMadvise(SyscallContext& c) {
   if (range->empty()) return SyscallOutcome::Return(0);
   if (advice == abi::kMADV_DONTNEED || advice == abi::kMADV_FREE || advice == abi::kMADV_DONTNEED_LOCKED)
     return Space(c).DiscardPages(c.addr(0), c.arg(1));
+  if (advice == abi::kMADV_NOHUGEPAGE || advice == abi::kMADV_HUGEPAGE)
+    return Space(c).SetPageByPage(c.addr(0), c.arg(1), advice == abi::kMADV_NOHUGEPAGE);
   return Space(c).CheckMapped(c.addr(0), c.arg(1));
 }
 
