@@ -212,7 +212,7 @@ PageTableEntry PageTable::Find(PageNumber page) const {
 
 PageRange PageTable::RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const {
   const PageTableLeaf* leaf = FindLeaf(page);
-  constexpr uint64_t kFarthest = 128;
+  constexpr uint64_t kFarthest = 32;
   const uint64_t slot = page - leaf->first_page;
   const PageRange near = {page - std::min(slot, kFarthest), page + std::min(kFanOut - slot, kFarthest)};
   const PageRange within = Clip(near, region);

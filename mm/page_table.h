@@ -46,7 +46,7 @@ class PageTable {
   // Some pages of the 2 MiB around have frames.
   bool IsBeingFilled(PageNumber page) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
-  // MiB around, for which `fits` holds; at most 128 each way.
+  // MiB around, for which `fits` holds; at most 32 each way.
   PageRange RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;

@@ -142,8 +142,12 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   const HostPlace to = ProbeStack(Right::kWrite, -8);
   if (FitsSigned32(value)) {
     code_.StoreConstant64(to, static_cast<int32_t>(value));
+  } else if (to.base != kScratch) {
+    // In one store, here and below, so that a load of all eight bytes need not wait for two.
+    code_.Constant(kScratch, value);
+    code_.Store(to, kScratch);
+    held_ = OperandGroups::kNone;
   } else {
-    // In one store, so that a load of all eight bytes need not wait for two.
     const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
     code_.Store(spill, kHostRax);
     code_.Constant(kHostRax, value);
