@@ -5,6 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#include "base/large_pages_for_testing.h"
 
 namespace remora {
 namespace {
@@ -28,6 +31,13 @@ TEST_F(LargePageTest, WhatIsReservedIsAlignedAndHasNoMoreThanThat) {
     EXPECT_EQ(there, beside);
     munmap(there, 4096);
   }
+}
+
+TEST_F(LargePageTest, WhatTheHostCanDoIsDone) {
+  ASSERT_EQ(mprotect(memory_, kBytes, PROT_READ | PROT_WRITE), 0);
+  std::memset(memory_, 1, kBytes);
+  AskForLargePage(memory_ + kLargePageBytes, kLargePageBytes);
+  if (HostGivesLargePages()) EXPECT_GE(BytesInLargePages(memory_), kLargePageBytes);
 }
 
 TEST_F(LargePageTest, TheBytesStay) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/guest_addr.h"
+#include "base/large_pages_for_testing.h"
 #include "gtest/gtest.h"
 #include "mm/address_space.h"
 #include "mm/frame_pool.h"
@@ -109,6 +110,18 @@ TEST_F(AddressSpaceRunsTest, WhatFillsFromOneEndTakesFewFaults) {
   EXPECT_EQ(space->num_resident_pages(), kPages);
   EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
   space->CheckInvariants();
+}
+
+TEST_F(AddressSpaceRunsTest, WhatIsFullBecomesALargePageOfTheHost) {
+  const Ref<AddressSpace> space = NewSpace(2 * kBlock);  // of which one whole leaf
+  for (uint64_t page = 0; page < 2 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const std::byte* const host = memory_.frames.Data(memory_.frames.zero_frame());
+  if (HostGivesLargePages()) EXPECT_GE(BytesInLargePages(host), kBlock * kPageSize);
+  for (uint64_t page = 0; page < 2 * kBlock; ++page) {
+    uint32_t value = 0;
+    space->ReadRemote(kBase + page * kPageSize, std::as_writable_bytes(std::span(&value, 1)));
+    EXPECT_EQ(value, 1u) << page;
+  }
 }
 
 TEST_F(AddressSpaceRunsTest, WhatIsTouchedHereAndThereStaysSmall) {

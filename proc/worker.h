@@ -28,9 +28,8 @@ class SyscallDispatcher;
 //  2. Guest code runs only between EnterGuest and LeaveGuest, and not before the other runners of the space have
 //     acknowledged what this task changed.
 //  3. Between two calls of one task neither a lock is taken nor a table cleared by the loop itself.
-//  4. A call that an engine has the worker carry out (cpu::SyscallGate) is followed by guest code at once only where
-//  the
-//     loop would find nothing to do in between.
+//  4. Behind a call that an engine has the worker carry out (cpu::SyscallGate), guest code goes on at once only where
+//     the loop would find nothing to do in between.
 // Thread safety: Run on the worker's own thread; counters() from any thread, exact once Run has returned.
 class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
  public:

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "base/large_pages_for_testing.h"
+
 namespace remora::cpu::translator {
 namespace {
 
@@ -18,6 +20,16 @@ TEST(CodeBufferTest, WhatIsWrittenAtOnePlaceRunsAtTheOther) {
   const uint8_t code[] = {0xb8, 42, 0, 0, 0, 0xc3};  // mov eax, 42; ret
   std::memcpy(buffer.Writable(piece.code), code, sizeof(code));
   EXPECT_EQ(reinterpret_cast<int (*)()>(const_cast<std::byte*>(piece.code))(), 42);
+}
+
+TEST(CodeBufferTest, WhatIsHalfFullBecomesALargePageOfTheHost) {
+  CodeBuffer buffer(64 * kMegabyte);
+  const std::byte* const first = buffer.Allocate(16).code;
+  for (uint64_t used = 0; used <= kMegabyte; used += 4096)
+    std::memset(buffer.Writable(buffer.Allocate(4096).code), 0xcc, 4096);
+  if (!HostGivesLargePages()) return;
+  EXPECT_GE(BytesInLargePages(first), 2 * kMegabyte);
+  EXPECT_GE(BytesInLargePages(buffer.Writable(first)), 2 * kMegabyte);
 }
 
 TEST(CodeBufferTest, TheOldestRegionComesBackAfterItsEviction) {
