@@ -1,8 +1,6 @@
 #ifndef REMORA_MM_ADDRESS_SPACE_H_
 #define REMORA_MM_ADDRESS_SPACE_H_
 
-#include <pthread.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -123,14 +121,13 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
     std::atomic<uint64_t> seen_generation{0};
     std::atomic<bool> in_guest{false};
     std::atomic<uint32_t>* interrupt = nullptr;  // the flag that makes the engine leave at the next block boundary
-    std::atomic<uintptr_t> host_thread{0};       // set by EnterGuest: whose faults are the runner's own
+    std::atomic<uintptr_t> host_thread{0};       // set by RegisterRunner: whose faults are the runner's own
   };
-  void RegisterRunner(Runner* runner);
+  void RegisterRunner(Runner* runner);  // by the thread that will enter guest code
   void UnregisterRunner(Runner* runner);
   // Before guest code: publishes in_guest, then synchronizes the TLB; loops until both agree. After: LeaveGuest wakes
   // whoever waits, unless it has begun to only just now: who waits has to ask again after some time.
   void EnterGuest(Runner* runner, Tlb* tlb) {
-    runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
     // Either an initiator that bumps the generation sees in_guest, or this sees its generation: both store first and
     // load then, sequentially consistent.
     runner->in_guest.store(true, std::memory_order_seq_cst);

@@ -46,6 +46,7 @@ uint64_t AddressSpace::ReplayInvalidations(uint64_t since, Tlb* tlb) {
 }
 
 void AddressSpace::RegisterRunner(Runner* runner) {
+  runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
   MutexLock lock(&runners_mu_);
   runners_.push_back(runner);
 }

@@ -1,3 +1,5 @@
+#include <pthread.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +32,11 @@ struct Worker {
     space->RegisterRunner(&runner);
   }
   ~Worker() { space->UnregisterRunner(&runner); }
-  void Enter() { space->EnterGuest(&runner, tlb.get()); }
+  // On whichever thread plays the worker's.
+  void Enter() {
+    runner.host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
+    space->EnterGuest(&runner, tlb.get());
+  }
   void Leave() { space->LeaveGuest(&runner); }
 
   AddressSpace* const space;

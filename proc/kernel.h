@@ -50,7 +50,7 @@ class Worker;
 class SyscallDispatcher {
  public:
   virtual ~SyscallDispatcher() = default;
-  // task.syscall_number and syscall_args are set. `memory` reaches task's address space through the worker's TLB.
+  // task.syscall_number is set. `memory` reaches task's address space through the worker's TLB.
   virtual SyscallOutcome Dispatch(Task& task, mm::UserMemory memory) = 0;
   // For strace: a handler is being called or a default action taken; a thread or (whole_group) the process has ended.
   virtual void OnSignalDelivered(Task&, const SignalInfo&) {}

@@ -78,7 +78,7 @@ class KernelTest : public testing::TestWithParam<uint32_t> {
     });
     script_.OnCall(kWait, [](Task& task, mm::UserMemory) { return WaitAny(task, {}); });
     script_.OnCall(kLogRax, [this](Task& task, mm::UserMemory) {
-      script_.Log(std::to_string(static_cast<int64_t>(task.syscall_args[0])));
+      script_.Log(std::to_string(static_cast<int64_t>(task.syscall_arg(0))));
       return SyscallOutcome::Return(0);
     });
     script_.OnCall(kPause, [](Task& task, mm::UserMemory) -> SyscallOutcome {
@@ -88,7 +88,7 @@ class KernelTest : public testing::TestWithParam<uint32_t> {
     script_.OnCall(kSleep, [](Task& task, mm::UserMemory) -> SyscallOutcome {
       const int64_t now = task.kernel().clock().MonotonicNanos();
       if (!task.syscall_state)
-        task.syscall_state = std::make_unique<Sleep>(now + static_cast<int64_t>(task.syscall_args[0]));
+        task.syscall_state = std::make_unique<Sleep>(now + static_cast<int64_t>(task.syscall_arg(0)));
       const int64_t deadline = static_cast<Sleep&>(*task.syscall_state).deadline;
       if (now >= deadline) return SyscallOutcome::Return(0);
       if (task.signal_pending()) return SyscallOutcome::Fail(kRestartBlock);
@@ -97,16 +97,16 @@ class KernelTest : public testing::TestWithParam<uint32_t> {
     });
     script_.OnCall(kKill, [](Task& task, mm::UserMemory) -> SyscallOutcome {
       SignalInfo info;
-      info.signal = static_cast<int>(task.syscall_args[1]);
+      info.signal = static_cast<int>(task.syscall_arg(1));
       info.pid = task.group().pid();
-      return Kill(task, static_cast<int32_t>(task.syscall_args[0]), info);
+      return Kill(task, static_cast<int32_t>(task.syscall_arg(0)), info);
     });
     script_.OnCall(kArmHandler, [](Task& task, mm::UserMemory) {
       SignalAction action;
-      action.handler = task.syscall_args[1];
+      action.handler = task.syscall_arg(1);
       action.flags = abi::kSA_RESTORER | abi::kSA_SIGINFO;
       action.restorer = GuestAddr(ScriptedKernel::At(900));
-      (void)task.group().ExchangeAction(static_cast<int>(task.syscall_args[0]), action);
+      (void)task.group().ExchangeAction(static_cast<int>(task.syscall_arg(0)), action);
       return SyscallOutcome::Return(0);
     });
     script_.OnCall(kSigreturn, [](Task& task, mm::UserMemory memory) { return ReturnFromSignal(task, memory); });
@@ -417,7 +417,7 @@ TEST_P(KernelTest, ACallInALoopTakesNoLock) {
 
 TEST_P(KernelTest, OrphansAreReapedAndProcessGroupsFollow) {
   script_.OnCall(kCustom, [](Task& task, mm::UserMemory) -> SyscallOutcome {
-    switch (task.syscall_args[0]) {
+    switch (task.syscall_arg(0)) {
       case 0: {
         REMORA_RETURN_IF_ERROR(SetProcessGroup(task, 0, 0));
         EXPECT_EQ(task.group().process_group(), task.group().pid());

@@ -128,7 +128,11 @@ class Task final : public RefCounted {
   // and the Dispatcher's, not a handler's.
   std::unique_ptr<MemoryWait> memory_wait;
   uint64_t syscall_number = 0;  // of the call under way
-  std::array<uint64_t, 6> syscall_args{};
+  // Argument i, 0 to 5, which stays in its register until the call has set the registers itself.
+  uint64_t syscall_arg(int i) const {
+    constexpr cpu::Gpr kRegisters[] = {cpu::kRdi, cpu::kRsi, cpu::kRdx, cpu::kR10, cpu::kR8, cpu::kR9};
+    return cpu.gpr[kRegisters[i]];
+  }
   bool in_syscall = false;
   // Whether the present or last stop in the kernel was a syscall that may be restarted, and with which number: what
   // Linux keeps in orig_rax. Cleared by sigreturn.

@@ -169,11 +169,7 @@ bool Worker::MustWaitForPage(Task& task, const mm::Fault& fault) {
 }
 
 void Worker::BeginCall(Task& task) {
-  // One by one, as they have just been stored: a load of two of them would have to wait for both.
-  const volatile uint64_t* gpr = task.cpu.gpr.data();
-  task.syscall_number = gpr[cpu::kRax];
-  constexpr cpu::Gpr kArguments[] = {cpu::kRdi, cpu::kRsi, cpu::kRdx, cpu::kR10, cpu::kR8, cpu::kR9};
-  for (size_t i = 0; i < task.syscall_args.size(); ++i) task.syscall_args[i] = gpr[kArguments[i]];
+  task.syscall_number = task.cpu.gpr[cpu::kRax];
   task.in_syscall = true;
   ++task.slice.calls;
   budget_left_ -= std::min(budget_left_, Task::kSyscallCost);
@@ -190,9 +186,25 @@ bool Worker::NothingIsDue(const Task& task) const {
          budget_left_ != 0;
 }
 
-void Worker::EnterGuest(Task& task) {
-  task.cpu.tsc_aux = task.cpu_number();  // on node 0
-  bound_space_->EnterGuest(&runner_, tlb_);
+// In line: it is a part of each call's way.
+[[gnu::always_inline]] inline Worker::CallEnd Worker::RunCall(Task& task) {
+  Scheduler::ClearWoken(task);
+  if (task.group().must_end(&task)) [[unlikely]] {
+    // Killed: whatever the handler waits for does not matter any more.
+    task.in_syscall = false;
+    task.syscall_state.reset();
+    task.restartable = false;
+    return CallEnd::kMustDeliver;
+  }
+  SynchronizeTlb();
+  const SyscallOutcome outcome = dispatcher_.Dispatch(task, memory());
+  if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
+  task.in_syscall = false;
+  if (task.dead()) return CallEnd::kDead;
+  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return CallEnd::kSettled;
+  task.cpu.gpr[cpu::kRax] = static_cast<uint64_t>(outcome.value());
+  task.restartable = true;
+  return IsRestart(outcome.value()) ? CallEnd::kMustDeliver : CallEnd::kReturned;
 }
 
 uint64_t Worker::Call(uint64_t instructions_retired) {
@@ -203,7 +215,7 @@ uint64_t Worker::Call(uint64_t instructions_retired) {
   call_end_ = RunCall(task);
   if (call_end_ != CallEnd::kReturned || !NothingIsDue(task)) return 0;
   call_end_ = CallEnd::kNone;
-  EnterGuest(task);
+  bound_space_->EnterGuest(&runner_, tlb_);
   return budget_left_;
 }
 
@@ -264,7 +276,8 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     }
     if (budget_left_ == 0) return SliceEnd::kYield;
 
-    EnterGuest(task);
+    task.cpu.tsc_aux = task.cpu_number();  // on node 0
+    bound_space_->EnterGuest(&runner_, tlb_);
     const cpu::Exit exit = engine_->Run(task.cpu, *tlb_, budget_left_, slot_.interrupt);
     if (call_end_ != CallEnd::kNone) continue;
     bound_space_->LeaveGuest(&runner_);
@@ -288,26 +301,6 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
       return SliceEnd::kPark;
     }
   }
-}
-
-Worker::CallEnd Worker::RunCall(Task& task) {
-  Scheduler::ClearWoken(task);
-  if (task.group().must_end(&task)) [[unlikely]] {
-    // Killed: whatever the handler waits for does not matter any more.
-    task.in_syscall = false;
-    task.syscall_state.reset();
-    task.restartable = false;
-    return CallEnd::kMustDeliver;
-  }
-  SynchronizeTlb();
-  const SyscallOutcome outcome = dispatcher_.Dispatch(task, memory());
-  if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
-  task.in_syscall = false;
-  if (task.dead()) return CallEnd::kDead;
-  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return CallEnd::kSettled;
-  task.cpu.gpr[cpu::kRax] = static_cast<uint64_t>(outcome.value());
-  task.restartable = true;
-  return IsRestart(outcome.value()) ? CallEnd::kMustDeliver : CallEnd::kReturned;
 }
 
 void Worker::Raise(Task& task, int signal, int code, uint64_t address, uint64_t trap) {

@@ -69,7 +69,6 @@ class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
   }
   // True if the loop has nothing to do before guest code.
   bool NothingIsDue(const Task& task) const;
-  void EnterGuest(Task& task);
   // True if the task has to wait until other workers acknowledge what its space changed.
   bool MustWaitForOthers(Task& task);
   // True if the task has to wait until a page of a slow file has come.

@@ -50,7 +50,7 @@ class SyscallContext {
   fs::Vfs& vfs() const { return kernel().vfs(); }
   const mm::UserMemory& memory() const { return memory_; }
 
-  uint64_t arg(int i) const { return task_.syscall_args[i]; }
+  uint64_t arg(int i) const { return task_.syscall_arg(i); }
   int32_t i32(int i) const { return static_cast<int32_t>(arg(i)); }
   uint32_t u32(int i) const { return static_cast<uint32_t>(arg(i)); }
   int64_t i64(int i) const { return static_cast<int64_t>(arg(i)); }

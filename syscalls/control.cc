@@ -179,7 +179,10 @@ SyscallOutcome SysSchedSetaffinity(SyscallContext& c) {
   if (!mine->privileged() && mine->euid != theirs->uid && mine->euid != theirs->euid) return Errno(EPERM);
   if ((mask & CpuMask(c)) == 0) return Errno(EINVAL);
   task->affinity.store(mask & CpuMask(c), std::memory_order_relaxed);
-  if (task.get() == &c.task()) task->rseq.due = !task->rseq.area.is_null();
+  if (task.get() == &c.task()) {
+    task->cpu.tsc_aux = task->cpu_number();
+    task->rseq.due = !task->rseq.area.is_null();
+  }
   return SyscallOutcome::Return(0);
 }
 

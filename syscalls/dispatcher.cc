@@ -90,7 +90,8 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
   // A call that met a page which was still on its way begins anew: only how it is counted and traced tells.
   const bool again = task.memory_wait != nullptr;
   const bool begins = task.syscall_state == nullptr;
-  task.memory_wait.reset();
+  if (again) [[unlikely]]
+    task.memory_wait.reset();
   memory.tlb().ForgetFault();
   Shard& shard = (*shards_)[ShardOf(memory)];
   task.park_deadline_nanos = proc::Task::kNoDeadline;
@@ -102,6 +103,14 @@ proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memor
   }
   SyscallContext context(task, memory);
   const proc::SyscallOutcome outcome = measure_time_ ? Measure(handler, context, &shard.nanos[slot]) : handler(context);
+  // Most calls: nothing was saved, nothing has to be put back.
+  if (outcome.kind() == proc::SyscallOutcome::Kind::kReturned && outcome.value() >= 0 &&
+      task.syscall_state == nullptr && !task.saved_blocked_signals && !tracer_) [[likely]]
+    return outcome;
+  return Settle(task, memory, outcome);
+}
+
+proc::SyscallOutcome Dispatcher::Settle(proc::Task& task, mm::UserMemory memory, proc::SyscallOutcome outcome) {
   if (outcome.kind() == proc::SyscallOutcome::Kind::kBlocked) return outcome;
   if (outcome.value() == -EFAULT && memory.tlb().last_fault().kind == mm::FaultKind::kNotReady) [[unlikely]]
     return WaitForPage(task, memory.tlb().last_fault());

@@ -60,6 +60,8 @@ class Dispatcher final : public proc::SyscallDispatcher {
     std::array<std::atomic<uint64_t>, kNumSyscalls + 1> calls{};  // the last one: numbers beyond the table
     std::array<std::atomic<uint64_t>, kNumSyscalls + 1> nanos{};
   };
+  // What is left to do behind a handler that did not simply succeed; the call's outcome.
+  proc::SyscallOutcome Settle(proc::Task& task, mm::UserMemory memory, proc::SyscallOutcome outcome);
   static uint32_t ShardOf(const mm::UserMemory& memory);
 
   const bool measure_time_;

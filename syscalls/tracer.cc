@@ -14,7 +14,7 @@ CallFacts FactsOf(const proc::Task& task) {
   CallFacts call;
   call.number = task.syscall_number;
   if (task.syscall_number < kNumSyscalls) call.row = &RowOf(task.syscall_number);
-  call.args = task.syscall_args;
+  for (int i = 0; i < static_cast<int>(call.args.size()); ++i) call.args[i] = task.syscall_arg(i);
   return call;
 }
 
@@ -72,22 +72,21 @@ void Tracer::Enter(proc::Task& task, mm::UserMemory memory) {
     return;
   }
   MutexLock lock(&mu_);
-  entered_[task.tid()] = std::move(entry);
+  entered_[task.tid()] = {call, std::move(entry)};
 }
 
 void Tracer::Leave(proc::Task& task, mm::UserMemory memory, const proc::SyscallOutcome& outcome) {
-  const CallFacts call = FactsOf(task);
-  FormattedArgs entry;
+  Entered entered;
   {
     MutexLock lock(&mu_);
     const auto found = entered_.find(task.tid());
     if (found == entered_.end()) return;
-    entry = std::move(found->second);
+    entered = std::move(found->second);
     entered_.erase(found);
   }
   // A call that set the registers itself (execve, rt_sigreturn) succeeded.
   const bool returned = outcome.kind() == proc::SyscallOutcome::Kind::kReturned;
-  Print(task.tid(), FormatCall(call, memory, entry, returned ? outcome.value() : 0));
+  Print(task.tid(), FormatCall(entered.call, memory, entered.args, returned ? outcome.value() : 0));
 }
 
 void Tracer::SignalDelivered(proc::Task& task, const proc::SignalInfo& info) { Print(task.tid(), FormatSignal(info)); }

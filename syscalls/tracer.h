@@ -43,7 +43,11 @@ class Tracer {
   const std::function<void(std::string_view line)> sink_;
   Mutex mu_{LockRank::kLeaf};
   // The calls under way, by thread.
-  absl::flat_hash_map<int32_t, FormattedArgs> entered_ ABSL_GUARDED_BY(mu_);
+  struct Entered {
+    CallFacts call;
+    FormattedArgs args;
+  };
+  absl::flat_hash_map<int32_t, Entered> entered_ ABSL_GUARDED_BY(mu_);
   // Threads that have made a call and live: with more than one, lines begin with "[pid N] ".
   absl::flat_hash_map<int32_t, bool> alive_ ABSL_GUARDED_BY(mu_);
 };

@@ -340,27 +340,36 @@ void TranslatorCore::SettleUnits(GuestContext* context, uint64_t flags) {
   context->x87_live = 0;
 }
 
-bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
-  return static_cast<TranslatorCore*>(context->engine)->CallGate(*context);
-}
-
-bool TranslatorCore::CallGate(GuestContext& context) {
+inline bool TranslatorCore::CallGate(GuestContext& context) {
   CpuState& state = *context.state;
-  NoteRetired(RetiredIn(context));
+  const uint64_t retired = RetiredIn(context);
   SettleUnits(&context, UnpackFlags(context.flags));
   state.rip = state.gpr[kRcx] = context.exit_pc;
   state.gpr[kR11] = state.rflags & ~kFlagRF;
-  context.leave = Leave::kSyscall;
-  if (gate_ == nullptr) return false;
-  const uint64_t retired = run_.budget - run_.left;
-  instructions_retired_.Add(retired);
-  const uint64_t allowed = gate_->Call(retired);
+  if (gate_ == nullptr) {
+    NoteRetired(retired);
+    context.leave = Leave::kSyscall;
+    return false;
+  }
+  interpreter_.CountElsewhere(retired);
+  const uint64_t since_last = run_.budget - run_.left + retired;
+  instructions_retired_.Add(since_last);
+  const uint64_t allowed = gate_->Call(since_last);
   run_ = {allowed, allowed, context.exit_pc};
-  if (allowed == 0) return false;
-  context.leave = Leave::kGoOn;
+  if (allowed == 0) [[unlikely]] {
+    context.leave = Leave::kSyscall;
+    return false;
+  }
   GiveBudget(&context);
   TakeBases(&context);
-  return FollowChanges(context);
+  if (FollowChanges(context)) [[likely]]
+    return true;
+  context.leave = Leave::kGoOn;
+  return false;
+}
+
+bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
+  return static_cast<TranslatorCore*>(context->engine)->CallGate(*context);
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {

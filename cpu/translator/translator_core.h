@@ -100,7 +100,7 @@ class TranslatorCore final : public Engine {
   // What translated code may retire, and has, since.
   void GiveBudget(GuestContext* context) const;
   uint64_t RetiredIn(const GuestContext& context) const;
-  bool CallGate(GuestContext& context);
+  [[gnu::always_inline]] bool CallGate(GuestContext& context);
   void NoteRetired(uint64_t instructions);
   // Puts flags and x87 unit into the state.
   static void SettleUnits(GuestContext* context, uint64_t flags);

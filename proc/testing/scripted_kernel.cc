@@ -38,7 +38,7 @@ class ScriptedKernel::Dispatcher final : public SyscallDispatcher {
   SyscallOutcome Dispatch(Task& task, mm::UserMemory memory) override {
     task.park_deadline_nanos = Task::kNoDeadline;
     if (task.syscall_number == kDone) {
-      ExitGroup(task, static_cast<int32_t>(task.syscall_args[0] & 0xff) << 8);
+      ExitGroup(task, static_cast<int32_t>(task.syscall_arg(0) & 0xff) << 8);
       return SyscallOutcome::NoReturn();
     }
     const auto call = script_.calls_.find(task.syscall_number);
