@@ -140,6 +140,8 @@ ErrnoOr<Ref<Task>> Clone(Task& parent, const CloneRequest& request) {
   }
   // Whoever ends all processes sees either the child in the table or us here.
   if (kernel.shutting_down()) SignalState::BeginGroupExit(*group, abi::kSIGKILL);
+  // Who makes a process mostly waits for it next.
+  if (!is_thread) kernel.scheduler().PromiseToCome(parent);
   kernel.scheduler().Add(*child);
   return child;
 }

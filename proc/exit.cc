@@ -10,6 +10,7 @@
 #include "proc/pid_table.h"
 #include "proc/process_timers.h"
 #include "proc/process_tree.h"
+#include "proc/scheduler.h"
 #include "proc/signal_state.h"
 #include "proc/task_reaper.h"
 #include "proc/thread_group.h"
@@ -94,6 +95,9 @@ void ExitThread(Task& task, int32_t status) {
   task.tlb = nullptr;
   task.ReplaceSpace(nullptr);
   if (task.space_holder != nullptr) task.space_holder->LetGoOfSpace();
+
+  // Whoever waits for this task's end is best run by the worker that gets free with it.
+  kernel.scheduler().PromiseToCome(task);
 
   int32_t group_status = 0;
   int stopped_by = 0;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <thread>
+#include <utility>
 
 #include "base/abi/sched.h"
 #include "base/abi/signal.h"
@@ -164,6 +165,65 @@ TEST_P(KernelTest, ParentCollectsItsChild) {
   script_.ExitAt(11, 7);
   EXPECT_EQ(script_.Run(), 0);
   EXPECT_EQ(script_.log(), "1792;-10;");  // 7 << 8, then ECHILD
+}
+
+// A child at step 10 that says on which worker it runs, and ends.
+void RunChildAt10(ScriptedKernel& script, std::atomic<uint32_t>* worker) {
+  script.OnCall(kCustom, [worker](Task& task, mm::UserMemory) {
+    worker->store(task.cpu_number());
+    return SyscallOutcome::Return(0);
+  });
+  script.CallAt(10, kCustom);
+  script.ExitAt(11, 0);
+}
+
+TEST_P(KernelTest, AChildThatIsWaitedForRunsWhereItsParentDid) {
+  constexpr uint32_t kForks = 20, kNone = ~0u;
+  std::atomic<uint32_t> child_ran_on{kNone}, parent_ran_on{kNone};
+  uint32_t together = 0, left = kForks;
+  RunChildAt10(script_, &child_ran_on);
+  script_.OnCall(kCustom + 1, [&](Task& task, mm::UserMemory) {
+    parent_ran_on = task.cpu_number();
+    return SyscallOutcome::Return(0);
+  });
+  script_.OnCall(kCustom + 2, [&](Task&, mm::UserMemory) {
+    together += child_ran_on == parent_ran_on ? 1 : 0;
+    return SyscallOutcome::Return(--left);
+  });
+  script_.CallAt(0, kSleep, 20 * kMillisecond);  // until the other worker sleeps
+  script_.CallAt(1, kCustom + 1);
+  script_.CallAt(2, kFork);
+  BranchAt(3, 10, 4);
+  script_.CallAt(4, kWait);
+  script_.CallAt(5, kCustom + 2);
+  BranchAt(6, 7, 1);
+  script_.ExitAt(7, 0);
+  EXPECT_EQ(script_.Run(), 0);
+  EXPECT_GE(together, kForks / 2);
+}
+
+TEST_P(KernelTest, AChildNeedNotWaitForAParentThatIsBusy) {
+  if (GetParam() == 1) GTEST_SKIP() << "there is nobody else to run it";
+  constexpr uint32_t kNone = ~0u;
+  std::atomic<uint32_t> child_ran_on{kNone};
+  RunChildAt10(script_, &child_ran_on);
+  script_.CallAt(0, kSleep, 20 * kMillisecond);
+  script_.CallAt(1, kFork);
+  BranchAt(2, 10, 3);
+  // Uses up what it is given first; whoever is to be called has been called then.
+  bool came_back = false;
+  script_.OnStep(3, [&](cpu::CpuState& state, mm::Tlb&, uint64_t budget, const std::atomic<uint32_t>&) {
+    if (std::exchange(came_back, true)) {
+      for (int i = 0; child_ran_on == kNone && i < 10'000; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_NE(child_ran_on, kNone);
+      state.rip = ScriptedKernel::At(4);
+    }
+    return cpu::Exit{.reason = cpu::ExitReason::kBudget, .fault = {}, .instructions_retired = budget};
+  });
+  script_.CallAt(4, kWait);
+  script_.ExitAt(5, 0);
+  EXPECT_EQ(script_.Run(), 0);
 }
 
 TEST_P(KernelTest, SleepersWakeInTheOrderOfTheirDeadlines) {

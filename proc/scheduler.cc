@@ -44,7 +44,28 @@ void Scheduler::Add(Task& task) {
 void Scheduler::EnqueueLocked(Task& task) {
   if (task.deadline_.queued()) heap_.Remove(&task.deadline_);
   AppendLocked(task);
-  CallSomeIdleLocked(task.last_worker_);
+  if (!EnoughComeLocked()) CallSomeIdleLocked(task.last_worker_);
+}
+
+void Scheduler::PromiseToCome(const Task& task) {
+  Slot& slot = *slots_[task.last_worker_];
+  // Where nobody is idle, nobody would be called.
+  if (slot.promised_instructions != 0 || num_idle_.load(std::memory_order_relaxed) == 0) return;
+  slot.promised_instructions = kPromisedInstructions;
+  MutexLock lock(&mu_);
+  ++num_promised_;
+}
+
+void Scheduler::EndPromiseLocked(Slot& slot) {
+  if (slot.promised_instructions == 0) return;
+  slot.promised_instructions = 0;
+  --num_promised_;
+}
+
+void Scheduler::BreakPromise(Slot& slot) {
+  MutexLock lock(&mu_);
+  EndPromiseLocked(slot);
+  if (!EnoughComeLocked()) CallSomeIdleLocked(head_->last_worker_);
 }
 
 void Scheduler::AppendLocked(Task& task) {
@@ -187,6 +208,7 @@ Task* Scheduler::Next(Slot& slot, sync::Reclaimer::Participant* participant, abs
     bool stop = false;
     {
       MutexLock lock(&mu_);
+      EndPromiseLocked(slot);
       task = DequeueLocked();
       stop = stopping_;
       if (task == nullptr && !stop && asleep) {

@@ -26,7 +26,9 @@ namespace remora::proc {
 // Invariants:
 //  1. A task is in the queue exactly while its run state is kQueued.
 //  2. A task's deadline is in the heap only while it is parked (or just being parked, under the lock).
-//  3. If a worker is idle, the queue is empty or that worker has been called; if any is idle, there is a keeper.
+//  3. If a worker is idle, then there are no more tasks in the queue than workers that have been called or have
+//  promised
+//     to come soon; if any is idle, there is a keeper.
 //  4. One reference to each task from Add until Retire is the scheduler's.
 // Thread safety: Add, Wake, Interrupt, timers from any thread; what takes a Slot from that slot's worker only.
 // Linux twin: the run queue and hrtimers. Differences: no priorities; one queue for all workers.
@@ -38,6 +40,9 @@ class Scheduler {
     std::atomic<uint32_t> interrupt{0};
     std::atomic<int64_t> slice_start_nanos{0};  // 0: idle
     uint32_t index = 0;
+    // Of the instructions within which this worker has promised to come for its next task (PromiseToCome), those that
+    // are left; 0: it has promised nothing. Its own thread's alone.
+    uint64_t promised_instructions = 0;
 
    private:
     friend class Scheduler;
@@ -80,6 +85,12 @@ class Scheduler {
   // Back into the queue, from a worker that asks for the next task at once; the caller must not touch the task
   // afterwards.
   void Requeue(Task& task);
+  // The worker that runs `task`, whose thread this is, will soon ask for the next task: the task is about to end, or to
+  // wait for a child that it has just made. So one task that becomes runnable meanwhile calls no idle worker: two calls
+  // and a move to another CPU cost more than most children of a shell run. If the task runs on for
+  // kPromisedInstructions, its worker breaks the promise.
+  void PromiseToCome(const Task& task);
+  void BreakPromise(Slot& slot);
   // The task is dead: gives the scheduler's reference up.
   void Retire(Task& task);
   bool others_waiting() const { return num_queued_.load(std::memory_order_relaxed) != 0; }
@@ -100,11 +111,17 @@ class Scheduler {
   Task* DequeueLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CallLocked(Slot& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CallSomeIdleLocked(uint32_t preferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndPromiseLocked(Slot& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool EnoughComeLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return num_queued_.load(std::memory_order_relaxed) <= num_promised_;
+  }
   void NoteHeapChangedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void InterruptLongestSlice();
 
   // A woken task waits at most this long for a worker whose slice goes on.
   static constexpr int64_t kPreemptAfterNanos = 1'000'000;
+  // Some ten microseconds; a call counts as Task::kSyscallCost.
+  static constexpr uint64_t kPromisedInstructions = 40'000;
 
   Clock* const clock_;
   std::vector<std::unique_ptr<Slot>> slots_;
@@ -114,6 +131,7 @@ class Scheduler {
   Task* tail_ ABSL_GUARDED_BY(mu_) = nullptr;
   DeadlineHeap heap_ ABSL_GUARDED_BY(mu_);
   Slot* keeper_ ABSL_GUARDED_BY(mu_) = nullptr;
+  uint32_t num_promised_ ABSL_GUARDED_BY(mu_) = 0;  // workers that have promised to come
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
   // Written under mu_, read without as hints.

@@ -168,16 +168,22 @@ bool Worker::MustWaitForPage(Task& task, const mm::Fault& fault) {
   return true;
 }
 
-void Worker::BeginCall(Task& task) {
+void Worker::Charge(uint64_t instructions) {
+  budget_left_ -= std::min(budget_left_, instructions);
+  if (slot_.promised_instructions == 0) [[likely]]
+    return;
+  if (instructions >= slot_.promised_instructions)
+    scheduler_.BreakPromise(slot_);
+  else
+    slot_.promised_instructions -= instructions;
+}
+
+void Worker::BeginCall(Task& task, uint64_t retired) {
   task.syscall_number = task.cpu.gpr[cpu::kRax];
   task.in_syscall = true;
   ++task.slice.calls;
-  budget_left_ -= std::min(budget_left_, Task::kSyscallCost);
-}
-
-void Worker::ChargeInstructions(Task& task, uint64_t retired) {
   task.slice.instructions += retired;
-  budget_left_ -= std::min(budget_left_, retired);
+  Charge(retired + Task::kSyscallCost);
 }
 
 bool Worker::NothingIsDue(const Task& task) const {
@@ -210,13 +216,12 @@ bool Worker::NothingIsDue(const Task& task) const {
 uint64_t Worker::Call(uint64_t instructions_retired) {
   Task& task = *task_;
   bound_space_->LeaveGuest(&runner_);
-  ChargeInstructions(task, instructions_retired);
-  BeginCall(task);
+  BeginCall(task, instructions_retired);
   call_end_ = RunCall(task);
   if (call_end_ != CallEnd::kReturned || !NothingIsDue(task)) return 0;
   call_end_ = CallEnd::kNone;
   bound_space_->EnterGuest(&runner_, tlb_);
-  return budget_left_;
+  return guest_budget();
 }
 
 Worker::SliceEnd Worker::RunTask(Task& task) {
@@ -278,14 +283,15 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
 
     task.cpu.tsc_aux = task.cpu_number();  // on node 0
     bound_space_->EnterGuest(&runner_, tlb_);
-    const cpu::Exit exit = engine_->Run(task.cpu, *tlb_, budget_left_, slot_.interrupt);
+    const cpu::Exit exit = engine_->Run(task.cpu, *tlb_, guest_budget(), slot_.interrupt);
     if (call_end_ != CallEnd::kNone) continue;
     bound_space_->LeaveGuest(&runner_);
-    ChargeInstructions(task, exit.instructions_retired);
     if (exit.reason == cpu::ExitReason::kSyscall) [[likely]] {
-      BeginCall(task);
+      BeginCall(task, exit.instructions_retired);
       continue;
     }
+    task.slice.instructions += exit.instructions_retired;
+    Charge(exit.instructions_retired);
     task.restartable = false;
     if (exit.reason == cpu::ExitReason::kInterrupt && scheduler_.others_waiting() && !task.signal_pending())
       return SliceEnd::kYield;

@@ -1,6 +1,7 @@
 #ifndef REMORA_PROC_WORKER_H_
 #define REMORA_PROC_WORKER_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -48,8 +49,8 @@ class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
 
   void RunSlice(Task& task);
   SliceEnd RunTask(Task& task);
-  // SYSCALL was executed: what there is to know before the call begins.
-  void BeginCall(Task& task);
+  // SYSCALL was executed, `retired` instructions after the last time: what there is to know before the call begins.
+  void BeginCall(Task& task, uint64_t retired);
   // Carries the call under way out, or goes on with it.
   enum class CallEnd : uint8_t {
     kNone,
@@ -62,7 +63,12 @@ class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
   CallEnd RunCall(Task& task);
   // cpu::SyscallGate
   uint64_t Call(uint64_t instructions_retired) override;
-  void ChargeInstructions(Task& task, uint64_t retired);
+  // Takes what has been done off the slice, and off what the worker has promised to come within.
+  void Charge(uint64_t instructions);
+  // For how many instructions guest code may go on.
+  uint64_t guest_budget() const {
+    return slot_.promised_instructions == 0 ? budget_left_ : std::min(budget_left_, slot_.promised_instructions);
+  }
   void SynchronizeTlb() {
     if (bound_space_->generation() != tlb_->seen_generation()) [[unlikely]]
       tlb_->Synchronize();
