@@ -115,6 +115,13 @@ uint8_t CountAccesses(const DecodedInstruction& in, const Op& op) {
   return std::min(accesses, kMost);
 }
 
+// Whether it goes elsewhere, so that what stands behind it mostly is not the next instruction of its block.
+bool IsBranch(const DecodedInstruction& in) {
+  const ZydisInstructionCategory category = in.info.meta.category;
+  return category == ZYDIS_CATEGORY_COND_BR || category == ZYDIS_CATEGORY_UNCOND_BR ||
+         category == ZYDIS_CATEGORY_CALL || category == ZYDIS_CATEGORY_RET || category == ZYDIS_CATEGORY_SYSCALL;
+}
+
 // Whether the instruction gives new values to all status flags, reads none, and cannot fault.
 bool OverwritesFlags(const DecodedInstruction& in) {
   switch (in.info.mnemonic) {
@@ -195,9 +202,11 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
       break;
     }
     at += in->info.length;
-    status = at < kPageSize ? decode_at(at, next) : Status::kTruncated;
+    const auto decode_next = [&] { status = at < kPageSize ? decode_at(at, next) : Status::kTruncated; };
+    const bool is_branch = IsBranch(*in);
+    if (!is_branch) decode_next();
     const bool next_belongs =
-        status == Status::kGood && builder.num_instructions() + 1 < max_instructions && !builder.full(1);
+        !is_branch && status == Status::kGood && builder.num_instructions() + 1 < max_instructions && !builder.full(1);
 
     Op* op = builder.AddInstruction();
     const uint8_t index = op->uncounted;
@@ -210,10 +219,11 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
       lowering.has_details = false;
     }
     op->uncounted = index;
-    op->accesses = CountAccesses(*in, *op) & 7;
+    if (count_accesses_) op->accesses = CountAccesses(*in, *op) & 7;
     if (lowering.has_details) builder.AddDetails(lowering.details);
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end != BlockEnd::kNone) break;
+    if (is_branch) decode_next();
     flags = lowering.flags;
     if (next_belongs && next->info.meta.category == ZYDIS_CATEGORY_COND_BR)
       if (const Handler fused = FuseWithBranch(lowering, next->info.mnemonic)) op->handler = fused;
@@ -248,7 +258,7 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
       lowering.end = BlockEnd::kPlain;
     }
     op->uncounted = 0;
-    op->accesses = CountAccesses(in, *op) & 7;
+    if (count_accesses_) op->accesses = CountAccesses(in, *op) & 7;
     if (lowering.has_details) builder.AddDetails(lowering.details);
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);
     if (lowering.end == BlockEnd::kNone) builder.AddFallThrough(length);

@@ -93,9 +93,10 @@ uint64_t Value(const uint8_t* bytes, uint32_t bits, bool is_signed) {
 }  // namespace
 
 InstructionDecoder::InstructionDecoder(CpuLevel level)
-    : entries_(static_cast<Entry*>(std::calloc(kEntries, sizeof(Entry)))) {
-  static_assert(std::is_trivial_v<Entry>);
-  CHECK(entries_ != nullptr);
+    : places_(static_cast<Place*>(std::calloc(kEntries, sizeof(Place)))),
+      entries_(static_cast<Entry*>(std::malloc(kEntries * sizeof(Entry)))) {
+  static_assert(std::is_trivial_v<Entry> && std::is_trivial_v<Place>);
+  CHECK(places_ != nullptr && entries_ != nullptr);
   InitializeDecoder(level, &zydis_);
 }
 
@@ -150,27 +151,32 @@ ZyanStatus InstructionDecoder::Decode(const void* bytes, size_t available, Decod
   uint64_t key;
   std::memcpy(&key, padded, sizeof(key));
   key = (key & ((uint64_t{1} << 8 * key_bytes) - 1)) | uint64_t{key_bytes} << 56;
-  constexpr unsigned kIndexBits = 10;
+  constexpr unsigned kIndexBits = 12;
   static_assert(kEntries == 1 << kIndexBits);
-  Entry& place = entries_[key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
-  if (place.key == key && place.info.length <= available) {
-    out->info = place.info;
-    std::copy_n(place.operands.data(), place.info.operand_count, out->operands);
-    for (uint32_t i = place.info.operand_count; i <= kMaxOperands; ++i)
-      out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
-    PutValuesIn(place, padded, out);
-    if (notes != nullptr) *notes = &place.notes;
-    return ZYAN_STATUS_SUCCESS;
+  Place& place = places_[key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+  if (place.key == key) {
+    Entry& entry = entries_[place.entry - 1];
+    if (entry.info.length <= available) {
+      out->info = entry.info;
+      std::copy_n(entry.operands.data(), entry.info.operand_count, out->operands);
+      for (uint32_t i = entry.info.operand_count; i <= kMaxOperands; ++i)
+        out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
+      PutValuesIn(entry, padded, out);
+      if (notes != nullptr) *notes = &entry.notes;
+      return ZYAN_STATUS_SUCCESS;
+    }
   }
   const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, bytes, available, &out->info, out->operands);
   if (!ZYAN_SUCCESS(status)) return status;
+  if (place.entry == 0) place.entry = ++num_entries_;
+  Entry& entry = entries_[place.entry - 1];
   place.key = 0;
-  if (!CanBeRemembered(*out, key_bytes, &place)) return status;
+  if (!CanBeRemembered(*out, key_bytes, &entry)) return status;
   place.key = key;
-  place.info = out->info;
-  place.notes = Notes();
-  std::copy_n(out->operands, out->info.operand_count, place.operands.data());
-  if (notes != nullptr) *notes = &place.notes;
+  entry.info = out->info;
+  entry.notes = Notes();
+  std::copy_n(out->operands, out->info.operand_count, entry.operands.data());
+  if (notes != nullptr) *notes = &entry.notes;
   return status;
 }
 
