@@ -27,14 +27,11 @@ inline constexpr uint32_t kMaxBlockOps = kMaxBlockInstructions + 4;
 
 // A basic block: ops in a row. Immutable once published, but for its links and, when its frame is written, the handler
 // of its first op.
+// In a BlockArena.
 struct alignas(32) Block {
   uint32_t num_ops = 0;
   uint16_t page_offset = 0;
-  uint8_t shift_bytes = 0;  // from the beginning of its memory, which malloc aligns to half as much
   Op* ops() { return reinterpret_cast<Op*>(this + 1); }
-
-  static Block* Create(const Op* ops, uint32_t num_ops, uint16_t page_offset);
-  static void Delete(Block* block);
 };
 static_assert(sizeof(Block) % alignof(Op) == 0);
 

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstring>
+#include <new>
 
 #include "base/check.h"
 #include "base/mutex.h"
@@ -18,26 +20,33 @@ uint32_t FirstSlot(uint16_t page_offset, uint32_t mask) { return (page_offset * 
 }  // namespace
 
 // The blocks of one frame: open addressing by page offset, never more than half full. A table that grows is replaced.
+// An entry is a block's address with its page offset above, so that looking one up touches no other block.
 struct FrameCode {
-  explicit FrameCode(uint32_t num_slots) : mask(num_slots - 1), slots(new std::atomic<Block*>[num_slots]()) {}
+  explicit FrameCode(uint32_t num_slots) : mask(num_slots - 1), slots(new std::atomic<uint64_t>[num_slots]()) {}
 
   const uint32_t mask;
-  uint32_t used = 0;     // guarded by the cache's mutex
-  uint64_t num_ops = 0;  // of its blocks; likewise
-  const std::unique_ptr<std::atomic<Block*>[]> slots;
+  uint32_t used = 0;  // guarded by the cache's mutex
+  const std::unique_ptr<std::atomic<uint64_t>[]> slots;
 
+  static constexpr unsigned kAddressBits = 48;
+  static Block* BlockIn(uint64_t entry) {
+    return reinterpret_cast<Block*>(entry & ((uint64_t{1} << kAddressBits) - 1));
+  }
+  // Null where none is.
+  Block* BlockAt(uint32_t slot) const { return BlockIn(slots[slot].load(std::memory_order_relaxed)); }
   Block* Find(uint16_t page_offset) const {
     for (uint32_t i = FirstSlot(page_offset, mask);; i = (i + 1) & mask) {
-      Block* block = slots[i].load(std::memory_order_acquire);
-      if (block == nullptr || block->page_offset == page_offset) return block;
+      const uint64_t entry = slots[i].load(std::memory_order_acquire);
+      if (entry == 0) return nullptr;
+      if (entry >> kAddressBits == page_offset) return BlockIn(entry);
     }
   }
   void Add(Block* block) {
     uint32_t i = FirstSlot(block->page_offset, mask);
-    while (slots[i].load(std::memory_order_relaxed) != nullptr) i = (i + 1) & mask;
-    slots[i].store(block, std::memory_order_release);
+    while (slots[i].load(std::memory_order_relaxed) != 0) i = (i + 1) & mask;
+    slots[i].store(reinterpret_cast<uint64_t>(block) | uint64_t{block->page_offset} << kAddressBits,
+                   std::memory_order_release);
     ++used;
-    num_ops += block->num_ops;
   }
 };
 
@@ -59,7 +68,7 @@ BlockCache::Impl::~Impl() {
 void BlockCache::Impl::Free(void* frame_code) {
   auto* code = static_cast<FrameCode*>(frame_code);
   for (uint32_t i = 0; i <= code->mask; ++i)
-    if (Block* block = code->slots[i].load(std::memory_order_relaxed)) Block::Delete(block);
+    if (Block* block = code->BlockAt(i)) BlockArena::Free(block);
   delete code;
 }
 
@@ -68,35 +77,41 @@ Block* BlockCache::Impl::Find(mm::FrameId frame, uint16_t page_offset) const {
   return code == nullptr ? nullptr : code->Find(page_offset);
 }
 
-Block* BlockCache::Impl::Publish(mm::FrameId frame, Block* block, uint64_t generation_before) {
+Block* BlockCache::Impl::Publish(mm::FrameId frame, uint16_t page_offset, const Op* ops, uint32_t num_ops,
+                                 uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
-  if (num_ops_ + block->num_ops > kMaxOps) {
+  std::atomic<FrameCode*>& place = frames_[frame.value()];
+  FrameCode* code = place.load(std::memory_order_relaxed);
+  if (code != nullptr)
+    if (Block* other = code->Find(page_offset)) return other;
+  void* memory = arena_.Allocate(sizeof(Block) + num_ops * sizeof(Op));
+  if (memory == nullptr) {
     // All of it goes at once: what is still run is decoded again.
     generation_.fetch_add(1, std::memory_order_acq_rel);
     while (!frames_with_code_.empty()) DropLocked(*frames_with_code_.begin());
     return nullptr;
   }
-  std::atomic<FrameCode*>& place = frames_[frame.value()];
-  FrameCode* code = place.load(std::memory_order_relaxed);
+  auto* block = new (memory) Block;
+  block->num_ops = num_ops;
+  block->page_offset = page_offset;
+  // Ops, links and tails alike are plain memory until they are published.
+  std::memcpy(static_cast<void*>(block->ops()), static_cast<const void*>(ops), num_ops * sizeof(Op));
   if (code == nullptr) {
     constexpr uint32_t kFirstSlots = 16;
     code = new FrameCode(kFirstSlots);
     place.store(code, std::memory_order_release);
     frames_with_code_.insert(frame.value());
-  } else if (Block* other = code->Find(block->page_offset)) {
-    return other;
   }
   if ((code->used + 1) * 2 > code->mask + 1) {
     auto* larger = new FrameCode((code->mask + 1) * 2);
     for (uint32_t i = 0; i <= code->mask; ++i)
-      if (Block* old = code->slots[i].load(std::memory_order_relaxed)) larger->Add(old);
+      if (Block* old = code->BlockAt(i)) larger->Add(old);
     place.store(larger, std::memory_order_release);
     reclaimer_->RetireDelete(code);  // the table alone: its blocks live on in the larger one
     code = larger;
   }
   code->Add(block);
-  num_ops_ += block->num_ops;
   num_blocks_.fetch_add(1, std::memory_order_relaxed);
   return block;
 }
@@ -111,10 +126,9 @@ void BlockCache::Impl::DropLocked(uint32_t frame) {
   FrameCode* code = frames_[frame].exchange(nullptr, std::memory_order_acq_rel);
   if (code == nullptr) return;
   frames_with_code_.erase(frame);
-  num_ops_ -= code->num_ops;
   // Links and jump caches may still lead to these blocks: their first op now leads away again.
   for (uint32_t i = 0; i <= code->mask; ++i) {
-    Block* block = code->slots[i].load(std::memory_order_relaxed);
+    Block* block = code->BlockAt(i);
     if (block != nullptr) __atomic_store_n(&block->ops()->handler, DroppedHandler(), __ATOMIC_RELAXED);
   }
   num_blocks_.fetch_sub(code->used, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
 #include "cpu/block.h"
+#include "cpu/block_arena.h"
 #include "cpu/block_cache.h"
 #include "mm/types.h"
 
@@ -20,8 +21,8 @@ struct FrameCode;
 //  1. A block is published only if no frame was dropped since before its bytes were read, so a block's bytes are those
 //     of its frame until its frame is dropped.
 //  2. A dropped block's first op leads back to the lookup; its memory lives on for a grace period.
-//  3. The published blocks have kMaxOps ops at most. Without that a guest that jumps to each byte of a page would have
-//  it decoded 4096 times: two thousand times its size.
+//  3. The blocks have kMaxChunks chunks of memory at most. Without that a guest that jumps to each byte of a page would
+//  have it decoded 4096 times: two thousand times its size.
 // Thread safety: Find without a lock, for threads that the Reclaimer knows to be online; the rest from any thread.
 class BlockCache::Impl {
  public:
@@ -30,9 +31,9 @@ class BlockCache::Impl {
 
   // Null: not decoded yet.
   Block* Find(mm::FrameId frame, uint16_t page_offset) const;
-  // `block`, or one that was published first, or null if code was dropped since generation() was `generation_before`.
-  // Unless `block` is answered it stays the caller's.
-  Block* Publish(mm::FrameId frame, Block* block, uint64_t generation_before);
+  // A block with a copy of these ops, or one that was published first, or null if code was dropped since generation()
+  // was `generation_before`.
+  Block* Publish(mm::FrameId frame, uint16_t page_offset, const Op* ops, uint32_t num_ops, uint64_t generation_before);
   void Drop(mm::FrameId frame);
 
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
@@ -41,7 +42,7 @@ class BlockCache::Impl {
   Mutex& split_lock() { return split_lock_; }
 
  private:
-  static constexpr uint64_t kMaxOps = uint64_t{8} << 20;  // 256 MiB; a large program has a tenth
+  static constexpr uint32_t kMaxChunks = 1024;  // 256 MiB; a large program has a tenth
 
   static void Free(void* frame_code);
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -53,7 +54,7 @@ class BlockCache::Impl {
   std::atomic<uint64_t> num_blocks_{0};
   Mutex mu_{LockRank::kBlockCache};
   absl::flat_hash_set<uint32_t> frames_with_code_ ABSL_GUARDED_BY(mu_);
-  uint64_t num_ops_ ABSL_GUARDED_BY(mu_) = 0;
+  BlockArena arena_ ABSL_GUARDED_BY(mu_){kMaxChunks};
   // Held across TLB fills, so it comes before everything that those take.
   Mutex split_lock_{LockRank::kSplitAccess};
 };

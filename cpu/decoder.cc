@@ -143,22 +143,6 @@ bool OverwritesFlags(const DecodedInstruction& in) {
 
 }  // namespace
 
-Block* Block::Create(const Op* ops, uint32_t num_ops, uint16_t page_offset) {
-  // Aligned by hand: malloc's aligned pieces are cut out of larger ones, which takes longer than to decode the block.
-  constexpr size_t kSlack = alignof(Block) - __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-  auto* memory = static_cast<std::byte*>(::operator new(sizeof(Block) + num_ops * sizeof(Op) + kSlack));
-  const uintptr_t shift = -reinterpret_cast<uintptr_t>(memory) & (alignof(Block) - 1);
-  auto* block = new (memory + shift) Block;
-  block->shift_bytes = static_cast<uint8_t>(shift);
-  block->num_ops = num_ops;
-  block->page_offset = page_offset;
-  // Ops, links and tails alike are plain memory until they are published.
-  std::memcpy(static_cast<void*>(block->ops()), static_cast<const void*>(ops), num_ops * sizeof(Op));
-  return block;
-}
-
-void Block::Delete(Block* block) { ::operator delete(reinterpret_cast<std::byte*>(block) - block->shift_bytes); }
-
 Decoder::Decoder(CpuLevel level, bool count_accesses)
     : level_(level), count_accesses_(count_accesses), instructions_(level) {}
 

@@ -272,9 +272,7 @@ const Op* InterpreterCore::Find(RunContext& context) {
       const uint64_t generation_before = blocks_->generation();
       if (!Decode(context, kMaxBlockInstructions)) return nullptr;
       if (context.tlb().FetchFrame(addr.page()) != frame) continue;
-      Block* made = Block::Create(scratch_.ops.data(), scratch_.num_ops, page_offset);
-      block = blocks_->Publish(frame, made, generation_before);
-      if (block != made) Block::Delete(made);
+      block = blocks_->Publish(frame, page_offset, scratch_.ops.data(), scratch_.num_ops, generation_before);
       if (block == nullptr) continue;
     }
     const Op* first = block->ops();

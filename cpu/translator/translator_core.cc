@@ -183,7 +183,7 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  constexpr uint8_t kVisits = 2;
+  constexpr uint8_t kVisits = 4;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
   if (visits >= kVisits) return true;
   ++visits;

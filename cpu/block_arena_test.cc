@@ -1,0 +1,69 @@
+#include "cpu/block_arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace remora::cpu {
+namespace {
+
+TEST(BlockArenaTest, PiecesAreAlignedAndApart) {
+  BlockArena arena(8);
+  struct Piece {
+    void* memory;
+    size_t bytes;
+    int fill;
+  };
+  std::vector<Piece> pieces;
+  for (int i = 0; i < 3000; ++i) {
+    const size_t bytes = 1 + static_cast<size_t>(i) * 37 % 500;
+    void* memory = arena.Allocate(bytes);
+    ASSERT_NE(memory, nullptr);
+    ASSERT_EQ(reinterpret_cast<uintptr_t>(memory) % BlockArena::kAlignment, 0u);
+    std::memset(memory, i & 0xff, bytes);
+    pieces.push_back({memory, bytes, i & 0xff});
+  }
+  EXPECT_GT(arena.num_chunks(), 1u);
+  for (const Piece& piece : pieces) {
+    for (size_t i = 0; i < piece.bytes; ++i) ASSERT_EQ(static_cast<uint8_t*>(piece.memory)[i], piece.fill);
+    BlockArena::Free(piece.memory);
+  }
+  EXPECT_EQ(arena.num_chunks(), 1u);
+}
+
+TEST(BlockArenaTest, AChunkGoesWithTheLastOfItsPiecesAndNotBefore) {
+  BlockArena arena(2);
+  std::vector<void*> pieces;
+  while (void* piece = arena.Allocate(BlockArena::kMaxPieceBytes)) pieces.push_back(piece);
+  EXPECT_EQ(arena.num_chunks(), 2u);
+  // All but one of the first chunk: that one keeps it.
+  for (size_t i = 1; i < pieces.size() / 2; ++i) BlockArena::Free(pieces[i]);
+  EXPECT_EQ(arena.Allocate(BlockArena::kMaxPieceBytes), nullptr);
+  BlockArena::Free(pieces[0]);
+  void* more = arena.Allocate(BlockArena::kMaxPieceBytes);
+  EXPECT_NE(more, nullptr);
+  BlockArena::Free(more);
+  for (size_t i = pieces.size() / 2; i < pieces.size(); ++i) BlockArena::Free(pieces[i]);
+}
+
+TEST(BlockArenaTest, PiecesOutliveTheArenaAndAreFreedByAnyThread) {
+  std::vector<void*> pieces;
+  {
+    BlockArena arena(4);
+    for (int i = 0; i < 1000; ++i) pieces.push_back(arena.Allocate(300));
+  }
+  std::vector<std::thread> threads;
+  for (size_t first = 0; first < 4; ++first)
+    threads.emplace_back([&pieces, first] {
+      for (size_t i = first; i < pieces.size(); i += 4) {
+        std::memset(pieces[i], 1, 300);
+        BlockArena::Free(pieces[i]);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace remora::cpu
