@@ -144,7 +144,7 @@ InterpreterCore::InterpreterCore(BlockCache* cache, InterpreterOptions options)
     : blocks_(cache->impl_.get()),
       options_(options),
       decoder_(options.level, options.count_accesses),
-      jump_cache_(std::make_unique<JumpCacheEntry[]>(kJumpCacheEntries)) {
+      jump_cache_(MakeZeroed<JumpCacheEntry>(kJumpCacheEntries)) {
   context_.core = this;
   context_.set_xcr0(EnabledXstate(options.level));
   context_.jump_cache = jump_cache_.get();

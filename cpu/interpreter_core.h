@@ -9,6 +9,7 @@
 
 #include "base/counter.h"
 #include "base/mutex.h"
+#include "base/zeroed.h"
 #include "cpu/block_cache_impl.h"
 #include "cpu/chain.h"
 #include "cpu/decoder.h"
@@ -89,7 +90,7 @@ class InterpreterCore final : public Engine {
   Decoder decoder_;
   BlockBuffer scratch_;
   RunContext context_;
-  std::unique_ptr<JumpCacheEntry[]> jump_cache_;
+  const Zeroed<JumpCacheEntry> jump_cache_;
   std::unique_ptr<Single[]> singles_;  // by page offset; made when first needed
   std::unique_ptr<EvexUnit> evex_;     // made when first needed
   std::array<EpochEntry, 64> epochs_;

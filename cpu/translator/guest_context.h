@@ -112,7 +112,8 @@ struct alignas(64) GuestContext {
   uint64_t fs_base = 0, gs_base = 0;
   uint64_t exit_pc = 0, exit_host_pc = 0, trap_flags = 0;
   Leave leave = Leave::kLookup;
-  uint32_t host_mxcsr = 0x1f80;
+  static constexpr uint32_t kDefaultMxcsr = 0x1f80;
+  uint32_t host_mxcsr = kDefaultMxcsr;
   uint64_t host_rsp = 0, entry = 0;
   uint64_t frame = 0;        // the address of r10: RSP in translated code
   uint64_t routine_rsp = 0;  // of a routine that has called C++

@@ -42,6 +42,16 @@ uint64_t UnpackFlags(uint16_t flags) {
   return (uint64_t{flags} >> 8 & kFlagsOfLahf) | ((flags & 1) != 0 ? kFlagOF : 0);
 }
 
+// More than a MiB, most of which a short program never touches.
+Zeroed<GuestContext> MakeContext() {
+  Zeroed<GuestContext> context = MakeZeroed<GuestContext>();
+  // What does not begin as zero.
+  context->host_mxcsr = GuestContext::kDefaultMxcsr;
+  context->way = GuestContext::kNoWay;
+  context->place = GuestContext::kNoPage;
+  return context;
+}
+
 Extent& ExtentAt(GuestContext& context, uint16_t number) {
   return context.extents[number / kNumExtents][number % kNumExtents];
 }
@@ -99,12 +109,10 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
     }
     bound_ = chosen;
     if (!bound_->context) {
-      bound_->context = std::make_unique<GuestContext>();
+      bound_->context = MakeContext();
       bound_->context->self = bound_->context.get();
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r10);
-      bound_->context->indirect.fill(cache_->routines().indirect_miss);
-      bound_->context->ways.fill(unset_way_);
       bound_->context->way_targets = cache_->way_targets();
       bound_->context->page_keys = cache_->page_keys();
     }
@@ -117,6 +125,12 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
     bound_->last_used = ++binds_;
   }
   bound_->context->state = state;
+}
+
+void TranslatorCore::FillTables(Bound* bound) {
+  bound->context->indirect.fill(cache_->routines().indirect_miss);
+  bound->context->ways.fill(unset_way_);
+  bound->tables_filled = true;
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
@@ -228,6 +242,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
     }
     if (translation == nullptr) continue;
     found = {pc, bound_->code_generation, frame, alone, translation};
+    if (!bound_->tables_filled) FillTables(bound_);
     Install(*translation);
     return translation;
   }

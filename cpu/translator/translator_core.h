@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/counter.h"
+#include "base/zeroed.h"
 #include "cpu/engine.h"
 #include "cpu/interpreter_core.h"
 #include "cpu/translator/block_collector.h"
@@ -57,7 +58,10 @@ class TranslatorCore final : public Engine {
  private:
   // A TLB's context, with what C++ alone knows of it.
   struct Bound {
-    std::unique_ptr<GuestContext> context;
+    Zeroed<GuestContext> context;
+    // Whether the tables of targets and ways lead to the routines for what is not known: 640 KiB that a short program
+    // which runs no translated code in this context need not touch.
+    bool tables_filled = false;
     const mm::Tlb* tlb = nullptr;
     uint64_t last_used = 0;
     uint64_t seen_losses = 0;
@@ -76,9 +80,10 @@ class TranslatorCore final : public Engine {
     Translation* translation = nullptr;
   };
   static constexpr uint32_t kFound = 8192;
-  Found& FoundAt(uint64_t pc, bool alone) { return found_[(pc ^ pc >> 12 ^ uint64_t{alone} << 5) % kFound]; }
+  Found& FoundAt(uint64_t pc, bool alone) { return found_.get()[(pc ^ pc >> 12 ^ uint64_t{alone} << 5) % kFound]; }
 
   void Bind(CpuState* state, mm::Tlb* tlb);
+  void FillTables(Bound* bound);
   void ForgetTargets(Bound* bound);
   void ForgetExtents(Bound* bound);
   // What the TLB has lost since the last time.
@@ -121,7 +126,7 @@ class TranslatorCore final : public Engine {
   std::array<Bound, kNumContexts> contexts_;
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
-  std::vector<Found> found_{kFound};
+  const Zeroed<Found> found_ = MakeZeroed<Found>(kFound);
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
   SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.

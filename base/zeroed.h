@@ -1,0 +1,36 @@
+#ifndef REMORA_BASE_ZEROED_H_
+#define REMORA_BASE_ZEROED_H_
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+#include "base/check.h"
+
+namespace remora {
+
+struct ZeroedDelete {
+  size_t bytes = 0;
+  void operator()(void* memory) const { munmap(memory, bytes); }
+};
+// The first of some objects.
+template <typename T>
+using Zeroed = std::unique_ptr<T, ZeroedDelete>;
+
+// `count` objects side by side, aligned to a page, all bytes of which are zero, whatever T's initializers say. Meant for
+// large tables, of which only what is touched takes memory: the host gives zeroed pages one by one.
+template <typename T>
+Zeroed<T> MakeZeroed(size_t count = 1) {
+  // So mmap makes such objects by itself.
+  static_assert(std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>);
+  const size_t bytes = count * sizeof(T);
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK_MSG(memory != MAP_FAILED, "the host gives no memory");
+  return Zeroed<T>(static_cast<T*>(memory), ZeroedDelete{bytes});
+}
+
+}  // namespace remora
+
+#endif  // REMORA_BASE_ZEROED_H_
