@@ -19,8 +19,8 @@ struct ZeroedDelete {
 template <typename T>
 using Zeroed = std::unique_ptr<T, ZeroedDelete>;
 
-// `count` objects side by side, aligned to a page, all bytes of which are zero, whatever T's initializers say. Meant for
-// large tables, of which only what is touched takes memory: the host gives zeroed pages one by one.
+// `count` objects side by side, aligned to a page, all bytes of which are zero, whatever T's initializers say. Meant
+// for large tables, of which only what is touched takes memory: the host gives zeroed pages one by one.
 template <typename T>
 Zeroed<T> MakeZeroed(size_t count = 1) {
   // So mmap makes such objects by itself.

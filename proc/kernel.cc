@@ -132,6 +132,8 @@ Kernel::~Kernel() {
   impl_->pids.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();
   impl_->unix_names->CloseAll();
+  // Nobody runs code any more: it goes with the cache, not frame by frame with the files' pages.
+  impl_->frames.set_code_observer(nullptr);
   impl_->vfs.reset();
   impl_->vdso.reset();
   while (impl_->reclaimer.num_pending() != 0) impl_->reclaimer.Collect();

@@ -162,13 +162,19 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
   DCHECK(bound->context.get() == &context);
   const uint64_t losses = bound->tlb->losses();
   const auto forget = [&](PageRange range, bool writes_only) {
-    for (uint32_t i = 0; i < context.num_used_extents; ++i) {
+    for (uint32_t i = 0; i < context.num_used_extents;) {
       const uint16_t number = context.used_extents[i];
-      if (writes_only && number < kNumExtents) continue;
       Extent& extent = ExtentAt(context, number);
       // A little more than the extent, whose limit lacks the access's size.
       const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
-      if (GuestAddr(extent.start).page() < range.end && GuestAddr(last).page() >= range.first) extent.limit = 0;
+      if ((writes_only && number < kNumExtents) || GuestAddr(extent.start).page() >= range.end ||
+          GuestAddr(last).page() < range.first) {
+        ++i;
+        continue;
+      }
+      // No longer among those that the next loss is compared with.
+      extent = Extent();
+      context.used_extents[i] = context.used_extents[--context.num_used_extents];
     }
     for (auto& of_right : context.recents)
       for (GuestContext::Recent& recent : of_right)
