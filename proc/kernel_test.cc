@@ -37,6 +37,7 @@ enum TestCall : uint64_t {
   kSigreturn,
   kThread,
   kExecSelf,
+  kBusy,  // keeps its worker for so many nanoseconds
   kCustom
 };
 
@@ -96,6 +97,10 @@ class KernelTest : public testing::TestWithParam<uint32_t> {
       task.park_deadline_nanos = deadline;
       return SyscallOutcome::Blocked();
     });
+    script_.OnCall(kBusy, [](Task& task, mm::UserMemory) {
+      std::this_thread::sleep_for(std::chrono::nanoseconds(task.syscall_arg(0)));
+      return SyscallOutcome::Return(0);
+    });
     script_.OnCall(kKill, [](Task& task, mm::UserMemory) -> SyscallOutcome {
       SignalInfo info;
       info.signal = static_cast<int>(task.syscall_arg(1));
@@ -119,7 +124,7 @@ class KernelTest : public testing::TestWithParam<uint32_t> {
   void BranchAt(uint64_t n, uint64_t zero, uint64_t other) {
     script_.OnStep(n, [=](cpu::CpuState& state, mm::Tlb&, uint64_t, const std::atomic<uint32_t>&) {
       state.rip = ScriptedKernel::At(state.gpr[cpu::kRax] == 0 ? zero : other);
-      return cpu::Exit{.reason = cpu::ExitReason::kInterrupt, .fault = {}, .instructions_retired = 1};
+      return cpu::Exit{.reason = cpu::ExitReason::kBudget, .fault = {}, .instructions_retired = 1};
     });
   }
   // Step n calls kLogRax with rax.
@@ -190,14 +195,15 @@ TEST_P(KernelTest, AChildThatIsWaitedForRunsWhereItsParentDid) {
     together += child_ran_on == parent_ran_on ? 1 : 0;
     return SyscallOutcome::Return(--left);
   });
-  script_.CallAt(0, kSleep, 20 * kMillisecond);  // until the other worker sleeps
+  script_.CallAt(0, kBusy, 20 * kMillisecond);  // until the other worker sleeps
   script_.CallAt(1, kCustom + 1);
   script_.CallAt(2, kFork);
   BranchAt(3, 10, 4);
-  script_.CallAt(4, kWait);
-  script_.CallAt(5, kCustom + 2);
-  BranchAt(6, 7, 1);
-  script_.ExitAt(7, 0);
+  script_.CallAt(4, kBusy, 2 * kMillisecond);  // time enough for another worker to come, if it was called
+  script_.CallAt(5, kWait);
+  script_.CallAt(6, kCustom + 2);
+  BranchAt(7, 8, 1);
+  script_.ExitAt(8, 0);
   EXPECT_EQ(script_.Run(), 0);
   EXPECT_GE(together, kForks / 2);
 }
@@ -207,7 +213,7 @@ TEST_P(KernelTest, AChildNeedNotWaitForAParentThatIsBusy) {
   constexpr uint32_t kNone = ~0u;
   std::atomic<uint32_t> child_ran_on{kNone};
   RunChildAt10(script_, &child_ran_on);
-  script_.CallAt(0, kSleep, 20 * kMillisecond);
+  script_.CallAt(0, kBusy, 20 * kMillisecond);
   script_.CallAt(1, kFork);
   BranchAt(2, 10, 3);
   // Uses up what it is given first; whoever is to be called has been called then.

@@ -208,8 +208,11 @@ Task* Scheduler::Next(Slot& slot, sync::Reclaimer::Participant* participant, abs
     bool stop = false;
     {
       MutexLock lock(&mu_);
+      const bool had_promised = slot.promised_instructions != 0;
       EndPromiseLocked(slot);
       task = DequeueLocked();
+      // Where this worker's own task, put back, is in the queue too, somebody else has to come for one of the two.
+      if (had_promised && !EnoughComeLocked()) CallSomeIdleLocked(head_->last_worker_);
       stop = stopping_;
       if (task == nullptr && !stop && asleep) {
         slot.idle = true;

@@ -100,7 +100,7 @@ void ScriptedKernel::CallAt(uint64_t n, uint64_t number, uint64_t a, uint64_t b)
   });
   steps_[At(n) + 2] = [n](cpu::CpuState& state, mm::Tlb&, uint64_t, const std::atomic<uint32_t>&) {
     state.rip = At(n + 1);
-    return cpu::Exit{.reason = cpu::ExitReason::kInterrupt, .fault = {}, .instructions_retired = 1};
+    return cpu::Exit{.reason = cpu::ExitReason::kBudget, .fault = {}, .instructions_retired = 1};
   };
 }
 
