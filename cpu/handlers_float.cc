@@ -25,23 +25,52 @@ using Quads = Vec<uint64_t, 16>;
 // --- arithmetic ---
 
 // What the fastest form asks of all lanes together: an operand's exponent field is not zero, and the result's is not
-// near either end. Then none of them was zero, denormal, infinite or NaN, and nothing overflowed or underflowed. V is
-// one lane or a vector of them; a lane of the answer that is zero says no.
-template <typename T, typename V>
-[[gnu::always_inline]] inline V ExponentOf(V bits) {
+// near either end. Then none of them was zero, denormal, infinite or NaN, and nothing overflowed or underflowed.
+template <typename T>
+[[gnu::always_inline]] inline BitsOf<T> ExponentOf(BitsOf<T> bits) {
   return bits & (Traits<T>::kMaxField << Traits<T>::kFractionBits);
 }
-template <typename T, typename V>
-[[gnu::always_inline]] inline V FarFromEnds(V bits) {
+template <typename T>
+[[gnu::always_inline]] inline bool FarFromEnds(BitsOf<T> bits) {
   constexpr BitsOf<T> kFour = BitsOf<T>{4} << Traits<T>::kFractionBits;
   constexpr BitsOf<T> kMask = (Traits<T>::kMaxField & ~BitsOf<T>{7}) << Traits<T>::kFractionBits;
-  return (bits + kFour) & kMask;
+  return ((bits + kFour) & kMask) != 0;
 }
-// All ones where a lane of `bits` is denormal (kFinite: or infinite or NaN).
-template <typename T, bool kFinite, typename V>
-[[gnu::always_inline]] inline auto Refused(V bits) {
-  auto refused = (ExponentOf<T>(bits) == 0) & ((bits << 1) != 0);
-  if constexpr (kFinite) refused |= ExponentOf<T>(bits) == (Traits<T>::kMaxField << Traits<T>::kFractionBits);
+// The same of vectors, by comparing numbers: a host with SSE2 alone has no comparison of integers of 64 bits. All ones
+// where a lane's magnitude is ...
+template <typename T>
+using Lanes = Vec<T, 16>;
+// The number whose exponent field is `field` and whose fraction is zero.
+template <typename T>
+constexpr T WithField(BitsOf<T> field) {
+  return std::bit_cast<T>(static_cast<BitsOf<T>>(field << Traits<T>::kFractionBits));
+}
+template <typename T>
+[[gnu::always_inline]] inline Lanes<T> Magnitude(Lanes<T> lanes) {
+  using Bits = Vec<BitsOf<T>, 16>;
+  constexpr BitsOf<T> kSign = BitsOf<T>{1} << (8 * sizeof(T) - 1);
+  return std::bit_cast<Lanes<T>>(std::bit_cast<Bits>(lanes) & ~kSign);
+}
+// ... zero or denormal.
+template <typename T>
+[[gnu::always_inline]] inline auto HasNoExponent(Lanes<T> lanes) {
+  return Magnitude<T>(lanes) < WithField<T>(1);
+}
+// ... so small, not zero, that it may have come about by underflow.
+template <typename T>
+[[gnu::always_inline]] inline auto NearLowEnd(Lanes<T> lanes) {
+  return Magnitude<T>(lanes) < WithField<T>(4);
+}
+// ... so large that it may have come about by overflow, or NaN.
+template <typename T>
+[[gnu::always_inline]] inline auto NearHighEnd(Lanes<T> lanes) {
+  return ~(Magnitude<T>(lanes) < WithField<T>(Traits<T>::kMaxField - 3));
+}
+// ... denormal (kFinite: or infinite or NaN).
+template <typename T, bool kFinite>
+[[gnu::always_inline]] inline auto Refused(Lanes<T> lanes) {
+  auto refused = HasNoExponent<T>(lanes) & (lanes != 0);
+  if constexpr (kFinite) refused |= ~(Magnitude<T>(lanes) < WithField<T>(Traits<T>::kMaxField));
   return refused;
 }
 template <typename V>
@@ -79,7 +108,7 @@ REMORA_CHAINED void Scalar(REMORA_PARAMS) {
   const auto first = ReadVector<BitsOf<T>>(state, FirstNumber<kForm>(*op));
   lanes[0] = Operation::Host(static_cast<T>(lanes[0]), std::bit_cast<T>(source));
   if (!NothingToTell(state->mxcsr) || ExponentOf<T>(first) == 0 || ExponentOf<T>(source) == 0 ||
-      FarFromEnds<T>(std::bit_cast<BitsOf<T>>(static_cast<T>(lanes[0]))) == 0) [[unlikely]]
+      !FarFromEnds<T>(std::bit_cast<BitsOf<T>>(static_cast<T>(lanes[0])))) [[unlikely]]
     REMORA_TAIL ScalarCarefully<kForm, Operation, T, kSource == Source::kRegister ? kSource : Source::kAny>(
         REMORA_ARGS);
   WriteVector<kForm>(state, op->dst, lanes);
@@ -118,34 +147,38 @@ REMORA_CHAINED void PackedCarefully(REMORA_PARAMS) {
 }
 
 // kZeros: a lane of an operand may be zero, and so may one of the result, where an operand is, or where two numbers
-// cancelled each other. What is infinite or NaN still shows in the result, or makes a zero out of no zero.
+// cancelled each other. What is infinite or NaN still shows in the result, or makes a zero out of no zero. And inexact
+// results may have something to tell, so that all of them have to be exact (what computes with integers never raises
+// the flag, and so comes here each time).
 template <Form kForm, typename Operation, typename T, Source kSource, bool kZeros>
 REMORA_CHAINED void Packed(REMORA_PARAMS) {
-  using Bits = Vec<BitsOf<T>, 16>;
-  using Lanes = Vec<T, 16>;
   constexpr Source kNextSource = kSource == Source::kRegister ? kSource : Source::kAny;
+  const bool nothing_to_tell = NothingToTell(state->mxcsr);
   Parts<kForm, T> b;
-  if (!ReadSecond<kForm, Parts<kForm, T>, kSource>(state, op, tlb, &b)) [[unlikely]]
+  if ((!kZeros && !nothing_to_tell) || !ReadSecond<kForm, Parts<kForm, T>, kSource>(state, op, tlb, &b)) [[unlikely]] {
+    if constexpr (!kZeros) REMORA_TAIL Packed<kForm, Operation, T, kNextSource, true>(REMORA_ARGS);
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
+  }
   const auto a = ReadVector<Parts<kForm, T>>(state, FirstNumber<kForm>(*op));
   Parts<kForm, T> result;
   Quads refused = {};
 #pragma clang loop unroll(full)
   for (int i = 0; i < kNumParts<kForm>; ++i) {
-    const Bits x = a.part[i], y = b.part[i];
-    const auto z = std::bit_cast<Bits>(Operation::Host(std::bit_cast<Lanes>(x), std::bit_cast<Lanes>(y)));
-    result.part[i] = z;
-    auto refused_here = FarFromEnds<T>(z) == 0;
+    const auto x = std::bit_cast<Lanes<T>>(a.part[i]), y = std::bit_cast<Lanes<T>>(b.part[i]);
+    const Lanes<T> z = Operation::Host(x, y);
+    result.part[i] = std::bit_cast<Vec<BitsOf<T>, 16>>(z);
+    auto refused_here = NearLowEnd<T>(z);
     if constexpr (kZeros) {
-      auto zero = (z << 1) == 0;
-      if constexpr (!Operation::kCancels) zero &= ((x << 1) == 0) | ((y << 1) == 0);
+      auto zero = z == 0;
+      if constexpr (!Operation::kCancels) zero &= (x == 0) | (y == 0);
       refused_here = (refused_here & ~zero) | Refused<T, false>(x) | Refused<T, false>(y);
+      if (!nothing_to_tell) refused_here |= Operation::template Lost<T>(x, y, z);
     } else {
-      refused_here |= (ExponentOf<T>(x) == 0) | (ExponentOf<T>(y) == 0);
+      refused_here |= HasNoExponent<T>(x) | HasNoExponent<T>(y);
     }
-    refused |= std::bit_cast<Quads>(refused_here);
+    refused |= std::bit_cast<Quads>(refused_here | NearHighEnd<T>(z));
   }
-  if (!NothingToTell(state->mxcsr) || AnyLane(refused)) [[unlikely]] {
+  if ((kZeros && !RoundsToNearest(state->mxcsr)) || AnyLane(refused)) [[unlikely]] {
     if constexpr (kZeros) REMORA_TAIL PackedCarefully<kForm, Operation, T, kNextSource>(REMORA_ARGS);
     REMORA_TAIL Packed<kForm, Operation, T, kNextSource, true>(REMORA_ARGS);
   }
@@ -239,7 +272,6 @@ REMORA_CHAINED void ScalarPredicate(REMORA_PARAMS) {
 template <Form kForm, typename T, Source kSource>
 REMORA_CHAINED void PackedPredicate(REMORA_PARAMS) {
   using Bits = Vec<BitsOf<T>, 16>;
-  using Lanes = Vec<T, 16>;
   Parts<kForm, T> b;
   if (!ReadSecond<kForm, Parts<kForm, T>, kSource>(state, op, tlb, &b)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
@@ -249,10 +281,9 @@ REMORA_CHAINED void PackedPredicate(REMORA_PARAMS) {
   Quads refused = {};
 #pragma clang loop unroll(full)
   for (int i = 0; i < kNumParts<kForm>; ++i) {
-    const Bits x = a.part[i], y = b.part[i];
+    const auto x = std::bit_cast<Lanes<T>>(a.part[i]), y = std::bit_cast<Lanes<T>>(b.part[i]);
     refused |= std::bit_cast<Quads>(Refused<T, true>(x) | Refused<T, true>(y));
-    const auto less = std::bit_cast<Bits>(std::bit_cast<Lanes>(x) < std::bit_cast<Lanes>(y));
-    const auto equal = std::bit_cast<Bits>(std::bit_cast<Lanes>(x) == std::bit_cast<Lanes>(y));
+    const auto less = std::bit_cast<Bits>(x < y), equal = std::bit_cast<Bits>(x == y);
     const Bits holds = (less & all_if(kind == 1 || kind == 2)) | (equal & all_if(kind == 0 || kind == 2));
     a.part[i] = holds ^ all_if((predicate & 4) != 0);
   }
@@ -360,13 +391,12 @@ template <Form kForm, typename T, Source kSource>
 REMORA_CHAINED void PackedTruncated(REMORA_PARAMS) {
   constexpr int kLanes = 16 / sizeof(T);
   using Integers = Vec<int32_t, 4 * kLanes>;
-  Vec<BitsOf<T>, 16> from;
-  if (!ReadSource<kForm, decltype(from), kSource>(state, op, tlb, op->src, &from)) [[unlikely]]
+  Lanes<T> values;
+  if (!ReadSource<kForm, decltype(values), kSource>(state, op, tlb, op->src, &values)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
   constexpr T kLimit = static_cast<T>(uint64_t{1} << 31);
-  const auto values = std::bit_cast<Vec<T, 16>>(from);
   const auto inside = (values < kLimit) & (values > -kLimit);
-  if (AnyLane(Refused<T, false>(from) | ~inside)) [[unlikely]]
+  if (AnyLane(Refused<T, false>(values) | ~inside)) [[unlikely]]
     REMORA_TAIL CallPlain<false>(REMORA_ARGS);
   const auto integers = __builtin_convertvector(values, Integers);
   if (!InexactKnown(state->mxcsr) && AnyLane(__builtin_convertvector(integers, Vec<T, 16>) != values)) [[unlikely]]

@@ -30,13 +30,24 @@ inline bool ProductIsExact(BitsOf<T> a, BitsOf<T> b) {
   return std::bit_width(x * y) <= Traits<T>::kFractionBits + 1;
 }
 
-// Each operation: Host() is what the host makes of numbers or vectors of them; Fast() answers false where it cannot
-// tell all flags; Soft() is the whole truth.
+// The lower half of a significand. Where it is zero in both factors the product has few enough bits to be exact: known
+// for a whole vector at once, and true of what programs call integers.
+template <typename T>
+inline constexpr BitsOf<T> kLowHalf = (BitsOf<T>{1} << (Traits<T>::kFractionBits / 2 + 1)) - 1;
+
+// Each operation: Host() is what the host makes of numbers or vectors of them; Lost(), of vectors of numbers none of
+// which is infinite or NaN and their Host(), is all ones in each lane that may be inexact; Fast() answers false where
+// it cannot tell all flags; Soft() is the whole truth.
 struct AddOperation {
   static constexpr bool kCancels = true;  // two numbers that are not zero may give zero, exactly
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a + b;
+  }
+  template <typename T, typename V>
+  [[gnu::always_inline]] static auto Lost(V a, V b, V sum) {
+    const V b_in_sum = sum - a;
+    return (a - (sum - b_in_sum)) + (b - b_in_sum) != 0;
   }
   template <typename T>
   [[gnu::always_inline]] static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result,
@@ -61,6 +72,10 @@ struct SubtractOperation {
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a - b;
   }
+  template <typename T, typename V>
+  [[gnu::always_inline]] static auto Lost(V a, V b, V difference) {
+    return AddOperation::Lost<T, V>(a, -b, difference);
+  }
   template <typename T>
   [[gnu::always_inline]] static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result,
                                           uint8_t* flags) {
@@ -76,6 +91,11 @@ struct MultiplyOperation {
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a * b;
+  }
+  template <typename T, typename V>
+  [[gnu::always_inline]] static auto Lost(V a, V b, V) {
+    using Bits = Vec<BitsOf<T>, sizeof(V)>;
+    return ((std::bit_cast<Bits>(a) | std::bit_cast<Bits>(b)) & kLowHalf<T>) != 0;
   }
   template <typename T>
   [[gnu::always_inline]] static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result,
@@ -96,6 +116,10 @@ struct DivideOperation {
   template <typename V>
   [[gnu::always_inline]] static V Host(V a, V b) {
     return a / b;
+  }
+  template <typename T, typename V>
+  [[gnu::always_inline]] static auto Lost(V a, V b, V quotient) {
+    return MultiplyOperation::Lost<T, V>(quotient, b, a) | (quotient * b != a);
   }
   template <typename T>
   [[gnu::always_inline]] static bool Fast(BitsOf<T> a, BitsOf<T> b, bool inexact_known, BitsOf<T>* result,
