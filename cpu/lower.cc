@@ -3,6 +3,7 @@
 #include "cpu/fp_lowering.h"
 #include "cpu/host_avx512.h"
 #include "cpu/vector_chain.h"
+#include "cpu/x87_chain.h"
 
 namespace remora::cpu {
 namespace {
@@ -170,7 +171,9 @@ bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
     return true;
   op.plain = nullptr;
   op.handler = nullptr;
-  if (!LowerX87(in, &op)) {
+  if (LowerX87(in, &op)) {
+    if (in.info.opcode != 0x9b) op.handler = FindChainedX87(op);  // FWAIT has no operands
+  } else {
     if (!LowerSse(in, &op)) return false;
     VectorInstruction vector{.in = in};
     if (DescribeVector(in, &vector)) {
