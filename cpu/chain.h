@@ -148,10 +148,7 @@ template <AddressKind kKind>
 // The host address of `size` bytes in one page that the TLB has in its first way; else null.
 template <mm::Access kAccess, size_t kSize>
 [[gnu::always_inline]] inline std::byte* ProbeGuest(const mm::Tlb* tlb, uint64_t address) {
-  if constexpr (kSize > 1)
-    if ((address & kPageMask) > kPageSize - kSize) [[unlikely]]
-      return nullptr;
-  return tlb->Probe<kAccess>(GuestAddr(address));
+  return tlb->Probe<kAccess, kSize>(GuestAddr(address));
 }
 
 // --- ways to go on ---

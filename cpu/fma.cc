@@ -16,14 +16,6 @@
 namespace remora::cpu {
 namespace {
 
-// What is in immediate8 of an FMA op: the letters of its name.
-struct Fused {
-  static constexpr uint8_t kNegateProduct = 1, kNegateAddend = 2,
-                           kAlternate = 4;  // the last: in odd lanes the other way
-  static constexpr int kOrderShift = 3;
-  enum Order : uint8_t { k132, k213, k231 };
-};
-
 template <typename T>
 BitsOf<T> FusedLane(uint32_t mxcsr, unsigned negations, BitsOf<T> a, BitsOf<T> b, BitsOf<T> c, uint8_t* flags) {
   constexpr uint32_t kKnown = kInexact | kInexact << 7;
@@ -44,7 +36,6 @@ BitsOf<T> FusedLane(uint32_t mxcsr, unsigned negations, BitsOf<T> a, BitsOf<T> b
   return result;
 }
 
-// By the digits: which of the destination, the second and the third operand are multiplied, and which is added.
 template <typename T>
 BitsOf<T> Ordered(uint32_t mxcsr, unsigned control, BitsOf<T> first, BitsOf<T> second, BitsOf<T> third,
                   uint8_t* flags) {

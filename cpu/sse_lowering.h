@@ -17,6 +17,14 @@ struct VectorInstruction {
   bool mmx = false;  // the first vector operand is an MMX register
   bool last_is_immediate = false;
 };
+// What is in immediate8 of an FMA op: the letters and digits of its name. By the digits, which of the destination, the
+// second and the third operand are multiplied, and which is added.
+struct Fused {
+  static constexpr uint8_t kNegateProduct = 1, kNegateAddend = 2,
+                           kAlternate = 4;  // the last: in odd lanes the other way
+  static constexpr int kOrderShift = 3;
+  enum Order : uint8_t { k132, k213, k231 };
+};
 // Family::Run<form>.
 template <typename Family>
 PlainHandler HandlerOf(Form form) {

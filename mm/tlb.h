@@ -95,13 +95,16 @@ class Tlb {
   uint64_t seen_generation() const { return seen_generation_; }
 
   // The host address of `addr` if its page is in way 0 with the right, else null. Valid for the rest of the page, until
-  // the next Synchronize or Fill.
-  template <Access kAccess>
+  // the next Synchronize or Fill. Null too where the `kBytes` (1 to 4096) from there on leave the page: one comparison
+  // tells both, since two neighbouring pages never share a set.
+  template <Access kAccess, uint64_t kBytes = 1>
   std::byte* Probe(GuestAddr addr) const {
     const Rights& rights = front_[SetOf(addr.page())];
-    if (rights.tag_for(kAccess) != (addr.value() & ~kPageMask)) [[unlikely]]
+    if (rights.tag_for(kAccess) != ((addr.value() + (kBytes - 1)) & ~kPageMask)) [[unlikely]]
       return nullptr;
-    return reinterpret_cast<std::byte*>(addr.value() + rights.delta);
+    auto* const host = reinterpret_cast<std::byte*>(addr.value() + rights.delta);
+    __builtin_assume(host != nullptr);
+    return host;
   }
 
   // The miss path: looks at the other ways, then asks the source. Null: last_fault() tells why.
