@@ -69,6 +69,13 @@ class Builder {
 
   // `uncounted` held the number of instructions before the op until here.
   void Finish() {
+    for (uint32_t i = out_->num_ops; i-- > 1;) {
+      if (!is_op_[i - 1] || !is_op_[i] || out_->ops[i].length == 0) continue;
+      Op& first = out_->ops[i - 1];
+      Handler fused = FuseStackRun(first, out_->ops[i]);
+      if (fused == nullptr) fused = FuseMoves(&first, out_->ops[i]);
+      if (fused != nullptr) first.handler = fused;
+    }
     for (uint32_t i = 0; i < out_->num_ops; ++i) {
       if (!is_op_[i]) continue;
       out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);

@@ -51,7 +51,7 @@ REMORA_CHAINED void CallDirect(REMORA_PARAMS) {
 
 // Indirect transfers: the fast form handles targets that the jump cache knows, before it changes anything; the slow one
 // begins anew, and raises #GP at the branch where the target is not canonical.
-enum class Indirect : uint8_t { kRegister, kMemory };
+enum class Indirect : uint8_t { kRegister, kMemory, kMemoryBase };  // the last: AddressKind::kBase
 
 bool IsCanonical(uint64_t address) {
   return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
@@ -59,12 +59,14 @@ bool IsCanonical(uint64_t address) {
 
 // False: the exit is recorded.
 template <Indirect kIndirect>
+inline constexpr AddressKind kAddressOf = kIndirect == Indirect::kMemoryBase ? AddressKind::kBase : AddressKind::kAny;
+template <Indirect kIndirect>
 bool ReadTarget(const CpuState* state, const Op* op, RunContext* context, uint64_t* target) {
   if constexpr (kIndirect == Indirect::kRegister) {
     *target = state->gpr[op->dst];
     return true;
   } else {
-    return context->Load(OperandAddress<AddressKind::kAny>(state, op), target);
+    return context->Load(OperandAddress<kAddressOf<kIndirect>>(state, op), target);
   }
 }
 bool CheckTarget(RunContext* context, uint64_t target) {
@@ -78,7 +80,7 @@ template <Indirect kIndirect>
   if constexpr (kIndirect == Indirect::kRegister) {
     *target = state->gpr[op->dst];
   } else {
-    const std::byte* host = ProbeGuest<Access::kRead, 8>(tlb, OperandAddress<AddressKind::kAny>(state, op));
+    const std::byte* host = ProbeGuest<Access::kRead, 8>(tlb, OperandAddress<kAddressOf<kIndirect>>(state, op));
     if (host == nullptr) [[unlikely]]
       return false;
     *target = LoadGuest<uint64_t>(host);
@@ -265,11 +267,15 @@ bool LowerControl(Lowering* lowering) {
       // A far transfer needs another code segment, and 64-bit Linux programs have none to go to.
       if (far) return SetRaise(lowering, ExitReason::kProtection);
       if (lowering->shape == Shape::kImm) return SetLinked(lowering, &JmpDirect);
+      if (lowering->shape == Shape::kMem && AddressKindOf(*lowering->op) == AddressKind::kBase)
+        return SetPlain(lowering, &Jmp<Indirect::kMemoryBase, false>);
       return SetPlain(
           lowering, lowering->shape == Shape::kMem ? &Jmp<Indirect::kMemory, false> : &Jmp<Indirect::kRegister, false>);
     case ZYDIS_MNEMONIC_CALL:
       if (far) return SetRaise(lowering, ExitReason::kProtection);
       if (lowering->shape == Shape::kImm) return SetLinked(lowering, &CallDirect<false>);
+      if (lowering->shape == Shape::kMem && AddressKindOf(*lowering->op) == AddressKind::kBase)
+        return SetPlain(lowering, &Call<Indirect::kMemoryBase, false>);
       return SetPlain(lowering, lowering->shape == Shape::kMem ? &Call<Indirect::kMemory, false>
                                                                : &Call<Indirect::kRegister, false>);
     case ZYDIS_MNEMONIC_RET:

@@ -1,5 +1,12 @@
 // MOV MOVZX MOVSX MOVSXD LEA CMOVcc SETcc XCHG (registers) BSWAP MOVNTI and the widenings of RAX.
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/guest_addr.h"
 #include "cpu/chain.h"
 #include "cpu/lower.h"
 
@@ -58,6 +65,56 @@ REMORA_CHAINED void MovMem(REMORA_PARAMS) {
     REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
   }
 }
+
+// Two loads or stores of registers, side by side behind the same base register: one probe for both. `immediate` of the
+// first: the displacement of the first byte, and in the upper half that of the last one.
+enum class Piece : uint8_t { kLoad8, kLoad4, kStore8, kStore4 };
+constexpr bool IsStore(Piece piece) { return piece == Piece::kStore8 || piece == Piece::kStore4; }
+
+template <Piece kPiece>
+[[gnu::always_inline]] inline void DoPiece(CpuState* state, const Op* op, std::byte* host) {
+  using T = std::conditional_t<kPiece == Piece::kLoad8 || kPiece == Piece::kStore8, uint64_t, uint32_t>;
+  if constexpr (IsStore(kPiece)) {
+    StoreGuest<T>(host, ReadRegister<T>(state, op->dst));
+  } else {
+    WriteRegister<T>(state, op->dst, LoadGuest<T>(host));
+  }
+}
+template <Piece kPiece, bool kSlow>
+constexpr Handler PieceHandler() {
+  using T = std::conditional_t<kPiece == Piece::kLoad8 || kPiece == Piece::kStore8, uint64_t, uint32_t>;
+  constexpr AddressKind kKind = kSlow ? AddressKind::kAny : AddressKind::kBase;
+  if constexpr (IsStore(kPiece)) {
+    return &MovMem<T, kKind, false, kSlow>;
+  } else {
+    return &LoadExtended<T, T, kKind, kSlow>;
+  }
+}
+
+template <Piece kFirst, Piece kSecond>
+REMORA_CHAINED void MovePair(REMORA_PARAMS) {
+  constexpr Access kAccess = IsStore(kFirst) || IsStore(kSecond) ? Access::kWrite : Access::kRead;
+  const uint64_t base = reinterpret_cast<const uint64_t*>(state)[op->base];  // or rip
+  const uint64_t lowest = base + static_cast<uint64_t>(int64_t{static_cast<int32_t>(op->immediate)});
+  const uint64_t last = base + static_cast<uint64_t>(op->immediate >> 32);
+  std::byte* host = ProbeGuest<kAccess, 1>(tlb, lowest);
+  if (host == nullptr || (lowest ^ last) >= kPageSize) [[unlikely]]
+    REMORA_TAIL PieceHandler<kFirst, true>()(REMORA_ARGS);
+  std::byte* const base_host = host + (base - lowest);
+  DoPiece<kFirst>(state, op, base_host + op->displacement);
+  ++op;
+  DoPiece<kSecond>(state, op, base_host + op->displacement);
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+constexpr std::array<Handler, 4> kPieces = {PieceHandler<Piece::kLoad8, false>(), PieceHandler<Piece::kLoad4, false>(),
+                                            PieceHandler<Piece::kStore8, false>(),
+                                            PieceHandler<Piece::kStore4, false>()};
+template <Piece kFirst>
+constexpr std::array<Handler, 4> kPairs = {&MovePair<kFirst, Piece::kLoad8>, &MovePair<kFirst, Piece::kLoad4>,
+                                           &MovePair<kFirst, Piece::kStore8>, &MovePair<kFirst, Piece::kStore4>};
+constexpr std::array<std::array<Handler, 4>, 4> kAllPairs = {kPairs<Piece::kLoad8>, kPairs<Piece::kLoad4>,
+                                                             kPairs<Piece::kStore8>, kPairs<Piece::kStore4>};
 
 // RAX from or to a 64-bit address in the instruction.
 template <typename T, bool kStore>
@@ -229,6 +286,22 @@ bool LowerConditional(Lowering* lowering) {
 }
 
 }  // namespace
+
+Handler FuseMoves(Op* first, const Op& second) {
+  if (!first->has_memory || !second.has_memory || first->base != second.base) return nullptr;
+  const auto one = std::find(kPieces.begin(), kPieces.end(), first->handler);
+  const auto other = std::find(kPieces.begin(), kPieces.end(), second.handler);
+  if (one == kPieces.end() || other == kPieces.end()) return nullptr;
+  if (!first->memory_first && first->dst == first->base) return nullptr;  // another base for the second
+  const int64_t lowest = std::min(first->displacement, second.displacement);
+  const int64_t last =
+      std::max(int64_t{first->displacement} + first->size, int64_t{second.displacement} + second.size) - 1;
+  // Far apart they may as well be on two pages.
+  if (last - lowest >= 256 || last != static_cast<int32_t>(last)) return nullptr;
+  first->immediate =
+      static_cast<int64_t>(static_cast<uint64_t>(last) << 32 | (static_cast<uint64_t>(lowest) & 0xffffffff));
+  return kAllPairs[static_cast<size_t>(one - kPieces.begin())][static_cast<size_t>(other - kPieces.begin())];
+}
 
 bool LowerMove(Lowering* lowering) {
   Op& op = *lowering->op;

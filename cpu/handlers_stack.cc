@@ -30,6 +30,21 @@ REMORA_CHAINED void Push(REMORA_PARAMS) {
   }
 }
 
+// Several PUSH or POP of whole registers but RSP, side by side: one probe for all of them. Where it fails each does it
+// by itself.
+template <int kCount>
+REMORA_CHAINED void PushRun(REMORA_PARAMS) {
+  const uint64_t address = state->gpr[kRsp] - 8 * kCount;
+  std::byte* host = ProbeGuest<Access::kWrite, 8 * kCount>(tlb, address);
+  if (host == nullptr) [[unlikely]]
+    REMORA_TAIL Push<uint64_t, Source::kRegister, true>(REMORA_ARGS);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < kCount; ++i) StoreGuest<uint64_t>(host + 8 * (kCount - 1 - i), state->gpr[op[i].dst]);
+  state->gpr[kRsp] = address;
+  op += kCount - 1;
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
 template <typename T>
 REMORA_CHAINED void PushMem(REMORA_PARAMS) {
   const uint64_t address = state->gpr[kRsp] - sizeof(T);
@@ -56,6 +71,25 @@ REMORA_CHAINED void Pop(REMORA_PARAMS) {
   WriteRegister<T>(state, op->dst, value);
   REMORA_TAIL Next(REMORA_ARGS);
 }
+
+template <int kCount>
+REMORA_CHAINED void PopRun(REMORA_PARAMS) {
+  const uint64_t address = state->gpr[kRsp];
+  const std::byte* host = ProbeGuest<Access::kRead, 8 * kCount>(tlb, address);
+  if (host == nullptr) [[unlikely]]
+    REMORA_TAIL Pop<uint64_t, true>(REMORA_ARGS);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < kCount; ++i) state->gpr[op[i].dst] = LoadGuest<uint64_t>(host + 8 * i);
+  state->gpr[kRsp] = address + 8 * kCount;
+  op += kCount - 1;
+  REMORA_TAIL Next(REMORA_ARGS);
+}
+
+// Of one register and more.
+constexpr std::array<Handler, 6> kPushes = {
+    &Push<uint64_t, Source::kRegister, false>, &PushRun<2>, &PushRun<3>, &PushRun<4>, &PushRun<5>, &PushRun<6>};
+constexpr std::array<Handler, 6> kPops = {
+    &Pop<uint64_t, false>, &PopRun<2>, &PopRun<3>, &PopRun<4>, &PopRun<5>, &PopRun<6>};
 
 // An address that uses RSP sees it as it is after the pop.
 template <typename T>
@@ -222,6 +256,15 @@ bool LowerPop(Lowering* lowering) {
 }
 
 }  // namespace
+
+Handler FuseStackRun(const Op& first, const Op& second) {
+  for (const auto& handlers : {kPushes, kPops}) {
+    if (first.handler != handlers[0] || first.dst == kRsp || second.dst == kRsp) continue;
+    for (size_t i = 0; i + 1 < handlers.size(); ++i)
+      if (second.handler == handlers[i]) return handlers[i + 1];
+  }
+  return nullptr;
+}
 
 bool LowerStack(Lowering* lowering) {
   Op& op = *lowering->op;

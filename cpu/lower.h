@@ -57,6 +57,11 @@ bool LowerSystem(Lowering* lowering);
 // A compare-like `first` whose op is followed by the conditional branch `branch`: the handler that does both, or null.
 Handler FuseWithBranch(const Lowering& first, ZydisMnemonic branch);
 
+// The handler that does `first` and what `second`'s handler does, which lies behind it; or null. To be asked from a
+// block's end to its beginning, so that runs grow.
+Handler FuseStackRun(const Op& first, const Op& second);
+Handler FuseMoves(Op* first, const Op& second);
+
 // The handler that calls op->plain.
 Handler PlainTrampoline(const Op& op);
 // The handler that leaves with the ExitReason in op->immediate.
