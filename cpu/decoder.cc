@@ -63,6 +63,11 @@ class Builder {
     op->offset = static_cast<uint16_t>(offset);
     AddLinks(*op);
   }
+  // `op` gets a handler that does the branch behind it as well.
+  void FuseWithBranch(Op* op, Handler handler) {
+    op->handler = handler;
+    fused_branch_ = static_cast<uint32_t>(op - out_->ops.data());
+  }
   uint32_t num_instructions() const { return num_instructions_; }
   // Whether there is no room for another instruction once `ops` more are added.
   bool full(uint32_t ops = 0) const { return out_->num_ops + ops + 4 > kMaxBlockOps; }
@@ -74,6 +79,8 @@ class Builder {
       Op& first = out_->ops[i - 1];
       Handler fused = FuseStackRun(first, out_->ops[i]);
       if (fused == nullptr) fused = FuseMoves(&first, out_->ops[i]);
+      if (fused == nullptr) fused = FuseSimple(first, out_->ops[i]);
+      if (fused == nullptr && i == fused_branch_) fused = FuseBeforeBranch(first, out_->ops[i]);
       if (fused != nullptr) first.handler = fused;
     }
     for (uint32_t i = 0; i < out_->num_ops; ++i) {
@@ -98,6 +105,7 @@ class Builder {
   const uint32_t page_offset_;
   uint32_t num_instructions_ = 0;
   Op* access_count_ = nullptr;
+  uint32_t fused_branch_ = 0;  // 0: there is none, or nothing stands before it
   std::array<bool, kMaxBlockOps> is_op_{};
 };
 
@@ -217,7 +225,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
     if (is_branch) decode_next();
     flags = lowering.flags;
     if (next_belongs && next->info.meta.category == ZYDIS_CATEGORY_COND_BR)
-      if (const Handler fused = FuseWithBranch(lowering, next->info.mnemonic)) op->handler = fused;
+      if (const Handler fused = FuseWithBranch(lowering, next->info.mnemonic)) builder.FuseWithBranch(op, fused);
     std::swap(in, next);
   }
   builder.Finish();

@@ -1,40 +1,20 @@
 // ADD OR ADC SBB AND SUB XOR CMP TEST, and compares fused with the conditional branch behind them.
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
 #include "cpu/alu.h"
 #include "cpu/chain.h"
 #include "cpu/locked.h"
 #include "cpu/lower.h"
+#include "cpu/simple_ops.h"
 
 namespace remora::cpu {
 namespace {
 
 using mm::Access;
-
-template <Alu kAlu, typename T>
-REMORA_CHAINED void AluRegReg(REMORA_PARAMS) {
-  const T result =
-      Compute<kAlu, T>(ReadRegister<T>(state, op->dst), ReadRegister<T>(state, op->src), flag_a, flag_b, flag_kind);
-  if constexpr (WritesResult(kAlu)) WriteRegister<T>(state, op->dst, result);
-  REMORA_TAIL Next(REMORA_ARGS);
-}
-
-template <Alu kAlu, typename T>
-REMORA_CHAINED void AluRegImm(REMORA_PARAMS) {
-  const T result =
-      Compute<kAlu, T>(ReadRegister<T>(state, op->dst), static_cast<T>(op->immediate), flag_a, flag_b, flag_kind);
-  if constexpr (WritesResult(kAlu)) WriteRegister<T>(state, op->dst, result);
-  REMORA_TAIL Next(REMORA_ARGS);
-}
-
-// XOR or SUB of a register with itself.
-template <Alu kAlu, typename T>
-REMORA_CHAINED void AluClear(REMORA_PARAMS) {
-  WriteRegister<T>(state, op->dst, 0);
-  flag_a = 0;
-  flag_b = 0;
-  flag_kind = kFlagWord<FlagKindOf(kAlu), T>;
-  REMORA_TAIL Next(REMORA_ARGS);
-}
 
 template <Alu kAlu, typename T, AddressKind kKind, bool kSlow>
 REMORA_CHAINED void AluRegMem(REMORA_PARAMS) {
@@ -103,9 +83,10 @@ REMORA_CHAINED void AluMemLocked(REMORA_PARAMS) {
   REMORA_TAIL NextAfterSlowWrite(REMORA_ARGS);
 }
 
-// The branch is the next op.
-template <Alu kAlu, typename T, bool kImmediate, Condition kCondition>
+// The branch is the next op. kBefore: simple instructions that stand before both.
+template <Alu kAlu, typename T, bool kImmediate, Condition kCondition, typename... kBefore>
 REMORA_CHAINED void AluBranch(REMORA_PARAMS) {
+  ((kBefore::Do(state, op, flag_a, flag_b, flag_kind), ++op), ...);
   const T right = kImmediate ? static_cast<T>(op->immediate) : ReadRegister<T>(state, op->src);
   const T result = Compute<kAlu, T>(ReadRegister<T>(state, op->dst), right, flag_a, flag_b, flag_kind);
   if constexpr (WritesResult(kAlu)) WriteRegister<T>(state, op->dst, result);
@@ -134,16 +115,42 @@ Handler FusedHandler(const Lowering& first, int condition) {
   }
 }
 
+// What loops end in, and tests of what was just moved.
+template <typename Before>
+struct BranchesBehind {
+  struct Entry {
+    Handler alone, both;
+  };
+  static constexpr size_t kConditions = 16;
+  template <Alu kAlu, typename T, bool kImmediate, size_t... i>
+  static constexpr auto Make(std::index_sequence<i...>) {
+    return std::array<Entry, kConditions>{Entry{&AluBranch<kAlu, T, kImmediate, static_cast<Condition>(i)>,
+                                                &AluBranch<kAlu, T, kImmediate, static_cast<Condition>(i), Before>}...};
+  }
+  template <Alu kAlu, typename T, bool kImmediate>
+  static constexpr auto kEntries = Make<kAlu, T, kImmediate>(std::make_index_sequence<kConditions>());
+
+  static Handler Find(Handler alone) {
+    for (const auto* entries : {&kEntries<Alu::kCmp, uint64_t, false>, &kEntries<Alu::kCmp, uint64_t, true>,
+                                &kEntries<Alu::kCmp, uint32_t, false>, &kEntries<Alu::kCmp, uint32_t, true>,
+                                &kEntries<Alu::kTest, uint64_t, false>, &kEntries<Alu::kTest, uint32_t, false>})
+      for (const Entry& entry : *entries)
+        if (entry.alone == alone) return entry.both;
+    return nullptr;
+  }
+};
+
 template <Alu kAlu>
 Handler AluHandler(const Lowering& lowering) {
   const Op& op = *lowering.op;
   switch (lowering.shape) {
     case Shape::kRegReg:
       if constexpr (kAlu == Alu::kXor || kAlu == Alu::kSub)
-        if (op.dst == op.src) return BySize(op.size, []<typename T>() -> Handler { return &AluClear<kAlu, T>; });
-      return BySize(op.size, []<typename T>() -> Handler { return &AluRegReg<kAlu, T>; });
+        if (op.dst == op.src)
+          return BySize(op.size, []<typename T>() -> Handler { return &Simple<ClearRegister<kAlu, T>>; });
+      return BySize(op.size, []<typename T>() -> Handler { return &Simple<RegisterWithRegister<kAlu, T>>; });
     case Shape::kRegImm:
-      return BySize(op.size, []<typename T>() -> Handler { return &AluRegImm<kAlu, T>; });
+      return BySize(op.size, []<typename T>() -> Handler { return &Simple<RegisterWithImmediate<kAlu, T>>; });
     case Shape::kRegMem:
       return BySize(op.size, [&]<typename T>() -> Handler {
         return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &AluRegMem<kAlu, T, kKind, false>; });
@@ -199,6 +206,14 @@ Handler FuseWithBranch(const Lowering& first, ZydisMnemonic branch) {
     default:
       return nullptr;
   }
+}
+
+Handler FuseBeforeBranch(const Op& first, const Op& second) {
+  using AddImmediate = RegisterWithImmediate<Alu::kAdd, uint64_t>;
+  if (first.handler == &Simple<AddImmediate>) return BranchesBehind<AddImmediate>::Find(second.handler);
+  using Move = MoveRegister<uint64_t>;
+  if (first.handler == &Simple<Move>) return BranchesBehind<Move>::Find(second.handler);
+  return nullptr;
 }
 
 bool LowerAlu(Lowering* lowering) {

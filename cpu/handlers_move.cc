@@ -9,23 +9,12 @@
 #include "base/guest_addr.h"
 #include "cpu/chain.h"
 #include "cpu/lower.h"
+#include "cpu/simple_ops.h"
 
 namespace remora::cpu {
 namespace {
 
 using mm::Access;
-
-template <typename T>
-REMORA_CHAINED void MovRegReg(REMORA_PARAMS) {
-  WriteRegister<T>(state, op->dst, ReadRegister<T>(state, op->src));
-  REMORA_TAIL Next(REMORA_ARGS);
-}
-
-template <typename T>
-REMORA_CHAINED void MovRegImm(REMORA_PARAMS) {
-  WriteRegister<T>(state, op->dst, static_cast<T>(op->immediate));
-  REMORA_TAIL Next(REMORA_ARGS);
-}
 
 // Loads From, extends it to Wide (as From is signed or not), writes To.
 template <typename To, typename From, AddressKind kKind, bool kSlow>
@@ -132,12 +121,6 @@ REMORA_CHAINED void MovOffset(REMORA_PARAMS) {
   }
 }
 
-template <typename T, AddressKind kKind>
-REMORA_CHAINED void Lea(REMORA_PARAMS) {
-  WriteRegister<T>(state, op->dst, static_cast<T>(OperandOffset<kKind>(state, op)));
-  REMORA_TAIL Next(REMORA_ARGS);
-}
-
 template <typename T, Condition kCondition>
 REMORA_CHAINED void CmovReg(REMORA_PARAMS) {
   const T value = ReadRegister<T>(state, Holds<kCondition>(flag_a, flag_b, flag_kind) ? op->src : op->dst);
@@ -224,9 +207,9 @@ Handler MovHandler(const Lowering& lowering) {
   Op& op = *lowering.op;
   switch (lowering.shape) {
     case Shape::kRegReg:
-      return BySize(op.size, []<typename T>() -> Handler { return &MovRegReg<T>; });
+      return BySize(op.size, []<typename T>() -> Handler { return &Simple<MoveRegister<T>>; });
     case Shape::kRegImm:
-      return BySize(op.size, []<typename T>() -> Handler { return &MovRegImm<T>; });
+      return BySize(op.size, []<typename T>() -> Handler { return &Simple<MoveImmediate<T>>; });
     case Shape::kRegMem:
       return BySize(op.size, [&]<typename T>() -> Handler {
         return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &LoadExtended<T, T, kKind, false>; });
@@ -324,7 +307,8 @@ bool LowerMove(Lowering* lowering) {
     case ZYDIS_MNEMONIC_MOVSXD:
       // With a 16-bit operand size it is a plain move, which still reads 4 bytes of memory.
       if (lowering->in.operands[0].size == 16) {
-        op.handler = op.has_memory ? &LoadExtended<int16_t, int32_t, AddressKind::kAny, false> : &MovRegReg<uint16_t>;
+        op.handler =
+            op.has_memory ? &LoadExtended<int16_t, int32_t, AddressKind::kAny, false> : &Simple<MoveRegister<uint16_t>>;
         return true;
       }
       [[fallthrough]];
@@ -336,7 +320,7 @@ bool LowerMove(Lowering* lowering) {
     case ZYDIS_MNEMONIC_LEA:
       op.segment = 0;
       op.handler = ByWideSize(lowering->in.operands[0].size / 8, [&]<typename T>() -> Handler {
-        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &Lea<T, kKind>; });
+        return ByAddressKind(op, []<AddressKind kKind>() -> Handler { return &Simple<MoveAddress<T, kKind>>; });
       });
       return op.handler != nullptr;
     case ZYDIS_MNEMONIC_BSWAP:

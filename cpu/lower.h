@@ -61,6 +61,9 @@ Handler FuseWithBranch(const Lowering& first, ZydisMnemonic branch);
 // block's end to its beginning, so that runs grow.
 Handler FuseStackRun(const Op& first, const Op& second);
 Handler FuseMoves(Op* first, const Op& second);
+Handler FuseSimple(const Op& first, const Op& second);
+// `second` is one that FuseWithBranch has fused with the branch behind it.
+Handler FuseBeforeBranch(const Op& first, const Op& second);
 
 // The handler that calls op->plain.
 Handler PlainTrampoline(const Op& op);
