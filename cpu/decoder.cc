@@ -74,6 +74,18 @@ class Builder {
 
   // `uncounted` held the number of instructions before the op until here.
   void Finish() {
+    FuseNeighbours();
+    for (uint32_t i = 0; i < out_->num_ops; ++i) {
+      if (!is_op_[i]) continue;
+      out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);
+      if (access_count_ != nullptr) access_count_->immediate += out_->ops[i].accesses;
+    }
+  }
+
+ private:
+  // Gives each op that can be done together with what is behind it a handler that does so. The ops stay: where that
+  // handler meets something uncommon it does its own instruction only.
+  void FuseNeighbours() {
     for (uint32_t i = out_->num_ops; i-- > 1;) {
       if (!is_op_[i - 1] || !is_op_[i] || out_->ops[i].length == 0) continue;
       Op& first = out_->ops[i - 1];
@@ -83,14 +95,7 @@ class Builder {
       if (fused == nullptr && i == fused_branch_) fused = FuseBeforeBranch(first, out_->ops[i]);
       if (fused != nullptr) first.handler = fused;
     }
-    for (uint32_t i = 0; i < out_->num_ops; ++i) {
-      if (!is_op_[i]) continue;
-      out_->ops[i].uncounted = static_cast<uint8_t>(num_instructions_ - out_->ops[i].uncounted);
-      if (access_count_ != nullptr) access_count_->immediate += out_->ops[i].accesses;
-    }
   }
-
- private:
   bool InPage(int64_t offset_in_block) const {
     const int64_t offset = int64_t{page_offset_} + offset_in_block;
     return offset >= 0 && offset < static_cast<int64_t>(kPageSize);

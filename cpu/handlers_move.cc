@@ -60,9 +60,11 @@ REMORA_CHAINED void MovMem(REMORA_PARAMS) {
 enum class Piece : uint8_t { kLoad8, kLoad4, kStore8, kStore4 };
 constexpr bool IsStore(Piece piece) { return piece == Piece::kStore8 || piece == Piece::kStore4; }
 
+// `base_host`: where the base register points, on the host.
 template <Piece kPiece>
-[[gnu::always_inline]] inline void DoPiece(CpuState* state, const Op* op, std::byte* host) {
+[[gnu::always_inline]] inline void DoPiece(CpuState* state, const Op* op, uint64_t base_host) {
   using T = std::conditional_t<kPiece == Piece::kLoad8 || kPiece == Piece::kStore8, uint64_t, uint32_t>;
+  auto* const host = reinterpret_cast<std::byte*>(base_host + static_cast<uint64_t>(int64_t{op->displacement}));
   if constexpr (IsStore(kPiece)) {
     StoreGuest<T>(host, ReadRegister<T>(state, op->dst));
   } else {
@@ -89,10 +91,10 @@ REMORA_CHAINED void MovePair(REMORA_PARAMS) {
   std::byte* host = ProbeGuest<kAccess, 1>(tlb, lowest);
   if (host == nullptr || (lowest ^ last) >= kPageSize) [[unlikely]]
     REMORA_TAIL PieceHandler<kFirst, true>()(REMORA_ARGS);
-  std::byte* const base_host = host + (base - lowest);
-  DoPiece<kFirst>(state, op, base_host + op->displacement);
+  const uint64_t base_host = reinterpret_cast<uint64_t>(host) - lowest + base;
+  DoPiece<kFirst>(state, op, base_host);
   ++op;
-  DoPiece<kSecond>(state, op, base_host + op->displacement);
+  DoPiece<kSecond>(state, op, base_host);
   REMORA_TAIL Next(REMORA_ARGS);
 }
 
