@@ -5,84 +5,15 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "cpu/float_checks.h"
 #include "cpu/sse_arithmetic.h"
-#include "cpu/sse_environment.h"
 #include "cpu/sse_format.h"
 #include "cpu/vector_chain.h"
 
 namespace remora::cpu {
 namespace {
 
-using Quads = Vec<uint64_t, 16>;
-
-// Whether an inexact result would change nothing: the flag is set already, and masked.
-[[gnu::always_inline]] inline bool InexactKnown(uint32_t mxcsr) {
-  constexpr uint32_t kKnown = kInexact | kInexact << 7;
-  return (mxcsr & kKnown) == kKnown;
-}
-[[gnu::always_inline]] inline bool RoundsToNearest(uint32_t mxcsr) { return (mxcsr & kMxcsrRounding) == 0; }
-
 // --- arithmetic ---
-
-// What the fastest form asks of all lanes together: an operand's exponent field is not zero, and the result's is not
-// near either end. Then none of them was zero, denormal, infinite or NaN, and nothing overflowed or underflowed.
-template <typename T>
-[[gnu::always_inline]] inline BitsOf<T> ExponentOf(BitsOf<T> bits) {
-  return bits & (Traits<T>::kMaxField << Traits<T>::kFractionBits);
-}
-template <typename T>
-[[gnu::always_inline]] inline bool FarFromEnds(BitsOf<T> bits) {
-  constexpr BitsOf<T> kFour = BitsOf<T>{4} << Traits<T>::kFractionBits;
-  constexpr BitsOf<T> kMask = (Traits<T>::kMaxField & ~BitsOf<T>{7}) << Traits<T>::kFractionBits;
-  return ((bits + kFour) & kMask) != 0;
-}
-// The same of vectors, by comparing numbers: a host with SSE2 alone has no comparison of integers of 64 bits. All ones
-// where a lane's magnitude is ...
-template <typename T>
-using Lanes = Vec<T, 16>;
-// The number whose exponent field is `field` and whose fraction is zero.
-template <typename T>
-constexpr T WithField(BitsOf<T> field) {
-  return std::bit_cast<T>(static_cast<BitsOf<T>>(field << Traits<T>::kFractionBits));
-}
-template <typename T>
-[[gnu::always_inline]] inline Lanes<T> Magnitude(Lanes<T> lanes) {
-  using Bits = Vec<BitsOf<T>, 16>;
-  constexpr BitsOf<T> kSign = BitsOf<T>{1} << (8 * sizeof(T) - 1);
-  return std::bit_cast<Lanes<T>>(std::bit_cast<Bits>(lanes) & ~kSign);
-}
-// ... zero or denormal.
-template <typename T>
-[[gnu::always_inline]] inline auto HasNoExponent(Lanes<T> lanes) {
-  return Magnitude<T>(lanes) < WithField<T>(1);
-}
-// ... so small, not zero, that it may have come about by underflow.
-template <typename T>
-[[gnu::always_inline]] inline auto NearLowEnd(Lanes<T> lanes) {
-  return Magnitude<T>(lanes) < WithField<T>(4);
-}
-// ... so large that it may have come about by overflow, or NaN.
-template <typename T>
-[[gnu::always_inline]] inline auto NearHighEnd(Lanes<T> lanes) {
-  return ~(Magnitude<T>(lanes) < WithField<T>(Traits<T>::kMaxField - 3));
-}
-// ... denormal (kFinite: or infinite or NaN).
-template <typename T, bool kFinite>
-[[gnu::always_inline]] inline auto Refused(Lanes<T> lanes) {
-  auto refused = HasNoExponent<T>(lanes) & (lanes != 0);
-  if constexpr (kFinite) refused |= ~(Magnitude<T>(lanes) < WithField<T>(Traits<T>::kMaxField));
-  return refused;
-}
-template <typename V>
-[[gnu::always_inline]] inline bool AnyLane(V mask) {
-  const auto quads = std::bit_cast<Quads>(mask);
-  return (quads[0] | quads[1]) != 0;
-}
-// Rounds to nearest, and InexactKnown.
-[[gnu::always_inline]] inline bool NothingToTell(uint32_t mxcsr) {
-  constexpr uint32_t kKnown = kInexact | kInexact << 7;
-  return (mxcsr & (kMxcsrRounding | kKnown)) == kKnown;
-}
 
 // Zeros, and inexact results that have to be told from exact ones.
 template <Form kForm, typename Operation, typename T, Source kSource>
@@ -184,48 +115,6 @@ REMORA_CHAINED void Packed(REMORA_PARAMS) {
   }
   WriteWide<kForm>(state, op->dst, result);
   REMORA_TAIL Next(REMORA_ARGS);
-}
-
-// --- FMA ---
-
-// The host's own instruction, where it has it: the plain handler asks libm, which looks the same up each time.
-#if defined(__x86_64__)
-#define REMORA_WITH_FMA [[gnu::target("fma")]]
-bool HostFuses() { return __builtin_cpu_supports("fma"); }
-#else
-#define REMORA_WITH_FMA
-bool HostFuses() { return true; }
-#endif
-
-template <typename T, Fused::Order kOrder, Source kSource>
-REMORA_CHAINED REMORA_WITH_FMA void ScalarFused(REMORA_PARAMS) {
-  BitsOf<T> third;
-  if (!NothingToTell(state->mxcsr) || !ReadSecond<Form::kVex128, BitsOf<T>, kSource>(state, op, tlb, &third))
-      [[unlikely]]
-    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  auto lanes = ReadVector<Vec<BitsOf<T>, 16>>(state, op->dst);
-  const BitsOf<T> first = lanes[0], second = ReadVector<BitsOf<T>>(state, op->src);
-  const BitsOf<T> a = kOrder == Fused::k132 ? first : second, b = kOrder == Fused::k213 ? first : third,
-                  c = kOrder == Fused::k132   ? second
-                      : kOrder == Fused::k213 ? third
-                                              : first;
-  const unsigned control = op->immediate8;
-  constexpr int kSignShift = 8 * sizeof(T) - 1;
-  const BitsOf<T> negate_product = BitsOf<T>{control & Fused::kNegateProduct} << kSignShift;
-  const BitsOf<T> negate_addend = BitsOf<T>{(control & Fused::kNegateAddend) / Fused::kNegateAddend} << kSignShift;
-  const T result = __builtin_elementwise_fma(std::bit_cast<T>(a ^ negate_product), std::bit_cast<T>(b),
-                                             std::bit_cast<T>(c ^ negate_addend));
-  lanes[0] = std::bit_cast<BitsOf<T>>(result);
-  if (!IsOrdinary<T>(a) || !IsOrdinary<T>(b) || !IsOrdinary<T>(c) || !FarFromEnds<T>(lanes[0])) [[unlikely]]
-    REMORA_TAIL CallPlain<false>(REMORA_ARGS);
-  WriteVector<Form::kVex128>(state, op->dst, lanes);
-  REMORA_TAIL Next(REMORA_ARGS);
-}
-
-template <typename T, Fused::Order kOrder>
-Handler ScalarFusedFor(const Op& op) {
-  if (!HostFuses()) return nullptr;
-  return BySourceOf<Form::kVex128>(op, []<Source kSource>() -> Handler { return &ScalarFused<T, kOrder, kSource>; });
 }
 
 // A root of an ordinary number that is not negative is ordinary, and inexact but for squares.
@@ -540,19 +429,6 @@ Handler FindChainedFloat(const VectorInstruction& in, const Op& op) {
 #undef REMORA_BY_WIDTH
 #undef REMORA_FROM
 #undef REMORA_TO
-#define REMORA_FUSED(order, suffix, ...)      \
-  case ZYDIS_MNEMONIC_VFMADD##order##suffix:  \
-  case ZYDIS_MNEMONIC_VFMSUB##order##suffix:  \
-  case ZYDIS_MNEMONIC_VFNMADD##order##suffix: \
-  case ZYDIS_MNEMONIC_VFNMSUB##order##suffix: \
-    return ScalarFusedFor<__VA_ARGS__>(op);
-    REMORA_FUSED(132, SS, float, Fused::k132)
-    REMORA_FUSED(213, SS, float, Fused::k213)
-    REMORA_FUSED(231, SS, float, Fused::k231)
-    REMORA_FUSED(132, SD, double, Fused::k132)
-    REMORA_FUSED(213, SD, double, Fused::k213)
-    REMORA_FUSED(231, SD, double, Fused::k231)
-#undef REMORA_FUSED
     default:
       return nullptr;
   }

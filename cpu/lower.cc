@@ -179,6 +179,7 @@ bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
     if (DescribeVector(in, &vector)) {
       op.handler = FindChainedVector(vector, op);
       if (op.handler == nullptr) op.handler = FindChainedFloat(vector, op);
+      if (op.handler == nullptr) op.handler = FindChainedFma(vector, op);
     }
   }
   if (op.handler == nullptr) op.handler = PlainTrampoline(op);

@@ -120,6 +120,7 @@ Handler BySourceOf(const Op& op, F f) {
 // The chained handler of an instruction that LowerSse has lowered, or null: then op->plain does it all.
 Handler FindChainedVector(const VectorInstruction& instruction, const Op& op);  // moves, lanes, shuffles
 Handler FindChainedFloat(const VectorInstruction& instruction, const Op& op);   // arithmetic, comparison, conversion
+Handler FindChainedFma(const VectorInstruction& instruction, const Op& op);     // its scalar forms
 
 }  // namespace remora::cpu
 
