@@ -59,16 +59,17 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
     placement->displacement = place.displacement;
     return guest;
   };
-  // A 32-bit result clears the upper half of a register, but not of memory.
-  constexpr int kClears = 32;
+  // A 32-bit result clears the upper half of a register, but not of memory; and after a narrower one a load of more
+  // than that would have to wait for it to reach the cache.
+  constexpr int kWhole = 64;
   if (const int guest = usable(rm);
-      guest >= 0 && ((rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0 || rm->size != kClears)) {
+      guest >= 0 && ((rm->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0 || rm->size == kWhole)) {
     placement->rm_in_memory = true;
     return in_context(guest);
   }
   const int source = usable(reg);
   if (source < 0 || rm == nullptr || (reg->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) return -1;
-  if (IsInContext(GeneralRegister(rm->reg.value)) || in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
+  if (in.info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return -1;
   const unsigned opcode = in.info.opcode;
   const bool arithmetic = opcode < 0x40 && (opcode & 7) < 2;
   if (!arithmetic && in.info.mnemonic != ZYDIS_MNEMONIC_MOV && in.info.mnemonic != ZYDIS_MNEMONIC_TEST) return -1;

@@ -507,5 +507,31 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   EXPECT_NE(shown.find("lea rdi, [rdi+r10*1]"), std::string::npos) << shown;
 }
 
+TEST(TranslatorTest, RegistersInTheContextAreWrittenWhole) {
+  // A load of four bytes that follows a store of two into them waits until that has reached the cache.
+  std::string shown;
+  const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },
+                                          .show = [&](const std::string& text) { shown += text; }};
+  TranslatorOptions options = AtOnce();
+  options.dumper = &dumper;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  machine.state.gpr[kR10] = 0x1111'2222'3333'4440;
+  machine.state.gpr[kRcx] = 0x3333'0300;
+  machine.RunCode({0x66, 0x41, 0xc1, 0xea, 0x05,  // shr r10w, 5
+                   0x44, 0x29, 0xd1,              // sub ecx, r10d
+                   0x45, 0x89, 0xd0,              // mov r8d, r10d
+                   0x45, 0x89, 0xd3,              // mov r11d, r10d
+                   0x45, 0x29, 0xda,              // sub r10d, r11d
+                   0xf4},                         // hlt
+                  100);
+  EXPECT_EQ(machine.state.gpr[kRcx], 0xdeu);
+  EXPECT_EQ(machine.state.gpr[kR8], 0x3333'0222u);
+  EXPECT_EQ(machine.state.gpr[kR11], 0x3333'0222u);
+  EXPECT_EQ(machine.state.gpr[kR10], 0u);
+  EXPECT_EQ(shown.find("word ptr [rsp], "), std::string::npos) << shown;
+  EXPECT_NE(shown.find("mov r11d, [rsp]"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("sub r11d, [rsp+0x08]"), std::string::npos) << shown;
+}
+
 }  // namespace
 }  // namespace remora::cpu
