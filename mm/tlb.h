@@ -107,6 +107,11 @@ class Tlb {
     return host;
   }
 
+  // For generated code that does what Probe does: way 0 of set (page + (page >> kSetBits)) % kSets is kFrontBytes *
+  // set behind front(). A tag is the address of the page, if it has that right; host = address + delta.
+  static constexpr uint32_t kFrontBytes = 32, kReadTagOffset = 0, kWriteTagOffset = 8, kDeltaOffset = 24;
+  const void* front() const { return front_.data(); }
+
   // The miss path: looks at the other ways, then asks the source. Null: last_fault() tells why.
   std::byte* Fill(GuestAddr addr, Access access);
   const Fault& last_fault() const { return last_fault_; }
@@ -192,6 +197,8 @@ class Tlb {
       return access == Access::kRead ? read_tag : access == Access::kWrite ? write_tag : fetch_tag;
     }
   };
+  static_assert(sizeof(Rights) == kFrontBytes && offsetof(Rights, read_tag) == kReadTagOffset &&
+                offsetof(Rights, write_tag) == kWriteTagOffset && offsetof(Rights, delta) == kDeltaOffset);
   static constexpr Rights kNoRights = {kNoTag, kNoTag, kNoTag, 0};
   // Ways 1 and more of a set. All zero where nothing ever was, so that memory is touched only as it is needed; a search
   // reads one cache line.

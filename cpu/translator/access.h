@@ -11,7 +11,8 @@ namespace remora::cpu::translator {
 // What routines call. FastAccess and FillAccess are the miss path of a memory operand, and answer the host address or
 // null.
 
-// What the TLB's first way has. Compiled for general registers only, so that nothing has to be saved for it.
+// What the TLB's first way has, and the extent will have. Compiled for general registers only, so that nothing has to
+// be saved for it.
 std::byte* FastAccess(GuestContext* context, uint64_t address);
 
 // The same for operands on the stack: R10 will be by the run that is found. 1; 0: as null. Fast: like FastAccess.

@@ -138,10 +138,7 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-  // Each 16th time only: what jumps about would only throw one page out for another.
-  const bool due = context->extent_misses[site.write_extent][site.extent] < GuestContext::kOneMiss ||
-                   context->extents[site.write_extent][site.extent].limit == 0;
-  if (host != nullptr && due) RecordExtent(context, address, host);
+  if (host != nullptr) RecordExtent(context, address, host);
   return host;
 }
 

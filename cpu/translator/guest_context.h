@@ -127,12 +127,15 @@ struct alignas(64) GuestContext {
   alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
   alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
   // For the miss path: those that were ever set since all were forgotten (their `host` is not 0), by number, those for
-  // writing from kNumExtents on; and how often each was missed, times kOneMiss, modulo 256.
+  // writing from kNumExtents on.
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
-  static constexpr uint32_t kOneMiss = 16;
-  std::array<std::array<uint8_t, 1 << 12>, 2> extent_misses{};
-  uint64_t stack_bytes = 0;  // of the run, if its limits are set
+  // A miss adds kOneMiss; where that overflows, at about each 16th, the site's extent is recorded again. No fraction of
+  // 2^32, so that in a loop each site's turn comes.
+  static constexpr uint32_t kOneMiss = 0x10c6f7a1;
+  uint32_t misses = 0;
+  const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
+  uint64_t stack_bytes = 0;         // of the run, if its limits are set
   // The runs that were recorded last, for reading and for writing: the first thing that a site looks at that has missed
   // its extent. The limit allows for the largest access.
   struct Recent {
@@ -149,8 +152,8 @@ struct alignas(64) GuestContext {
     uint64_t pc = 0;
     const Translation* translation = nullptr;
   };
-  static constexpr uint32_t kTargets = 1 << 12;
-  static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 12 ^ pc >> 16) % kTargets; }
+  static constexpr uint32_t kTargets = 1 << 15;
+  static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 15) % kTargets; }
   std::array<Target, kTargets> targets{};
   uint32_t displaced = 0;  // how often an entry of `indirect` was found to be another's
   // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by

@@ -4,9 +4,11 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/guest_addr.h"
 #include "cpu/host_avx512.h"
 #include "cpu/translator/context_assembler.h"
 #include "cpu/translator/host_code.h"
+#include "mm/tlb.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -154,7 +156,7 @@ class RoutineWriter : public ContextAssembler {
   // `as_delta`: what has to be added to the guest's address, rather than the host's address.
   size_t Access(bool as_delta) {
     const size_t at = Begin();
-    LookAtRecents(as_delta);
+    LookAround(as_delta);
     CallAccess(calls_.fast_access, calls_.fill_access, [&] {
       if (as_delta) {
         sub(rax, qword[rsp]);
@@ -275,17 +277,15 @@ class RoutineWriter : public ContextAssembler {
     SaveX87();
     L(no_x87);
   }
-  // Returns from the routine if one of the runs recorded last has the address; but not at each 16th miss of an extent,
-  // which is to be recorded again.
-  void LookAtRecents(bool as_delta) {
-    constexpr uint32_t kWriteBit = 1 << 12, kSiteMask = 2 * kWriteBit - 1;
+  // Returns from the routine if one of the runs recorded last has the address, or the TLB's first way; but not at about
+  // each 16th miss, when the site's extent is to be recorded again.
+  void LookAround(bool as_delta) {
+    constexpr uint32_t kWriteBit = 1 << 12;
     Xbyak::Label miss, write;
+    Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
     push(rax);
-    Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
-    and_(eax, kSiteMask);
-    Gs(), add(byte[rax + At(REMORA_FIELD(extent_misses))], static_cast<int>(GuestContext::kOneMiss));
-    jz(miss, T_NEAR);
-    test(eax, kWriteBit);
+    jc(miss, T_NEAR);
+    Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
     jnz(write, T_NEAR);
     for (const bool writes : {false, true}) {
       if (writes) L(write);
@@ -305,10 +305,49 @@ class RoutineWriter : public ContextAssembler {
         ret();
         L(next);
       }
+      LookAtTlb(writes, as_delta);
       if (!writes) jmp(miss, T_NEAR);
     }
     L(miss);
     pop(rax);
+  }
+  // Likewise if way 0 has the page, and the access does not go on in the next one. RAX is pushed.
+  void LookAtTlb(bool writes, bool as_delta) {
+    constexpr uint32_t kSizeShift = 14, kSizeMask = 0x1ff;
+    Xbyak::Label missed;
+    push(rcx);
+    push(rdx);
+    Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
+    shr(eax, kSizeShift);
+    and_(eax, kSizeMask);  // size_less_one
+    mov(ecx, kScratchRegister.cvt32());
+    and_(ecx, static_cast<uint32_t>(kPageMask));
+    add(eax, ecx);
+    cmp(eax, static_cast<uint32_t>(kPageSize));
+    jae(missed);
+    mov(rax, kScratchRegister);
+    and_(rax, -static_cast<int>(kPageSize));
+    mov(rcx, rax);
+    shr(rcx, static_cast<int>(kPageShift));
+    mov(rdx, rcx);
+    shr(rdx, static_cast<int>(mm::Tlb::kSetBits));
+    add(ecx, edx);
+    and_(ecx, mm::Tlb::kSets - 1);
+    imul(ecx, ecx, static_cast<int>(mm::Tlb::kFrontBytes));
+    Gs(), add(rcx, Field(REMORA_FIELD(tlb_front)));
+    cmp(rax, qword[rcx + (writes ? mm::Tlb::kWriteTagOffset : mm::Tlb::kReadTagOffset)]);
+    jne(missed);
+    if (as_delta)
+      mov(kScratchRegister, qword[rcx + mm::Tlb::kDeltaOffset]);
+    else
+      add(kScratchRegister, qword[rcx + mm::Tlb::kDeltaOffset]);
+    pop(rdx);
+    pop(rcx);
+    pop(rax);
+    ret();
+    L(missed);
+    pop(rdx);
+    pop(rcx);
   }
   // Asks `fast`, then `fill`, for the guest address in R11. All is pushed then; `found` comes with the answer in RAX.
   template <typename Function, typename Found>

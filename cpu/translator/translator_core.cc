@@ -119,6 +119,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
     if (bound_->tlb != tlb) {
       bound_->tlb = tlb;
       bound_->context->tlb = tlb;
+      bound_->context->tlb_front = tlb->front();
       ForgetTargets(bound_);
       ForgetExtents(bound_);
     }

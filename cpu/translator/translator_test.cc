@@ -507,6 +507,40 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   EXPECT_NE(shown.find("lea rdi, [rdi+r10*1]"), std::string::npos) << shown;
 }
 
+TEST(TranslatorTest, OneSiteMayGoFromPlaceToPlace) {
+  // More runs of pages than are remembered beside the site's own, so that the TLB is asked; each may be lost.
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kFirst = 0x700000, kApart = 5 * kPageSize, kPlaces = 12;
+  for (uint64_t i = 0; i < kPlaces; ++i) machine.memory.Map(kFirst + i * kApart, 1, mm::Protection(3));
+  machine.memory.Write(kCode, {0x48, 0x8b, 0x03,                          // mov rax, [rbx]
+                               0x48, 0x83, 0xc0, 0x01,                    // add rax, 1
+                               0x48, 0x89, 0x81, 0xf8, 0x07, 0x00, 0x00,  // mov [rcx + 0x7f8], rax
+                               0x0f, 0x05});                              // syscall
+  const auto run = [&](uint64_t from, uint64_t to) {
+    machine.state.rip = kCode;
+    machine.state.gpr[kRbx] = from;
+    machine.state.gpr[kRcx] = to;
+    return machine.Run(100);
+  };
+  const auto place = [](uint64_t i) { return kFirst + i % kPlaces * kApart; };
+  for (uint64_t i = 0; i < 50 * kPlaces; ++i) {
+    machine.memory.Store<uint64_t>(place(i), 1000 + i);
+    ASSERT_EQ(run(place(i), place(i + 5)).reason, ExitReason::kSyscall);
+    ASSERT_EQ(machine.memory.Load<uint64_t>(place(i + 5) + 0x7f8), 1001 + i);
+  }
+  // The operand's last byte is the page's last one, and one beyond, where there is nothing.
+  ASSERT_EQ(run(place(3) + kPageSize - 8, place(4)).reason, ExitReason::kSyscall);
+  ASSERT_EQ(run(place(3) + kPageSize - 7, place(4)).reason, ExitReason::kFault);
+  for (uint64_t i = 0; i < kPlaces; ++i) {
+    machine.memory.Protect(place(i), mm::Protection(1));
+    machine.memory.FlushAtNextSynchronize();
+    EXPECT_EQ(run(place(i), place(i + 1)).reason, ExitReason::kSyscall);
+    EXPECT_EQ(run(place(i + 1), place(i)).reason, ExitReason::kFault);
+    EXPECT_EQ(machine.state.rip, kCode + 7);
+    machine.memory.Protect(place(i), mm::Protection(3));
+  }
+}
+
 TEST(TranslatorTest, RegistersInTheContextAreWrittenWhole) {
   // A load of four bytes that follows a store of two into them waits until that has reached the cache.
   std::string shown;
