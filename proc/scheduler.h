@@ -26,9 +26,8 @@ namespace remora::proc {
 // Invariants:
 //  1. A task is in the queue exactly while its run state is kQueued.
 //  2. A task's deadline is in the heap only while it is parked (or just being parked, under the lock).
-//  3. If a worker is idle, then there are no more tasks in the queue than workers that have been called or have
-//  promised
-//     to come soon; if any is idle, there is a keeper.
+//  3. If a worker is idle, there are no more tasks in the queue than workers that have been called or have promised to
+//     come soon; if any is idle, there is a keeper.
 //  4. One reference to each task from Add until Retire is the scheduler's.
 // Thread safety: Add, Wake, Interrupt, timers from any thread; what takes a Slot from that slot's worker only.
 // Linux twin: the run queue and hrtimers. Differences: no priorities; one queue for all workers.
