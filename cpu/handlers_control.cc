@@ -57,9 +57,10 @@ bool IsCanonical(uint64_t address) {
   return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
 }
 
-// False: the exit is recorded.
 template <Indirect kIndirect>
-inline constexpr AddressKind kAddressOf = kIndirect == Indirect::kMemoryBase ? AddressKind::kBase : AddressKind::kAny;
+constexpr AddressKind kAddressOf = kIndirect == Indirect::kMemoryBase ? AddressKind::kBase : AddressKind::kAny;
+
+// False: the exit is recorded.
 template <Indirect kIndirect>
 bool ReadTarget(const CpuState* state, const Op* op, RunContext* context, uint64_t* target) {
   if constexpr (kIndirect == Indirect::kRegister) {
