@@ -14,10 +14,6 @@ namespace {
 constexpr unsigned kEntryAlignment = 8;
 constexpr unsigned kUserBits = 47;
 
-bool FitsSigned32(uint64_t value) {
-  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
-}
-
 }  // namespace
 
 // --- entries ---
@@ -66,9 +62,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   if (units_first) return;
   if (runs_forward_) {
     out_.forward_entry = code_.size();
-    constexpr unsigned kPatched = 5;
-    DCHECK(out_.forward_entry % kEntryAlignment + kPatched <= kEntryAlignment);
-    if (!x87 && !vectors && !avx512) code_.Nop(kPatched);
+    DCHECK(out_.forward_entry % kEntryAlignment + kJumpBytes <= kEntryAlignment);
   }
   require_units();
 }
@@ -158,7 +152,7 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   SettleStack();
   if (direct) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
-  GoThroughTable();
+  GoIndirect(Refusable::kNo);
 }
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
@@ -171,12 +165,10 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
     code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();
     code_.Load(kScratch, Frame(REMORA_FRAME(target)));
-  } else {
-    NoteBranch(/*popped=*/true);
   }
   stack_moved_ += 8 + dropped;
   SettleStack();
-  GoThroughTable();
+  GoIndirect(dropped != 0 ? Refusable::kNo : Refusable::kPopped);
 }
 
 void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
@@ -187,8 +179,12 @@ void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
     return;
   }
   LoadTarget(instruction);
-  NoteBranch(/*popped=*/false);
-  GoThroughTable();
+  const bool of_address = instruction.memory >= 0 && instruction.memory_operand().mem.base == ZYDIS_REGISTER_RIP;
+  if (of_address) return GoIndirect(Refusable::kYes);
+  // A switch has many targets.
+  SaveFlagsBehind();
+  flags_ = Flags::kSaved;
+  GoThroughTable(Refusable::kYes);
 }
 
 void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
@@ -216,7 +212,8 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
 
 void BlockWriter::BranchTo(unsigned condition, uint64_t target, uint32_t live) {
   if (optimizations_.chain && InPage(target)) return LinkedJump(static_cast<int>(condition), target, live);
-  cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .pc = target});
+  cold_.push_back(
+      {.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .from = index_pc_, .pc = target});
 }
 
 void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
@@ -277,6 +274,13 @@ void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
   LeaveBlock(routines_.leave_interpret, pc);
 }
 
+// In one piece, which can be patched while others run through it.
+void BlockWriter::AlignDisplacement(unsigned opcode_bytes) {
+  constexpr unsigned kPiece = 16, kDisplacement = 4;
+  const unsigned at = (code_.size() + opcode_bytes) % kPiece;
+  if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
+}
+
 void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   const Flags flags = flags_;
   if (live == 0) flags_ = Flags::kSaved;
@@ -287,14 +291,11 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   if (target == pc_) {
     code_.Land(jump(), saved ? loop_entry_ : out_.host_entry);
   } else {
-    // In one piece, which can be patched while others run through it.
-    constexpr unsigned kPiece = 16, kDisplacement = 4;
-    const unsigned opcode_bytes = condition == kAlways ? 1 : 2;
-    const unsigned at = (code_.size() + opcode_bytes) % kPiece;
-    if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
+    AlignDisplacement(condition == kAlways ? 1 : 2);
     const uint32_t displacement = jump();
     out_.links.push_back({displacement, saved, target > index_pc_, target});
-    cold_.push_back({.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .pc = target});
+    cold_.push_back(
+        {.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .from = index_pc_, .pc = target});
   }
   flags_ = flags;
 }
@@ -313,14 +314,9 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
   const uint32_t way = optimizations_.ways ? (*way_to_)(pc) : GuestContext::kNoWay;
   if (way == GuestContext::kNoWay) return GoByTable(pc, live);
   if (live == 0) flags_ = Flags::kSaved;
-  const size_t field =
-      flags_ == Flags::kHost ? offsetof(GuestContext::Way, host_flags) : offsetof(GuestContext::Way, saved_flags);
-  code_.Constant(kScratch, way);
+  const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, /*forward=*/pc > index_pc_);
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  code_.Memory(
-      kIndirect, kJmp,
-      Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(ways)) + sizeof(GuestContext::Way) * way + field)),
-      /*wide=*/false);
+  code_.Memory(kIndirect, kJmp, field, /*wide=*/false);
 }
 
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
@@ -334,12 +330,32 @@ void BlockWriter::NoteBranch(bool popped) {
   out_.branches.push_back({code_.size() - 4, out_.marks.back().host_offset, popped});
 }
 
-void BlockWriter::GoThroughTable() {
-  if (flags_ == Flags::kHost && live_flags_[index_ + 1] != 0)
-    WriteSaveFlags(/*keep_rax=*/false);
-  else
-    code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
+void BlockWriter::GoIndirect(Refusable refusable) {
+  SaveFlagsBehind();
   flags_ = Flags::kSaved;
+  if (!optimizations_.inline_caches || !optimizations_.table) return GoThroughTable(refusable);
+  AlignDisplacement(/*opcode_bytes=*/1);
+  out_.branch_displacement = code_.Jump();
+  cold_.push_back(
+      {.kind = Cold::Kind::kBranch, .flags = Flags::kSaved, .jump = out_.branch_displacement, .refusable = refusable});
+}
+
+// Where the inline cache does not know, or there is none (yet).
+void BlockWriter::WriteUnknownTarget(Refusable refusable) {
+  out_.branch_unknown = code_.size();
+  constexpr unsigned kSub = 5, kJnsShort = 0x79;
+  const uint32_t index = GuestContext::ArrivalIndex(pc_);
+  code_.Immediate32(kSub, Frame(static_cast<int32_t>(REMORA_FRAME(arrivals) + sizeof(int32_t) * index)), 1);
+  const uint32_t go_on = code_.ShortJump(kJnsShort);
+  CallRoutine(routines_.learn_branch);
+  code_.LandShort(go_on);
+  out_.branch_by_table = code_.size();
+  GoThroughTable(refusable);
+}
+
+void BlockWriter::GoThroughTable(Refusable refusable) {
+  if (refusable != Refusable::kNo) NoteBranch(refusable == Refusable::kPopped);
+  code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
   if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
   for (const unsigned byte : {0x41u, 0x0fu, 0xb7u, 0xc3u}) code_.Byte(byte);  // MOVZX EAX, R11W
   constexpr unsigned kIndirect = 0xff, kJmp = 4;

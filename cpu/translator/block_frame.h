@@ -19,6 +19,9 @@ namespace remora::cpu::translator {
 
 inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 
+// JMP with four bytes of displacement, which entries are patched with.
+inline constexpr uint32_t kJumpBytes = 5;
+
 // Conditions by the encoding's numbers.
 inline constexpr unsigned kBelow = 2, kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 
@@ -31,6 +34,19 @@ inline HostPlace InContext(unsigned guest) { return Frame(guest == kR10 ? REMORA
 // A member of an extent, by `extent`, its number, those for writing behind those for reading.
 inline HostPlace ExtentField(uint32_t extent, size_t offset) {
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(extents)) + sizeof(Extent) * extent + offset));
+}
+
+// Where a way leads, by its number; `forward`: from a lower address.
+inline HostPlace WayField(uint32_t way, bool flags_saved, bool forward) {
+  const size_t member =
+      flags_saved ? offsetof(GuestContext::Way, saved_flags) : offsetof(GuestContext::Way, host_flags);
+  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(ways)) + sizeof(GuestContext::Way) * way + member +
+                                    (forward ? sizeof(void*) : 0)));
+}
+
+// Whether a sign-extended constant of 4 bytes will do.
+inline bool FitsSigned32(uint64_t value) {
+  return static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value))) == value;
 }
 
 // The host's register of one that is not in the context.

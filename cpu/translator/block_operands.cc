@@ -103,6 +103,7 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
 
 void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned) {
   const unsigned size_class = SizeClass(bytes);
+  KeepHeld(index_);
   if (place.index == HostPlace::kNoIndex && place.displacement == 0)
     code_.Move(kScratch, place.base);
   else
@@ -125,9 +126,43 @@ void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned by
                    .site = std::bit_cast<uint32_t>(site)});
 }
 
+bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool pinned) {
+  low += stack_moved_;
+  high += stack_moved_;
+  const auto bound = [](int64_t distance, size_t member) {
+    uint32_t i = 0;
+    while (distance > GuestContext::StackReach(i)) ++i;
+    return Frame(static_cast<int32_t>(REMORA_FRAME(stack_bounds) + sizeof(GuestContext::StackBounds) * i + member));
+  };
+  constexpr int64_t kFar = GuestContext::StackReach(GuestContext::kStackReaches - 1);
+  if (low < -kFar || high > kFar) return false;
+  constexpr unsigned kCmp = 0x3b, kAbove = 7;
+  code_.Memory(kCmp, kGuestRspHost, bound(-low, offsetof(GuestContext::StackBounds, first)));
+  const uint32_t below = code_.JumpIf(kBelow);
+  code_.Memory(kCmp, kGuestRspHost, bound(high, offsetof(GuestContext::StackBounds, last)));
+  const uint32_t above = code_.JumpIf(kAbove);
+  flags_ = Flags::kSaved;
+  const auto bytes = static_cast<unsigned>(high - low);
+  AccessSite site = {};
+  site.extent = SizeClass(bytes) * kExtentsOfClass & 0xfff;
+  site.write = right == Right::kWrite;
+  site.pinned = pinned;
+  site.size_less_one = (bytes - 1) & 0x1ff;
+  site.instruction = index_ & 0xff;
+  cold_.push_back({.kind = Cold::Kind::kAroundStackMiss,
+                   .flags = Flags::kSaved,
+                   .jump = below,
+                   .jump2 = above,
+                   .back = code_.size(),
+                   .site = std::bit_cast<uint32_t>(site),
+                   .moved = static_cast<int32_t>(low)});
+  return true;
+}
+
 void BlockWriter::ProbeStackGroup(int number) {
   const OperandGroups::Group& group = groups_.group(number);
   SaveFlagsBefore();
+  const Right right = group.write ? Right::kWrite : Right::kRead;
   HostPlace place = OnStack(group.low);
   if (group.index >= 0) {
     place.index = HostRegister(static_cast<unsigned>(group.index));
@@ -138,8 +173,8 @@ void BlockWriter::ProbeStackGroup(int number) {
     const OperandGroups::Group& of = groups_.group(static_cast<int>(other));
     pinned |= static_cast<int>(other) != number && of.on_stack() && of.first <= index_ && of.last >= index_;
   }
-  ProbeStackRun(group.write ? Right::kWrite : Right::kRead, place, static_cast<unsigned>(group.high - group.low),
-                pinned);
+  if (group.index < 0 && ProbeAroundStack(right, group.low, group.high, pinned)) return;
+  ProbeStackRun(right, place, static_cast<unsigned>(group.high - group.low), pinned);
 }
 
 uint32_t BlockWriter::PlaceOfConstant(int64_t low, int64_t high, bool write) const {
@@ -203,15 +238,23 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   Probe(write ? Right::kWrite : Right::kRead, bytes, extent, Result::kHost);
 }
 
-void BlockWriter::LoadDelta(int number) {
+HostPlace BlockWriter::KeptAt(int number) {
   const OperandGroups::Group& group = groups_.group(number);
   const uint32_t place = PlaceOfGroup(group);
-  const HostPlace kept = place == GuestContext::kNoPage ? Frame(REMORA_FRAME(deltas) + 8 * group.slot) : KnownAt(place);
+  return place == GuestContext::kNoPage ? Frame(REMORA_FRAME(deltas) + 8 * group.slot) : KnownAt(place);
+}
+
+void BlockWriter::LoadDelta(int number) {
+  const OperandGroups::Group& group = groups_.group(number);
+  if (held_ != number) KeepHeld(index_);
   if (group.first != index_) {
-    if (held_ != number) code_.Load(kScratch, kept);
+    if (held_ != number) code_.Load(kScratch, KeptAt(number));
     return;
   }
-  if (place != GuestContext::kNoPage) return ProbePlace(place, static_cast<uint64_t>(group.low));
+  if (const uint32_t place = PlaceOfGroup(group); place != GuestContext::kNoPage) {
+    kept_ |= uint64_t{1} << number;
+    return ProbePlace(place, static_cast<uint64_t>(group.low));
+  }
   SaveFlagsBefore();
   const auto bytes = static_cast<unsigned>(group.high - group.low);
   const bool constant = group.base == OperandGroups::kConstant;
@@ -244,7 +287,12 @@ void BlockWriter::LoadDelta(int number) {
     else
       code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
   }
-  if (group.slot >= 0) code_.Store(kept, kScratch);
+  if (group.slot < 0) {
+    kept_ |= uint64_t{1} << number;  // no other operand needs it
+  } else if (keep_at_once_) {
+    held_ = number;
+    KeepHeld(index_);
+  }
 }
 
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
@@ -259,6 +307,12 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
       place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
     }
     return place;
+  }
+  if (group.members == 1 && group.index >= 0 && group.first == index_ && group.slot < 0) {
+    // Nothing else needs the delta: the host's address itself takes one instruction less.
+    ProbeOperand(instruction);
+    kept_ |= uint64_t{1} << number;
+    return {.base = kScratch};
   }
   LoadDelta(number);
   if (group.base == OperandGroups::kFs) {

@@ -10,7 +10,10 @@
 namespace remora::cpu::translator {
 
 BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
-    : routines_(routines), optimizations_(optimizations) {}
+    : routines_(routines), optimizations_(optimizations) {
+  ZydisDecoderInit(&lengths_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  ZydisDecoderEnableMode(&lengths_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
+}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at, WayTo way_to, PageOf page_of) {
@@ -42,6 +45,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   out_.relocations.clear();
   out_.links.clear();
   out_.branches.clear();
+  out_.branch_displacement = out_.branch_unknown = out_.branch_by_table = 0;
   out_.marks.clear();
   cold_.clear();
   const GuestInstruction& last = instructions.back();
@@ -53,29 +57,17 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   WriteEntries(vectors, avx512, x87);
   held_behind_ = OperandGroups::kNone;
+  kept_ = 0;
   stack_moved_ = 0;
+  bool at_entry = out_.forward_entry == code_.size();
   for (index_ = 0; index_ < count_; ++index_) {
-    const GuestInstruction& instruction = instructions[index_];
-    index_pc_ = instruction.pc;
-    held_ = held_behind_;
-    held_behind_ = OperandGroups::kNone;
-    if (NeedsSettledStack(instruction)) SettleStack();
-    out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
-                          .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
-                          .flags_in_context = flags_ != Flags::kHost,
-                          .stack_moved = static_cast<int16_t>(stack_moved_)});
-    for (const int number : early_) {
-      if (groups_.group(number).first != index_) continue;
-      if (groups_.group(number).on_stack()) {
-        ProbeStackGroup(number);
-      } else {
-        LoadDelta(number);
-        held_ = number;
-      }
-    }
-    WriteInstruction(instruction);
+    if (at_entry)
+      at_entry = !WriteAtForwardEntry();
+    else
+      WriteNext();
     code_.CheckRoom();
   }
+  if (at_entry) code_.Nop(kJumpBytes);
   SettleStack();
   if (last.action == Action::kInterpret) {
     SaveFlags(kAllFlags);
@@ -85,6 +77,94 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   out_.cold_offset = code_.size();
   WriteColdCode();
+}
+
+void BlockWriter::WriteNext() {
+  const GuestInstruction& instruction = instructions_[index_];
+  index_pc_ = instruction.pc;
+  held_ = held_behind_;
+  held_behind_ = OperandGroups::kNone;
+  if (NeedsSettledStack(instruction)) SettleStack();
+  out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
+                        .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
+                        .flags_in_context = flags_ != Flags::kHost,
+                        .stack_moved = static_cast<int16_t>(stack_moved_)});
+  for (const int number : early_) {
+    if (groups_.group(number).first != index_) continue;
+    if (groups_.group(number).on_stack()) {
+      ProbeStackGroup(number);
+    } else {
+      LoadDelta(number);
+      held_ = number;
+    }
+  }
+  const Position before = position();
+  const int held = held_;
+  WriteInstruction(instruction);
+  // What is lost in the middle of an instruction though it is needed is kept from the beginning.
+  const auto is_lost = [&](int number) {
+    return number != OperandGroups::kNone && held_behind_ != number && !IsKept(number) &&
+           groups_.group(number).slot >= 0 && groups_.group(number).last > index_;
+  };
+  const bool held_is_lost = is_lost(held), own_is_lost = is_lost(GroupOf(index_));
+  if (!held_is_lost && !own_is_lost) return;
+  ReturnTo(before);
+  held_ = held;
+  if (held_is_lost) KeepHeld(index_);
+  keep_at_once_ = own_is_lost;
+  WriteInstruction(instruction);
+  keep_at_once_ = false;
+}
+
+void BlockWriter::KeepHeld(uint32_t index) {
+  if (held_ == OperandGroups::kNone || IsKept(held_) || groups_.group(held_).slot < 0 ||
+      groups_.group(held_).last < index)
+    return;
+  code_.Store(KeptAt(held_), kScratch);
+  kept_ |= uint64_t{1} << held_;
+}
+
+BlockWriter::Position BlockWriter::position() const {
+  return {.code = code_.size(),
+          .relocations = out_.relocations.size(),
+          .links = out_.links.size(),
+          .branches = out_.branches.size(),
+          .marks = out_.marks.size(),
+          .cold = cold_.size(),
+          .flags = flags_,
+          .stack_moved = stack_moved_,
+          .held_behind = held_behind_,
+          .kept = kept_};
+}
+
+void BlockWriter::ReturnTo(const Position& position) {
+  code_.Truncate(position.code);
+  out_.relocations.resize(position.relocations);
+  out_.links.resize(position.links);
+  out_.branches.resize(position.branches);
+  out_.marks.resize(position.marks);
+  cold_.resize(position.cold);
+  flags_ = position.flags;
+  stack_moved_ = position.stack_moved;
+  held_behind_ = position.held_behind;
+  kept_ = position.kept;
+}
+
+bool BlockWriter::WriteAtForwardEntry() {
+  const Position before = position();
+  WriteNext();
+  const std::span<const uint8_t> written = code_.bytes().subspan(before.code);
+  if (written.empty()) return false;
+  ZydisDecodedInstruction first;
+  CHECK(ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&lengths_, nullptr, written.data(), written.size(), &first)));
+  if (first.length >= kJumpBytes) return true;
+  // Once more, behind prefixes that mean nothing.
+  ReturnTo(before);
+  constexpr unsigned kDsPrefix = 0x3e;
+  for (unsigned i = first.length; i < kJumpBytes; ++i) code_.Byte(kDsPrefix);
+  WriteNext();
+  out_.marks.back().host_offset = static_cast<uint16_t>(before.code);
+  return true;
 }
 
 bool BlockWriter::Probes(uint32_t index) const {
@@ -155,6 +235,7 @@ void BlockWriter::WriteColdCode() {
   for (size_t i = 0; i < cold_.size(); ++i) {
     const Cold cold = cold_[i];
     code_.Land(cold.jump);
+    if (cold.jump2 != 0) code_.Land(cold.jump2);
     flags_ = cold.flags;
     stack_moved_ = cold.moved;
     WriteCold(cold);
@@ -178,6 +259,16 @@ void BlockWriter::WriteCold(const Cold& cold) {
       CallRoutine(routines_.access_stack);
       code_.Land(code_.Jump(), cold.back);
       return;
+    case Cold::Kind::kAroundStackMiss:
+      // R11 may be of use yet.
+      code_.Store(Frame(REMORA_FRAME(held)), kScratch);
+      code_.Load(kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
+      code_.Lea(kScratch, {.base = kGuestRspHost, .index = kScratch, .displacement = cold.moved});
+      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
+      CallRoutine(routines_.access_stack);
+      code_.Load(kScratch, Frame(REMORA_FRAME(held)));
+      code_.Land(code_.Jump(), cold.back);
+      return;
     case Cold::Kind::kPlaceMiss:
       if (cold.extent == GuestContext::kFsPlace)
         code_.Load(kScratch, Frame(REMORA_FRAME(fs_base)));
@@ -198,9 +289,12 @@ void BlockWriter::WriteCold(const Cold& cold) {
       index_pc_ = cold.from;
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
+      index_pc_ = cold.from;
       if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);
       // Where the link leads at first, and for ever if the target goes on in the next page.
       return GoByTable(cold.pc, kAllFlags);
+    case Cold::Kind::kBranch:
+      return WriteUnknownTarget(cold.refusable);
     case Cold::Kind::kUnit:
       CallRoutine(cold.routine);
       code_.Land(code_.Jump(), cold.back);
@@ -252,7 +346,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
 // --- flags ---
 
 // By LAHF and SETO: PUSHFQ takes three times as long.
-void BlockWriter::WriteSaveFlags(bool keep_rax) {
+void BlockWriter::WriteSaveFlags() {
   const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
   constexpr unsigned kLahf = 0x9f;
   code_.Store(spill, kHostRax);
@@ -260,7 +354,7 @@ void BlockWriter::WriteSaveFlags(bool keep_rax) {
   for (const unsigned byte : {0x0fu, 0x90u, 0xc0u}) code_.Byte(byte);  // SETO AL
   code_.Byte(0x66);
   code_.Memory(0x89, kHostRax, Frame(REMORA_FRAME(flags)), /*wide=*/false);
-  if (keep_rax) code_.Load(kHostRax, spill);
+  code_.Load(kHostRax, spill);
 }
 
 void BlockWriter::SaveFlags(uint32_t live) {

@@ -1,6 +1,9 @@
 #ifndef REMORA_CPU_TRANSLATOR_BLOCK_WRITER_H_
 #define REMORA_CPU_TRANSLATOR_BLOCK_WRITER_H_
 
+#include <Zydis/Zydis.h>
+
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -57,13 +60,29 @@ class BlockWriter {
   // What a probe leaves in R11: the host address, or host - guest.
   enum class Result : uint8_t { kHost, kDelta };
 
+  // Whether an indirect branch is undone where its target turns out to be no address (BranchSite); kPopped: 8 bytes of
+  // the stack, too.
+  enum class Refusable : uint8_t { kNo, kYes, kPopped };
+
   // Code that is seldom run, written behind the block's own.
   struct Cold {
-    enum class Kind : uint8_t { kMiss, kStackMiss, kPlaceMiss, kInterpret, kSideExit, kLink, kUnit, kShort };
+    enum class Kind : uint8_t {
+      kMiss,
+      kStackMiss,
+      kAroundStackMiss,
+      kPlaceMiss,
+      kInterpret,
+      kSideExit,
+      kLink,
+      kUnit,
+      kShort,
+      kBranch
+    };
     Kind kind;
     Flags flags;
-    uint32_t jump = 0;  // the displacement that leads here
-    uint32_t back = 0;  // where it goes on
+    uint32_t jump = 0;   // the displacement that leads here
+    uint32_t jump2 = 0;  // another one, if not 0
+    uint32_t back = 0;   // where it goes on
     uint32_t extent = 0, site = 0;
     const void* routine = nullptr;
     uint32_t index = 0;
@@ -71,6 +90,7 @@ class BlockWriter {
     uint64_t from = 0;  // the branch
     uint64_t pc = 0;    // of the instruction, or where to
     uint32_t live = 0;
+    Refusable refusable = Refusable::kNo;
   };
 
   // --- the frame of a block ---
@@ -83,6 +103,26 @@ class BlockWriter {
   void WriteTableEntry();
   // Goes on if `target` is `pc`, else to where it is.
   void CompareTarget(uint64_t pc);
+  // The code of the instruction at index_, with its mark and the probes that come before it.
+  void WriteNext();
+  // Keeps what R11 holds, if operands from `index` on need it and it is not kept yet: before R11 becomes something
+  // else.
+  void KeepHeld(uint32_t index);
+  bool IsKept(int number) const { return ((kept_ >> number) & 1) != 0; }
+  // So that the forward entry, which is where the code ends so far, can be patched: the first instruction of the host's
+  // there has as many bytes as a jump. False: that instruction is yet to come.
+  bool WriteAtForwardEntry();
+  // All that writing an instruction changes.
+  struct Position {
+    uint32_t code;
+    size_t relocations, links, branches, marks, cold;
+    Flags flags;
+    int32_t stack_moved;
+    int held_behind;
+    uint64_t kept;
+  };
+  Position position() const;
+  void ReturnTo(const Position& position);
   void WriteInstruction(const GuestInstruction& instruction);
   void WriteColdCode();
   void WriteCold(const Cold& cold);
@@ -92,8 +132,8 @@ class BlockWriter {
   void SaveFlags(uint32_t live);
   void SaveFlagsBefore() { SaveFlags(live_flags_[index_]); }
   void SaveFlagsBehind() { SaveFlags(live_flags_[index_ + 1]); }
-  // RAX ends up in spill[1], too; there only, unless it is kept.
-  void WriteSaveFlags(bool keep_rax = true);
+  // RAX ends up in spill[1], too.
+  void WriteSaveFlags();
   void RestoreFlags();
   // Before the code of the instruction itself, and behind it.
   void PrepareFlags(const GuestInstruction& instruction);
@@ -105,6 +145,9 @@ class BlockWriter {
   // From R11, a guest address. Flags are saved.
   // `extent`: its number; those for writing come behind those for reading.
   void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
+  // None of the bytes from `low` to `high`, behind R10, lies elsewhere than that has it. False: they are too far from
+  // it.
+  bool ProbeAroundStack(Right right, int64_t low, int64_t high, bool pinned);
   // For operands behind RSP: none of the bytes from [place] on lies elsewhere than R10 has it. R11 is spoilt.
   void ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned);
   void ProbeStackGroup(int number);
@@ -119,6 +162,8 @@ class BlockWriter {
   HostPlace ProbeStack(Right right, int32_t displacement);
   // What the group keeps comes into R11, by a probe if this is its first operand.
   void LoadDelta(int number);
+  // Where that is kept.
+  HostPlace KeptAt(int number);
   // Where the operand of a group is on the host, by way of R11.
   HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
   // Whether the instruction under way has to look whether its operand is there.
@@ -167,8 +212,11 @@ class BlockWriter {
   void GoByTable(uint64_t pc, uint32_t live);
   // To another page.
   void GoAcross(uint64_t pc, uint32_t live);
-  // To the address in R11. Tables lead to code that finds the address there and RAX in spill[1].
-  void GoThroughTable();
+  // To the address in R11, by the branch's inline cache if it has one. Tables lead to code that finds the address there
+  // and RAX in spill[1].
+  void GoIndirect(Refusable refusable);
+  void WriteUnknownTarget(Refusable refusable);
+  void GoThroughTable(Refusable refusable);
   void NoteBranch(bool popped);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
   void InterpretHere(uint32_t index, uint64_t pc);
@@ -178,6 +226,7 @@ class BlockWriter {
   // Where the branch under way leads if `condition` holds.
   void BranchTo(unsigned condition, uint64_t target, uint32_t live);
   static constexpr int kAlways = -1;
+  void AlignDisplacement(unsigned opcode_bytes);
   void LinkedJump(int condition, uint64_t target, uint32_t live);
 
   const Routines routines_;
@@ -200,11 +249,16 @@ class BlockWriter {
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
+  ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
   int32_t stack_moved_ = 0;
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
+  // The groups whose deltas are in the context, too; a bit each.
+  uint64_t kept_ = 0;
+  static_assert(OperandGroups::kMaxGroups <= 64);
+  bool keep_at_once_ = false;  // what is found is put there, whether R11 is used for something else or not
 };
 
 }  // namespace remora::cpu::translator

@@ -20,7 +20,7 @@ class CodeBuffer {
  public:
   static constexpr uint32_t kNumRegions = 16;
 
-  // At least 1 MiB; rounded up to whole pages for each region. One page before the regions is for code that stays.
+  // At least 1 MiB; rounded up to whole pages for each region. What is before the regions is for code that stays.
   explicit CodeBuffer(uint64_t max_bytes);
 
   // Whether an address lies in one of the regions.
@@ -34,7 +34,7 @@ class CodeBuffer {
   }
 
   const std::byte* permanent() const { return memory_.code(); }
-  static constexpr uint64_t kPermanentBytes = 16384;
+  static constexpr uint64_t kPermanentBytes = 20480 + 131072;
 
   struct Piece {
     const std::byte* code = nullptr;  // null: no room in the region being filled, and no free one

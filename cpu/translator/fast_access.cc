@@ -69,8 +69,15 @@ bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host,
   if (writable) run = context->tlb->RunAround<mm::Access::kWrite>(GuestAddr(address).page(), delta);
   context->stack_start = run.start_addr().value() + delta;
   context->stack_bytes = run.end_addr().value() - run.start_addr().value();
+  context->ForgetStack();
+  if (!writable) return true;
   for (uint32_t size_class = 0; size_class < kSizeClasses; ++size_class)
-    context->stack_limits[size_class] = writable ? context->stack_bytes - (uint64_t{1} << size_class) + 1 : 0;
+    context->stack_limits[size_class] = context->stack_bytes - (uint64_t{1} << size_class) + 1;
+  for (uint32_t i = 0; i < GuestContext::kStackReaches; ++i) {
+    const auto reach = static_cast<uint64_t>(GuestContext::StackReach(i));
+    if (context->stack_bytes >= reach)
+      context->stack_bounds[i] = {context->stack_start + reach, context->stack_start + context->stack_bytes - reach};
+  }
   return true;
 }
 
@@ -115,6 +122,7 @@ const void* FastTarget(GuestContext* context) {
 }
 
 const void* FastWay(GuestContext* context) {
+  context->way = static_cast<uint32_t>(context->way_return - context->way_stubs) / (2 * GuestContext::kWayStubBytes);
   const uint64_t pc = context->way_targets[context->way].load(std::memory_order_relaxed);
   const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(pc)];
   context->exit_pc = pc;
@@ -125,8 +133,11 @@ const void* FastWay(GuestContext* context) {
 
 void SetWay(GuestContext* context, const Translation& translation) {
   GuestContext::Way& way = context->ways[context->way];
-  way.host_flags = translation.code + translation.host_entry;
-  way.saved_flags = translation.code + translation.saved_entry;
+  way.saved_flags[0] = translation.code + translation.saved_entry;
+  way.saved_flags[1] = translation.code + translation.forward_entry;
+  const bool flags_live = translation.host_entry != translation.saved_entry;
+  way.host_flags[0] = translation.code + translation.host_entry;
+  way.host_flags[1] = flags_live ? way.host_flags[0] : way.saved_flags[1];
   context->used_ways[context->num_used_ways++] = static_cast<uint16_t>(context->way);
   context->way = GuestContext::kNoWay;
 }

@@ -98,11 +98,19 @@ struct alignas(64) GuestContext {
   // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
   // run, since R10 goes by it. The run begins at stack_start on the host.
   uint64_t stack_delta = 0, minus_stack_delta = 0, stack_start = 0;
+  // Between what R10 has to be so that what is as far below, or above, as StackReach(i) lies in that run, which is for
+  // writing. Where that is not known (any more) nothing is between them.
+  static constexpr uint32_t kStackReaches = 9;
+  static constexpr int64_t StackReach(uint32_t i) { return int64_t{128} << i; }
+  struct StackBounds {
+    uint64_t first = UINT64_MAX, last = 0;
+  };
+  std::array<StackBounds, kStackReaches> stack_bounds{};
   // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
   // through the block.
   static constexpr uint32_t kMaxDeltas = 32;
   uint64_t deltas[kMaxDeltas] = {};
-  // As Extent::limit, for each class of size. All 0: the run, for writing, is not known (any more).
+  // As Extent::limit, for each class of size. All 0: as above.
   std::array<uint64_t, kSizeClasses> stack_limits{};
   // Where fs_base is on the host, if the bytes from there on, kFsBytes, lie in one piece and may be written; else 0.
   static constexpr int64_t kFsBytes = 128;
@@ -136,6 +144,7 @@ struct alignas(64) GuestContext {
   uint32_t misses = 0;
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
+  uint64_t held = 0;                // R11, while the stack is looked for
   // The runs that were recorded last, for reading and for writing: the first thing that a site looks at that has missed
   // its extent. The limit allows for the largest access.
   struct Recent {
@@ -156,11 +165,19 @@ struct alignas(64) GuestContext {
   static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 15) % kTargets; }
   std::array<Target, kTargets> targets{};
   uint32_t displaced = 0;  // how often an entry of `indirect` was found to be another's
+  // How often an indirect branch that its inline cache does not answer may go through the tables before it is learned
+  // where to (TranslationCache::LearnBranch), by the block it is in; less than 0: now.
+  static constexpr uint32_t kArrivals = 1 << 10;
+  static constexpr int32_t kFirstArrivals = 4096;
+  static uint32_t ArrivalIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 10) % kArrivals; }
+  std::array<int32_t, kArrivals> arrivals{};
   // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by
   // the TranslationCache. What is there is meant, nothing is compared.
   struct Way {
-    const void* host_flags = nullptr;  // for who comes with the flags in the host's register
-    const void* saved_flags = nullptr;
+    // For who comes with the flags in the host's register, and for who has saved them; the second from a lower address,
+    // where nothing is counted.
+    const void* host_flags[2] = {};
+    const void* saved_flags[2] = {};
   };
   static constexpr uint32_t kWays = 1 << 13;
   alignas(64) std::array<Way, kWays> ways{};
@@ -170,6 +187,10 @@ struct alignas(64) GuestContext {
   const std::atomic<uint64_t>* way_targets = nullptr;  // the guest's address for each
   static constexpr uint32_t kNoWay = kWays;
   uint32_t way = kNoWay;  // that translated code left by, to be set
+  // Where ways lead that are not set: code of their own (TranslationCache::WayTo), which calls, as the last one did
+  // from before way_return.
+  uint64_t way_stubs = 0, way_return = 0;
+  static constexpr uint32_t kWayStubBytes = 8;  // there are two for each way: flags in the host's register, and saved
   // Where pages are on the host that code accesses by their address, with the right that it wants; 0: not known.
   // Numbered by the TranslationCache.
   static constexpr uint32_t kPages = 1 << 13;
@@ -181,6 +202,11 @@ struct alignas(64) GuestContext {
   static constexpr uint32_t kNoPage = kPages, kFsPlace = kPages + 1;
   static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
   uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
+
+  void ForgetStack() {
+    stack_bounds.fill(StackBounds());
+    stack_limits.fill(0);
+  }
 };
 static_assert(std::is_standard_layout_v<GuestContext>);
 

@@ -36,6 +36,7 @@ class HostCode {
   HostCode() : bytes_(std::make_unique<uint8_t[]>(kMaxBytes + kReserve)) {}
 
   void Clear() { size_ = 0; }
+  void Truncate(uint32_t size) { size_ = size; }
   uint32_t size() const { return size_; }
   std::span<const uint8_t> bytes() const { return {bytes_.get(), size_}; }
   void CheckRoom() const { CHECK(size_ <= kMaxBytes - kReserve); }

@@ -15,6 +15,9 @@ namespace {
 
 using namespace Xbyak::util;  // the registers' names
 
+// What is left is for the stubs of the ways.
+constexpr uint32_t kRoutineBytes = CodeBuffer::kPermanentBytes - GuestContext::kWays * 2 * GuestContext::kWayStubBytes;
+
 constexpr int kVectors = 16, kWideVectors = 32, kOpmasks = 8;
 constexpr int kGeneral = 16, kHostRsp = 4;
 const Xbyak::Reg64 kScratchRegister(kScratch), kStackPlace(kGuestRspHost);
@@ -26,7 +29,7 @@ constexpr bool IsSame(int i) { return i != kHostRsp && i != kGuestRspHost && i !
 
 class RoutineWriter : public ContextAssembler {
  public:
-  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kPermanentBytes), calls_(calls) {}
+  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(kRoutineBytes), calls_(calls) {}
 
   size_t Enter() {
     const size_t at = Begin();
@@ -87,6 +90,7 @@ class RoutineWriter : public ContextAssembler {
   // `flags_in_host`: to be saved.
   size_t WayUnset(bool flags_in_host) {
     const size_t at = Begin();
+    PopField(REMORA_FIELD(way_return));
     if (flags_in_host) {
       StoreField(REMORA_FIELD(spill[1]), rax);
       lahf();
@@ -95,7 +99,6 @@ class RoutineWriter : public ContextAssembler {
       LoadField(rax, REMORA_FIELD(spill[1]));
     }
     Xbyak::Label unknown;
-    StoreField(REMORA_FIELD(way), kScratchRegister.cvt32());
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.fast_way));
@@ -229,6 +232,21 @@ class RoutineWriter : public ContextAssembler {
     LoadStackPlace();
     mov(kScratchRegister, qword[kScratchRegister + 8 * kR11]);
     StoreField(REMORA_FIELD(r11), kScratchRegister);
+    ret();
+    return at;
+  }
+
+  size_t LearnBranch() {
+    const size_t at = Begin();
+    PushAll();
+    WithVectorsSaved([&] {
+      constexpr int kPushed = kPushedByWithVectorsSaved + 8 * static_cast<int>(std::size(kCallerSaved));
+      LoadField(rdi, REMORA_FIELD(self));
+      mov(rsi, qword[rsp + kPushed]);
+      mov(rdx, qword[rsp + kPushedByWithVectorsSaved]);
+      CallHost(reinterpret_cast<const void*>(calls_.learn_branch));
+    });
+    PopAll();
     ret();
     return at;
   }
@@ -548,13 +566,28 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.load_x87, writer.LoadX87()},
       {&routines.string, writer.String()},
       {&routines.syscall, writer.Syscall()},
+      {&routines.learn_branch, writer.LearnBranch()},
   };
   CHECK_MSG(Xbyak::GetError() == Xbyak::ERR_NONE, Xbyak::ConvertErrorToString(Xbyak::GetError()));
   // Jumps among the routines are relative, so the code may be moved as a whole.
   std::memcpy(buffer->Writable(buffer->permanent()), writer.getCode(), writer.getSize());
   for (const Placed& routine : placed) *routine.to = buffer->permanent() + routine.offset;
+  routines.way_stubs = buffer->permanent() + kRoutineBytes;
   routines.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
   return routines;
+}
+
+void WriteWayStubs(const Routines& routines, const CodeBuffer& buffer, uint32_t way) {
+  const void* const called[] = {routines.way_unset_host_flags, routines.way_unset_saved_flags};
+  for (uint32_t i = 0; i < std::size(called); ++i) {
+    constexpr uint8_t kCallRel32 = 0xe8;
+    constexpr uint32_t kCallBytes = 5;
+    const std::byte* at = routines.way_stubs + (2 * way + i) * GuestContext::kWayStubBytes;
+    const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(called[i]) - (at + kCallBytes));
+    std::byte* writable = buffer.Writable(at);
+    std::memcpy(writable, &kCallRel32, 1);
+    std::memcpy(writable + 1, &displacement, sizeof(displacement));
+  }
 }
 
 bool HostCanTranslate() {

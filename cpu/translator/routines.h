@@ -25,12 +25,17 @@ struct Routines {
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
   const void* leave_go_on = nullptr;
-  // Jumped to with the way's number in R11, where it is not set; with the flags in the host's register, or saved.
+  // Called by the stubs that ways lead to which are not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
+  // The stubs, GuestContext::kWayStubBytes each, two for each way; see WriteWayStubs.
+  const std::byte* way_stubs = nullptr;
   // Jumped to with flags saved, RAX in spill[1] and the target in R11, if it is not where the table of indirect
   // branches said.
   const void* indirect_miss = nullptr;
+  // Called with flags saved and the target of an indirect branch in R11, by the block's own code, which goes there
+  // afterwards: TranslationCache::LearnBranch.
+  const void* learn_branch = nullptr;
   // Where the trap handler sends a thread, with the refused instruction in R11.
   const void* trap = nullptr;
 
@@ -71,9 +76,13 @@ struct HostCalls {
   StringEnd (*run_string)(GuestContext* context, PushedRegisters* registers);
   bool (*fill_string)(GuestContext* context, const PushedRegisters* registers);
   bool (*carry_out_syscall)(GuestContext* context);
+  void (*learn_branch)(GuestContext* context, const std::byte* site, uint64_t target);
 };
 
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);
+
+// Before anything leads by the way.
+void WriteWayStubs(const Routines& routines, const CodeBuffer& buffer, uint32_t way);
 
 // Whether the host's CPU can do what the routines need: AVX and XSAVE.
 bool HostCanTranslate();

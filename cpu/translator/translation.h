@@ -33,6 +33,7 @@ struct Translation {
   uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
   uint16_t cold_offset = 0;  // what is seldom run begins there
   uint16_t dropped_host = 0, dropped_saved = 0;
+  uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
   uint8_t num_marks = 0;
   bool repeats : 1 = false;  // if code is null: it has a REP prefix
   bool alone : 1 = false;    // each memory operand is probed by itself

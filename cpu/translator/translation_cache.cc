@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/guest_addr.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -63,7 +64,14 @@ uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_has
 
 uint32_t TranslationCache::WayTo(uint64_t pc) {
   MutexLock lock(&mu_);
-  return NumberOf(pc, GuestContext::kWays, &ways_, way_targets_.get());
+  return WayToLocked(pc);
+}
+
+uint32_t TranslationCache::WayToLocked(uint64_t pc) {
+  const auto known = static_cast<uint32_t>(ways_.size());
+  const uint32_t way = NumberOf(pc, GuestContext::kWays, &ways_, way_targets_.get());
+  if (way == known && way != GuestContext::kNoWay) WriteWayStubs(routines_, memory_->buffer, way);
+  return way;
 }
 
 uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
@@ -76,7 +84,10 @@ void TranslationCache::PatchLink(const PendingLink& link, const Translation& tar
                          : link.forward    ? target.forward_entry
                                            : target.saved_entry;
   const std::byte* to = target.code + entry;
-  const std::byte* at = memory_->buffer.permanent() + link.displacement;
+  PatchDisplacement(memory_->buffer.permanent() + link.displacement, to);
+}
+
+void TranslationCache::PatchDisplacement(const std::byte* at, const std::byte* to) {
   const auto displacement = static_cast<int32_t>(to - (at + 4));
   // Others may be running through it: one aligned store.
   __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(at)), displacement, __ATOMIC_RELEASE);
@@ -115,6 +126,18 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
     if (!made.tail_frame.valid()) PatchLink(link, made);
     return true;
   });
+}
+
+std::byte* TranslationCache::WritePiece(const std::byte* at, std::span<const uint8_t> code,
+                                        std::span<const GeneratedBlock::Relocation> relocations) {
+  std::byte* writable = memory_->buffer.Writable(at);
+  std::memcpy(writable, code.data(), code.size());
+  for (const GeneratedBlock::Relocation& relocation : relocations) {
+    const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
+                                                   (at + relocation.displacement_offset + 4));
+    std::memcpy(writable + relocation.displacement_offset, &displacement, sizeof(displacement));
+  }
+  return writable;
 }
 
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
@@ -158,13 +181,10 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     made->cold_offset = offset(block->cold_offset);
     made->dropped_host = offset(block->dropped_host);
     made->dropped_saved = offset(block->dropped_saved);
-    std::byte* writable = memory_->buffer.Writable(piece.code);
-    std::memcpy(writable, block->code.data(), block->code.size());
-    for (const GeneratedBlock::Relocation& relocation : block->relocations) {
-      const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
-                                                     (piece.code + relocation.displacement_offset + 4));
-      std::memcpy(writable + relocation.displacement_offset, &displacement, sizeof(displacement));
-    }
+    made->branch_displacement = offset(block->branch_displacement);
+    made->branch_unknown = offset(block->branch_unknown);
+    made->branch_by_table = offset(block->branch_by_table);
+    std::byte* writable = WritePiece(piece.code, block->code, block->relocations);
     for (const GeneratedBlock::Branch& branch : block->branches) {
       const BranchSite site = {
           .host_offset =
@@ -210,6 +230,7 @@ void TranslationCache::EvictLocked() {
   auto* eviction = new Eviction{memory_, region, std::exchange(in_region_[region], {})};
   memory_->draining[region].store(eviction, std::memory_order_release);
   for (const Translation* translation : eviction->translations) DropLocked(translation->frame.value());
+  for (const uint32_t frame : std::exchange(caches_in_region_[region], {})) DropLocked(frame);
   reclaimer_->Retire(eviction, &Eviction::Finish);
 }
 
@@ -240,25 +261,89 @@ void TranslationCache::DropCode(mm::FrameId frame) {
   DropLocked(frame.value());
 }
 
+uint64_t TranslationCache::RegionOf(const std::byte* host) const {
+  const std::byte* first = memory_->buffer.permanent() + CodeBuffer::kPermanentBytes;
+  return static_cast<uint64_t>(host - first) / memory_->buffer.region_bytes();
+}
+
+const Translation* TranslationCache::FindIn(const std::vector<Translation*>& translations, const std::byte* host) {
+  const auto behind = std::upper_bound(translations.begin(), translations.end(), host,
+                                       [](const std::byte* at, const Translation* t) { return at < t->code; });
+  if (behind == translations.begin()) return nullptr;
+  const Translation* translation = *(behind - 1);
+  return host < translation->code + translation->code_bytes ? translation : nullptr;
+}
+
 const Translation* TranslationCache::FindByHostAddress(const std::byte* host) const {
   if (!memory_->buffer.Contains(host)) return nullptr;
-  const std::byte* first = memory_->buffer.permanent() + CodeBuffer::kPermanentBytes;
-  const auto region = static_cast<uint64_t>(host - first) / memory_->buffer.region_bytes();
-  const auto find_in = [host](const std::vector<Translation*>& translations) -> const Translation* {
-    const auto behind = std::upper_bound(translations.begin(), translations.end(), host,
-                                         [](const std::byte* at, const Translation* t) { return at < t->code; });
-    if (behind == translations.begin()) return nullptr;
-    const Translation* translation = *(behind - 1);
-    return host < translation->code + translation->code_bytes ? translation : nullptr;
-  };
+  const uint64_t region = RegionOf(host);
   // The caller is inside, so the region is not used again before its next quiescent point.
   if (const Eviction* eviction = memory_->draining[region].load(std::memory_order_acquire))
-    return find_in(eviction->translations);
+    return FindIn(eviction->translations, host);
   MutexLock lock(&mu_);
-  if (const Translation* translation = find_in(in_region_[region])) return translation;
+  if (const Translation* translation = FindIn(in_region_[region], host)) return translation;
   // It has begun to drain since.
   const Eviction* eviction = memory_->draining[region].load(std::memory_order_acquire);
-  return eviction == nullptr ? nullptr : find_in(eviction->translations);
+  return eviction == nullptr ? nullptr : FindIn(eviction->translations, host);
+}
+
+TranslationCache::FrameCode* TranslationCache::CodeOfLocked(const Translation& translation) {
+  const auto found = frames_.find(translation.frame.value());
+  const bool is_there =
+      found != frames_.end() && found->second.Find(Key(translation.pc, translation.alone)) == &translation;
+  return is_there ? &found->second : nullptr;
+}
+
+bool TranslationCache::ResolveLocked(const FrameCode& code, const Translation& from, uint64_t target,
+                                     BranchTarget* resolved) {
+  const uint64_t branch = from.pc + static_cast<uint64_t>(int64_t{from.marks().back().guest_offset});
+  *resolved = {.pc = target, .forward = target > branch};
+  if (!from.tail_frame.valid() && (target ^ from.pc) / kPageSize == 0) {
+    const Translation* to = code.Find(Key(target, /*alone=*/false));
+    if (to != nullptr && to->code != nullptr && !to->tail_frame.valid()) {
+      resolved->entry = to->code + (resolved->forward ? to->forward_entry : to->saved_entry);
+      return true;
+    }
+  }
+  // Direct branches need the ways more.
+  constexpr size_t kMostWays = GuestContext::kWays * 3 / 4;
+  const auto known = ways_.find(target);
+  if (known != ways_.end())
+    resolved->way = known->second;
+  else if (ways_.size() < kMostWays)
+    resolved->way = WayToLocked(target);
+  return resolved->way != GuestContext::kNoWay;
+}
+
+TranslationCache::Learned TranslationCache::LearnBranch(const std::byte* site, std::optional<uint64_t> target) {
+  constexpr size_t kMaxTargets = 3;
+  MutexLock lock(&mu_);
+  const Translation* from = FindIn(in_region_[RegionOf(site)], site);
+  if (from == nullptr) return {};
+  const Learned learned = {from->pc, GuestContext::kFirstArrivals};
+  FrameCode* code = CodeOfLocked(*from);
+  if (code == nullptr || !target.has_value()) return learned;
+  DCHECK(from->branch_displacement != 0);
+  std::vector<BranchTarget>& targets = code->branches[from];
+  // That may be: another worker has not come by there yet.
+  if (std::ranges::any_of(targets, [&](const BranchTarget& known) { return known.pc == *target; })) return learned;
+  const std::byte* branch = from->code + from->branch_displacement;
+  BranchTarget resolved;
+  if (targets.size() == kMaxTargets || !ResolveLocked(*code, *from, *target, &resolved)) {
+    // The table it is, for good.
+    PatchDisplacement(branch, from->code + from->branch_by_table);
+    return learned;
+  }
+  targets.push_back(resolved);
+  WriteInlineCache(targets, from->code + from->branch_unknown, &inline_cache_, &inline_cache_relocations_);
+  const CodeBuffer::Piece piece = memory_->buffer.Allocate(inline_cache_.size());
+  EvictLocked();
+  // The eviction may have taken the branch.
+  if (piece.code == nullptr || CodeOfLocked(*from) == nullptr) return learned;
+  WritePiece(piece.code, inline_cache_.bytes(), inline_cache_relocations_);
+  caches_in_region_[piece.region].push_back(from->frame.value());
+  PatchDisplacement(branch, piece.code);
+  return learned;
 }
 
 }  // namespace remora::cpu::translator

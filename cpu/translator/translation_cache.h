@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -13,6 +15,8 @@
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_context.h"
+#include "cpu/translator/host_code.h"
+#include "cpu/translator/inline_cache.h"
 #include "cpu/translator/routines.h"
 #include "cpu/translator/translation.h"
 #include "mm/frame_pool.h"
@@ -60,6 +64,14 @@ class TranslationCache final : public mm::CodeObserver {
   // kNoWay: there are no more.
   uint32_t WayTo(uint64_t pc);
   const std::atomic<uint64_t>* way_targets() const { return way_targets_.get(); }
+  // Tells that the indirect branch which the translation around the host address `site` ends with has gone to `target`,
+  // which is translated: its inline cache will know. No target: it is not
+  // translated.
+  struct Learned {
+    uint64_t block = 0;      // the translation's address
+    int32_t until_next = 0;  // how often the branch may go through the tables before this is called again
+  };
+  Learned LearnBranch(const std::byte* site, std::optional<uint64_t> target);
   // The number of GuestContext::pages for the page of `address` and the right; kNoPage: there are no more.
   uint32_t PageOf(uint64_t address, bool write);
   const std::atomic<uint64_t>* page_keys() const { return page_keys_.get(); }
@@ -102,6 +114,8 @@ class TranslationCache final : public mm::CodeObserver {
   struct FrameCode {
     absl::flat_hash_set<Translation*, ByKey, ByKey> translations;
     std::vector<PendingLink> pending;
+    // By the translation that ends with the branch; in the order in which they were learned.
+    absl::flat_hash_map<const Translation*, std::vector<BranchTarget>> branches;
     std::vector<uint32_t> heads;  // frames whose translations go on in this one
 
     Translation* Find(uint64_t key) const {
@@ -114,10 +128,24 @@ class TranslationCache final : public mm::CodeObserver {
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The number of `key`, a new one if need be; `limit`: there are no more.
   static uint32_t NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
                            std::atomic<uint64_t>* keys);
+  // Where `target` is for the branch that `from` ends with. False: nowhere, yet.
+  bool ResolveLocked(const FrameCode& code, const Translation& from, uint64_t target, BranchTarget* resolved)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Null: the translation is dropped.
+  FrameCode* CodeOfLocked(const Translation& translation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  uint64_t RegionOf(const std::byte* host) const;
+  // The one that a host address lies in, of a region's. Null: none.
+  static const Translation* FindIn(const std::vector<Translation*>& translations, const std::byte* host);
+  // Leads a 4-byte displacement within 16 aligned bytes of the buffer to `to`, in one store.
+  void PatchDisplacement(const std::byte* at, const std::byte* to);
   void PatchLink(const PendingLink& link, const Translation& target);
+  // Puts code where it belongs; answers where that can be written.
+  std::byte* WritePiece(const std::byte* at, std::span<const uint8_t> code,
+                        std::span<const GeneratedBlock::Relocation> relocations);
   void PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped);
 
   sync::Reclaimer* const reclaimer_;
@@ -134,6 +162,10 @@ class TranslationCache final : public mm::CodeObserver {
       std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
+  HostCode inline_cache_ ABSL_GUARDED_BY(mu_);  // being written
+  std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
+  // Frames that have inline caches in each region: they are dropped with it.
+  std::vector<uint32_t> caches_in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.
   std::vector<Translation*> in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);
 };

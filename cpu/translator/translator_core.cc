@@ -72,7 +72,7 @@ class SharedTranslations final : public mm::CodeObserver {
   SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
       : cache_(reclaimer, max_code_bytes,
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
-                &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall}),
+                &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall, &TranslatorCore::LearnBranch}),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -87,7 +87,6 @@ class SharedTranslations final : public mm::CodeObserver {
 TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, TranslatorOptions options)
     : cache_(cache),
       options_(options),
-      unset_way_{cache->routines().way_unset_host_flags, cache->routines().way_unset_saved_flags},
       interpreter_(blocks, options.interpreter),
       collector_(interpreter_.instructions(), options.optimizations, options.interpreter.level,
                  options.interpreter.host_tsc),
@@ -114,6 +113,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r10);
       bound_->context->way_targets = cache_->way_targets();
+      bound_->context->way_stubs = reinterpret_cast<uint64_t>(cache_->routines().way_stubs);
       bound_->context->page_keys = cache_->page_keys();
     }
     if (bound_->tlb != tlb) {
@@ -130,8 +130,15 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 
 void TranslatorCore::FillTables(Bound* bound) {
   bound->context->indirect.fill(cache_->routines().indirect_miss);
-  bound->context->ways.fill(unset_way_);
+  for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
+  bound->context->arrivals.fill(GuestContext::kFirstArrivals);
   bound->tables_filled = true;
+}
+
+GuestContext::Way TranslatorCore::UnsetWay(uint32_t way) const {
+  const std::byte* host_flags = cache_->routines().way_stubs + 2 * way * GuestContext::kWayStubBytes;
+  const std::byte* saved_flags = host_flags + GuestContext::kWayStubBytes;
+  return {.host_flags = {host_flags, host_flags}, .saved_flags = {saved_flags, saved_flags}};
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
@@ -140,7 +147,8 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
   GuestContext& context = *bound->context;
-  for (uint32_t i = 0; i < context.num_used_ways; ++i) context.ways[context.used_ways[i]] = unset_way_;
+  for (uint32_t i = 0; i < context.num_used_ways; ++i)
+    context.ways[context.used_ways[i]] = UnsetWay(context.used_ways[i]);
   context.num_used_ways = 0;
   bound->fetch_generation = bound->tlb->fetch_generation();
   bound->code_generation = cache_->generation();
@@ -150,7 +158,7 @@ void TranslatorCore::ForgetExtents(Bound* bound) {
   GuestContext& context = *bound->context;
   for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
   context.num_used_extents = 0;
-  context.stack_limits.fill(0);
+  context.ForgetStack();
   context.recents = {};
   context.fs_host = 0;
   for (uint32_t i = 0; i < context.num_known_pages; ++i) context.pages[context.known_pages[i]] = 0;
@@ -195,7 +203,7 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
     const GuestAddr fs(context.fs_base);
     if (fs.page() < range.end && (fs + GuestContext::kFsBytes).page() >= range.first) context.fs_host = 0;
     const GuestAddr stack(context.stack_start - context.stack_delta);
-    if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.stack_limits.fill(0);
+    if (stack.page() < range.end && (stack + context.stack_bytes).page() > range.first) context.ForgetStack();
   };
   if (!bound->tlb->ForEachLossSince(bound->seen_losses, forget)) ForgetExtents(bound);
   bound->seen_losses = losses;
@@ -204,9 +212,12 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  constexpr uint8_t kVisits = 4;
+  // What has just begun may soon end, as most programs do.
+  constexpr uint64_t kYoung = 20'000'000;
+  constexpr uint8_t kVisits = 4, kVisitsWhileYoung = 16;
+  const uint8_t needed = instructions_retired_.value() < kYoung ? kVisitsWhileYoung : kVisits;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
-  if (visits >= kVisits) return true;
+  if (visits >= needed) return true;
   ++visits;
   return false;
 }
@@ -392,6 +403,15 @@ inline bool TranslatorCore::CallGate(GuestContext& context) {
 
 bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
   return static_cast<TranslatorCore*>(context->engine)->CallGate(*context);
+}
+
+void TranslatorCore::LearnBranch(GuestContext* context, const std::byte* site, uint64_t target) {
+  auto* self = static_cast<TranslatorCore*>(context->engine);
+  // Only what is code has a place there.
+  const bool known = context->targets[GuestContext::TargetIndex(target)].pc == target;
+  const TranslationCache::Learned learned =
+      self->cache_->LearnBranch(site, known ? std::optional(target) : std::nullopt);
+  context->arrivals[GuestContext::ArrivalIndex(learned.block)] = learned.until_next;
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {

@@ -54,6 +54,8 @@ class TranslatorCore final : public Engine {
   // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. True if code may go on
   // there, by the blocks that are known; else context.leave tells what is next.
   static bool CarryOutSyscall(GuestContext* context);
+  // Of an indirect branch whose code has called `site` from: its inline cache learns that it goes to `target`.
+  static void LearnBranch(GuestContext* context, const std::byte* site, uint64_t target);
 
  private:
   // A TLB's context, with what C++ alone knows of it.
@@ -84,6 +86,8 @@ class TranslatorCore final : public Engine {
 
   void Bind(CpuState* state, mm::Tlb* tlb);
   void FillTables(Bound* bound);
+  // What leads to the way's stubs.
+  GuestContext::Way UnsetWay(uint32_t way) const;
   void ForgetTargets(Bound* bound);
   void ForgetExtents(Bound* bound);
   // What the TLB has lost since the last time.
@@ -118,7 +122,6 @@ class TranslatorCore final : public Engine {
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
-  const GuestContext::Way unset_way_;
   InterpreterCore interpreter_;
   BlockCollector collector_;
   BlockWriter writer_;
