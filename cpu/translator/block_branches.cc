@@ -182,8 +182,6 @@ void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
   const bool of_address = instruction.memory >= 0 && instruction.memory_operand().mem.base == ZYDIS_REGISTER_RIP;
   if (of_address) return GoIndirect(Refusable::kYes);
   // A switch has many targets.
-  SaveFlagsBehind();
-  flags_ = Flags::kSaved;
   GoThroughTable(Refusable::kYes);
 }
 
@@ -278,7 +276,10 @@ void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
 void BlockWriter::AlignDisplacement(unsigned opcode_bytes) {
   constexpr unsigned kPiece = 16, kDisplacement = 4;
   const unsigned at = (code_.size() + opcode_bytes) % kPiece;
-  if (at > kPiece - kDisplacement) code_.Nop(kPiece - at);
+  // Prefixes that mean nothing, rather than an instruction.
+
+  if (at <= kPiece - kDisplacement) return;
+  for (unsigned i = at; i < kPiece; ++i) code_.Byte(kDsPrefix);
 }
 
 void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
@@ -331,9 +332,9 @@ void BlockWriter::NoteBranch(bool popped) {
 }
 
 void BlockWriter::GoIndirect(Refusable refusable) {
+  if (!optimizations_.inline_caches || !optimizations_.table) return GoThroughTable(refusable);
   SaveFlagsBehind();
   flags_ = Flags::kSaved;
-  if (!optimizations_.inline_caches || !optimizations_.table) return GoThroughTable(refusable);
   AlignDisplacement(/*opcode_bytes=*/1);
   out_.branch_displacement = code_.Jump();
   cold_.push_back(
@@ -355,7 +356,11 @@ void BlockWriter::WriteUnknownTarget(Refusable refusable) {
 
 void BlockWriter::GoThroughTable(Refusable refusable) {
   if (refusable != Refusable::kNo) NoteBranch(refusable == Refusable::kPopped);
-  code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
+  if (flags_ == Flags::kHost && live_flags_[index_ + 1] != 0)
+    WriteSaveFlags(/*keep_rax=*/false);
+  else
+    code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
+  flags_ = Flags::kSaved;
   if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
   for (const unsigned byte : {0x41u, 0x0fu, 0xb7u, 0xc3u}) code_.Byte(byte);  // MOVZX EAX, R11W
   constexpr unsigned kIndirect = 0xff, kJmp = 4;

@@ -22,6 +22,9 @@ inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 // JMP with four bytes of displacement, which entries are patched with.
 inline constexpr uint32_t kJumpBytes = 5;
 
+// A prefix that means nothing in front of instructions without a memory operand, or whose base is no segment's.
+inline constexpr unsigned kDsPrefix = 0x3e;
+
 // Conditions by the encoding's numbers.
 inline constexpr unsigned kBelow = 2, kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
 

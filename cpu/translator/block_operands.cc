@@ -308,12 +308,6 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
     }
     return place;
   }
-  if (group.members == 1 && group.index >= 0 && group.first == index_ && group.slot < 0) {
-    // Nothing else needs the delta: the host's address itself takes one instruction less.
-    ProbeOperand(instruction);
-    kept_ |= uint64_t{1} << number;
-    return {.base = kScratch};
-  }
   LoadDelta(number);
   if (group.base == OperandGroups::kFs) {
     held_behind_ = number;

@@ -160,7 +160,7 @@ bool BlockWriter::WriteAtForwardEntry() {
   if (first.length >= kJumpBytes) return true;
   // Once more, behind prefixes that mean nothing.
   ReturnTo(before);
-  constexpr unsigned kDsPrefix = 0x3e;
+
   for (unsigned i = first.length; i < kJumpBytes; ++i) code_.Byte(kDsPrefix);
   WriteNext();
   out_.marks.back().host_offset = static_cast<uint16_t>(before.code);
@@ -346,7 +346,7 @@ void BlockWriter::WriteInstruction(const GuestInstruction& instruction) {
 // --- flags ---
 
 // By LAHF and SETO: PUSHFQ takes three times as long.
-void BlockWriter::WriteSaveFlags() {
+void BlockWriter::WriteSaveFlags(bool keep_rax) {
   const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
   constexpr unsigned kLahf = 0x9f;
   code_.Store(spill, kHostRax);
@@ -354,7 +354,7 @@ void BlockWriter::WriteSaveFlags() {
   for (const unsigned byte : {0x0fu, 0x90u, 0xc0u}) code_.Byte(byte);  // SETO AL
   code_.Byte(0x66);
   code_.Memory(0x89, kHostRax, Frame(REMORA_FRAME(flags)), /*wide=*/false);
-  code_.Load(kHostRax, spill);
+  if (keep_rax) code_.Load(kHostRax, spill);
 }
 
 void BlockWriter::SaveFlags(uint32_t live) {

@@ -132,8 +132,8 @@ class BlockWriter {
   void SaveFlags(uint32_t live);
   void SaveFlagsBefore() { SaveFlags(live_flags_[index_]); }
   void SaveFlagsBehind() { SaveFlags(live_flags_[index_ + 1]); }
-  // RAX ends up in spill[1], too.
-  void WriteSaveFlags();
+  // RAX ends up in spill[1], too; there only, unless it is kept.
+  void WriteSaveFlags(bool keep_rax = true);
   void RestoreFlags();
   // Before the code of the instruction itself, and behind it.
   void PrepareFlags(const GuestInstruction& instruction);
