@@ -320,7 +320,7 @@ TranslationCache::Learned TranslationCache::LearnBranch(const std::byte* site, s
   MutexLock lock(&mu_);
   const Translation* from = FindIn(in_region_[RegionOf(site)], site);
   if (from == nullptr) return {};
-  const Learned learned = {from->pc, GuestContext::kFirstArrivals};
+  Learned learned = {from->pc, GuestContext::kFirstArrivals};
   FrameCode* code = CodeOfLocked(*from);
   if (code == nullptr || !target.has_value()) return learned;
   DCHECK(from->branch_displacement != 0);
@@ -343,6 +343,7 @@ TranslationCache::Learned TranslationCache::LearnBranch(const std::byte* site, s
   WritePiece(piece.code, inline_cache_.bytes(), inline_cache_relocations_);
   caches_in_region_[piece.region].push_back(from->frame.value());
   PatchDisplacement(branch, piece.code);
+  learned.code_bytes = inline_cache_.size();
   return learned;
 }
 

@@ -68,8 +68,9 @@ class TranslationCache final : public mm::CodeObserver {
   // which is translated: its inline cache will know. No target: it is not
   // translated.
   struct Learned {
-    uint64_t block = 0;      // the translation's address
-    int32_t until_next = 0;  // how often the branch may go through the tables before this is called again
+    uint64_t block = 0;       // the translation's address
+    int32_t until_next = 0;   // how often the branch may go through the tables before this is called again
+    uint32_t code_bytes = 0;  // that this took
   };
   Learned LearnBranch(const std::byte* site, std::optional<uint64_t> target);
   // The number of GuestContext::pages for the page of `address` and the right; kNoPage: there are no more.

@@ -412,6 +412,7 @@ void TranslatorCore::LearnBranch(GuestContext* context, const std::byte* site, u
   const TranslationCache::Learned learned =
       self->cache_->LearnBranch(site, known ? std::optional(target) : std::nullopt);
   context->arrivals[GuestContext::ArrivalIndex(learned.block)] = learned.until_next;
+  self->host_bytes_.Add(learned.code_bytes);
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {

@@ -126,6 +126,7 @@ TEST(TranslatorTest, NoCycleRunsWithoutBeingCounted) {
       {"push and ret to itself", {0x48, 0x8d, 0x05, 0xf9, 0xff, 0xff, 0xff, 0x50, 0xc3}, {}},
       {"to another page and back", {0xe9, 0xfb, 0x0f, 0x00, 0x00}, {0xe9, 0xfb, 0xef, 0xff, 0xff}},
       {"call, pop and jmp", {0xe8, 0x00, 0x00, 0x00, 0x00, 0x58, 0xeb, 0xf8}, {}},
+      {"call to another page, and back", {0xe8, 0xfb, 0x0f, 0x00, 0x00, 0xeb, 0xf9}, {0xc3}},
       {"loop", {0x48, 0xff, 0xc1, 0x48, 0xff, 0xc1, 0xe2, 0xf8}, {}},
   };
   for (const Case& each : cases) {
@@ -332,6 +333,112 @@ TEST(TranslatorTest, AGuestThatMakesCodeForEverKeepsRunning) {
                                0x0f, 0x05});                                                       // syscall
     small.state.rip = kCode;
     ASSERT_EQ(small.Run(100).reason, ExitReason::kSyscall);
+    ASSERT_EQ(small.state.gpr[kRax], i);
+    if (i % 8 == 0) small.Quiesce();
+  }
+}
+
+// A function that is called in a loop from several places, so often that its RET gets an inline cache.
+class InlineCacheTest : public testing::TestWithParam<uint64_t> {
+ protected:
+  static constexpr uint64_t kOften = 20'000;  // more than GuestContext::kFirstArrivals
+
+  InlineCacheTest() { machine_.memory.Write(Function(), {0x48, 0xff, 0xc0, 0xc3}); }  // inc rax; ret
+
+  // In the page of those who call, or in another one.
+  static uint64_t Function() { return kCode + GetParam(); }
+  void WriteCall(uint64_t at) {
+    machine_.memory.Write(at, {0xe8});
+    machine_.memory.Store(at + 1, static_cast<uint32_t>(Function() - (at + 5)));
+  }
+  // Calls it `calls` times in a round.
+  void WriteLoop(uint64_t at, uint8_t calls) {
+    for (uint8_t i = 0; i < calls; ++i) WriteCall(at + 5 * i);
+    const auto back = static_cast<uint8_t>(-(5 * calls + 5));
+    machine_.memory.Write(at + 5 * calls, {0x48, 0xff, 0xc9, 0x75, back, 0x0f, 0x05});  // dec rcx; jnz at; syscall
+  }
+  void RunLoop(uint64_t at, uint64_t rounds) {
+    machine_.state.rip = at;
+    machine_.state.gpr[kRax] = 0;
+    machine_.state.gpr[kRcx] = rounds;
+    ASSERT_EQ(machine_.Run(rounds * 1000).reason, ExitReason::kSyscall);
+  }
+  uint64_t HostBytes() const { return machine_.engine->counters().host_bytes_translated; }
+  uint64_t Blocks() const { return machine_.engine->counters().blocks_decoded; }
+
+  FakeMachine machine_{[](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); }};
+};
+
+TEST_P(InlineCacheTest, IsMadeWhenTheBranchIsTakenOften) {
+  WriteLoop(kCode, 3);
+  RunLoop(kCode, 100);
+  EXPECT_EQ(machine_.state.gpr[kRax], 300u);
+  const uint64_t bytes = HostBytes(), blocks = Blocks();
+  RunLoop(kCode, 100);
+  EXPECT_EQ(HostBytes(), bytes);
+  RunLoop(kCode, kOften);
+  EXPECT_EQ(machine_.state.gpr[kRax], 3 * kOften);
+  EXPECT_GT(HostBytes(), bytes);
+  EXPECT_EQ(Blocks(), blocks);
+}
+
+TEST_P(InlineCacheTest, OneThatGoesToManyPlacesDoesWithoutInTheEnd) {
+  WriteLoop(kCode, 3);
+  RunLoop(kCode, kOften);
+  constexpr uint64_t kMore = kCode + 0x200, kStillMore = kCode + kPageSize + 0x200;
+  WriteLoop(kMore, 8);
+  WriteLoop(kStillMore, 5);
+  for (int i = 0; i < 3; ++i) {
+    RunLoop(kMore, kOften);
+    EXPECT_EQ(machine_.state.gpr[kRax], 8 * kOften);
+    RunLoop(kStillMore, kOften);
+    EXPECT_EQ(machine_.state.gpr[kRax], 5 * kOften);
+    RunLoop(kCode, kOften);
+    EXPECT_EQ(machine_.state.gpr[kRax], 3 * kOften);
+  }
+}
+
+TEST_P(InlineCacheTest, CodeThatItLeadsToMayChange) {
+  WriteLoop(kCode, 3);
+  RunLoop(kCode, kOften);
+  machine_.memory.Write(kCode + 10, {0x0f, 0x1f, 0x44, 0x00, 0x00});  // a NOP in place of the last call
+  RunLoop(kCode, kOften);
+  EXPECT_EQ(machine_.state.gpr[kRax], 2 * kOften);
+  machine_.memory.Write(kCode + 5,
+                        {0x48, 0xff, 0xc0, 0x90, 0x90});  // inc rax; nop; nop, where the first one returns to
+  RunLoop(kCode, kOften);
+  EXPECT_EQ(machine_.state.gpr[kRax], 2 * kOften);
+  machine_.memory.Write(Function(), {0x90, 0x90, 0x90, 0xc3});
+  RunLoop(kCode, kOften);
+  EXPECT_EQ(machine_.state.gpr[kRax], kOften);
+}
+
+TEST_P(InlineCacheTest, TheTargetMayBeNoAddressAtLast) {
+  WriteLoop(kCode, 1);
+  RunLoop(kCode, kOften);
+  machine_.state.rip = Function();
+  const uint64_t rsp = FakeMachine::kStackTop - 64;
+  machine_.state.gpr[kRsp] = rsp;
+  machine_.memory.Store(rsp, uint64_t{0x8000'0000'0000});
+  EXPECT_EQ(machine_.Run(100).reason, ExitReason::kProtection);
+  EXPECT_EQ(machine_.state.rip, Function() + 3);
+  EXPECT_EQ(machine_.state.gpr[kRsp], rsp);
+}
+
+INSTANTIATE_TEST_SUITE_P(InOnePage, InlineCacheTest, testing::Values(0x100));
+INSTANTIATE_TEST_SUITE_P(AcrossPages, InlineCacheTest, testing::Values(0x1100));
+
+TEST(TranslatorTest, TheMemoryOfInlineCachesIsUsedAgain) {
+  TranslatorOptions options = AtOnce();
+  options.max_code_bytes = uint64_t{1} << 20;
+  FakeMachine small([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  // mov eax, i; loop: call +8 (ret); dec ecx; jnz loop; syscall
+  for (uint32_t i = 0; i < 3'000; ++i) {
+    small.memory.Write(kCode, {0xb8, static_cast<uint8_t>(i), static_cast<uint8_t>(i >> 8), 0, 0, 0xe8, 6, 0, 0, 0,
+                               0xff, 0xc9, 0x75, 0xf7, 0x0f, 0x05, 0xc3});
+    small.state.rip = kCode;
+    small.state.gpr[kRcx] = 5'000;
+    ASSERT_EQ(small.Run(100'000).reason, ExitReason::kSyscall);
     ASSERT_EQ(small.state.gpr[kRax], i);
     if (i % 8 == 0) small.Quiesce();
   }
