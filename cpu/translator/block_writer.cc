@@ -301,7 +301,9 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return;
     case Cold::Kind::kShort:
       code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
-      LeaveBlock(routines_.leave_go_on, pc_);
+      code_.Constant(kScratch, pc_);
+      CallRoutine(routines_.go_on);
+      code_.Land(code_.Jump(), out_.saved_entry);
       out_.dropped_host = code_.size();
       if (live_flags_[0] != 0) WriteSaveFlags();
       out_.dropped_saved = code_.size();

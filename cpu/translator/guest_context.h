@@ -128,7 +128,8 @@ struct alignas(64) GuestContext {
   GuestContext* self = nullptr;
   mm::Tlb* tlb = nullptr;
   void* engine = nullptr;  // for the miss path
-  // For string instructions, which may use more than `remaining`: the budget beyond it, and what ends it early.
+  // The budget beyond `remaining`, which comes in portions, and what ends it early.
+  static constexpr uint32_t kPortion = 16384;
   uint64_t reserve = 0;
   const std::atomic<uint32_t>* interrupt = nullptr;
 

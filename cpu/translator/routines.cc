@@ -68,6 +68,27 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
+  size_t GoOn() {
+    const size_t at = Begin();
+    Xbyak::Label leave;
+    push(rax);
+    LoadField(rax, REMORA_FIELD(interrupt));
+    cmp(dword[rax], 0);
+    jne(leave);
+    LoadField(rax, REMORA_FIELD(reserve));
+    sub(rax, GuestContext::kPortion);
+    jb(leave);
+    StoreField(REMORA_FIELD(reserve), rax);
+    Gs(), add(dword[At(REMORA_FIELD(remaining))], GuestContext::kPortion);
+    pop(rax);
+    ret();
+    L(leave);
+    pop(rax);
+    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
+    GoLeave(cpu::translator::Leave::kGoOn);
+    return at;
+  }
+
   size_t IndirectMiss() {
     const size_t at = Begin();
     Xbyak::Label unknown;
@@ -552,7 +573,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
       {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
-      {&routines.leave_go_on, writer.LeaveWith(Leave::kGoOn)},
+      {&routines.go_on, writer.GoOn()},
       {&routines.indirect_miss, writer.IndirectMiss()},
       {&routines.way_unset_host_flags, writer.WayUnset(true)},
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},

@@ -24,7 +24,9 @@ struct Routines {
   const void* leave_lookup = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
-  const void* leave_go_on = nullptr;
+  // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with
+  // a portion more, or leaves (Leave::kGoOn).
+  const void* go_on = nullptr;
   // Called by the stubs that ways lead to which are not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;

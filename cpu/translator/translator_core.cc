@@ -349,7 +349,7 @@ void TranslatorCore::Enter(const Translation& translation) {
 }
 
 void TranslatorCore::GiveBudget(GuestContext* context) const {
-  const uint64_t portion = std::min(run_.left, kPortion);
+  const uint64_t portion = std::min<uint64_t>(run_.left, GuestContext::kPortion);
   context->remaining = static_cast<int32_t>(portion);
   context->reserve = run_.left - portion;
 }

@@ -118,7 +118,6 @@ class TranslatorCore final : public Engine {
   Next Settle(uint64_t* retired);
 
   static constexpr uint32_t kNumContexts = 8;
-  static constexpr uint64_t kPortion = 16384;
 
   TranslationCache* const cache_;
   const TranslatorOptions options_;
