@@ -536,7 +536,11 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       interpreted_.Add();
       goes_on = translation->repeats ? repeat() : interpret(1);
     } else if (translation->count() > run_.left) {
-      goes_on = interpret(run_.left);
+      // What is left is not worth finding its way about in the interpreter, where counts are not exact.
+      if (!options_.optimizations.exact_count && run_.left < run_.budget)
+        NoteRetired(run_.left);
+      else
+        goes_on = interpret(run_.left);
     } else {
       Enter(*translation);
       if (bound_->context->leave == Leave::kSyscall) {
