@@ -61,7 +61,7 @@ class TranslatorCore final : public Engine {
   // A TLB's context, with what C++ alone knows of it.
   struct Bound {
     Zeroed<GuestContext> context;
-    // Whether the tables of targets and ways lead to the routines for what is not known: 640 KiB that a short program
+    // Whether the tables of targets and ways lead to the routines for what is not known: 768 KiB that a short program
     // which runs no translated code in this context need not touch.
     bool tables_filled = false;
     const mm::Tlb* tlb = nullptr;
@@ -103,8 +103,8 @@ class TranslatorCore final : public Engine {
   bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
-  // Runs translated code from state.rip for at most what is left of the budget. It comes back after kPortion
-  // instructions, unless it is in the middle of a string instruction.
+  // Runs translated code from state.rip for at most what is left of the budget. Each portion it sees
+  // whether it is to come back earlier.
   void Enter(const Translation& translation);
   // What translated code may retire, and has, since.
   void GiveBudget(GuestContext* context) const;
