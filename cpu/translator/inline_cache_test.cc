@@ -38,7 +38,7 @@ class InlineCacheTest : public testing::Test {
     WriteInlineCache(targets, otherwise, &code, &relocations);
     Put(code, relocations);
   }
-  uint64_t Run(uint64_t target) const {
+  [[clang::no_sanitize("function")]] uint64_t Run(uint64_t target) const {
     return reinterpret_cast<uint64_t (*)(uint64_t)>(reinterpret_cast<uintptr_t>(run_))(target);
   }
   std::vector<std::string> Read() const {
