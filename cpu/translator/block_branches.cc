@@ -272,14 +272,12 @@ void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
   LeaveBlock(routines_.leave_interpret, pc);
 }
 
-// In one piece, which can be patched while others run through it.
 void BlockWriter::AlignDisplacement(unsigned opcode_bytes) {
   constexpr unsigned kPiece = 16, kDisplacement = 4;
   const unsigned at = (code_.size() + opcode_bytes) % kPiece;
-  // Prefixes that mean nothing, rather than an instruction.
-
   if (at <= kPiece - kDisplacement) return;
-  for (unsigned i = at; i < kPiece; ++i) code_.Byte(kDsPrefix);
+  // Prefixes that mean nothing, rather than an instruction.
+  for (unsigned i = at; i < kPiece; ++i) code_.Byte(kCsPrefix);
 }
 
 void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
@@ -315,7 +313,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
   const uint32_t way = optimizations_.ways ? (*way_to_)(pc) : GuestContext::kNoWay;
   if (way == GuestContext::kNoWay) return GoByTable(pc, live);
   if (live == 0) flags_ = Flags::kSaved;
-  const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, /*forward=*/pc > index_pc_);
+  const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, IsForward(index_pc_, pc));
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   code_.Memory(kIndirect, kJmp, field, /*wide=*/false);
 }
@@ -341,7 +339,6 @@ void BlockWriter::GoIndirect(Refusable refusable) {
       {.kind = Cold::Kind::kBranch, .flags = Flags::kSaved, .jump = out_.branch_displacement, .refusable = refusable});
 }
 
-// Where the inline cache does not know, or there is none (yet).
 void BlockWriter::WriteUnknownTarget(Refusable refusable) {
   out_.branch_unknown = code_.size();
   constexpr unsigned kSub = 5, kJnsShort = 0x79;

@@ -22,8 +22,8 @@ inline constexpr auto kAllFlags = static_cast<uint32_t>(kStatusFlags);
 // JMP with four bytes of displacement, which entries are patched with.
 inline constexpr uint32_t kJumpBytes = 5;
 
-// A prefix that means nothing in front of instructions without a memory operand, or whose base is no segment's.
-inline constexpr unsigned kDsPrefix = 0x3e;
+// A prefix that means nothing where no segment's base counts. (DS would be a hint for branches.)
+inline constexpr unsigned kCsPrefix = 0x2e;
 
 // Conditions by the encoding's numbers.
 inline constexpr unsigned kBelow = 2, kAboveOrEqual = 3, kNotEqual = 5, kSign = 8;
@@ -45,6 +45,13 @@ inline HostPlace WayField(uint32_t way, bool flags_saved, bool forward) {
       flags_saved ? offsetof(GuestContext::Way, saved_flags) : offsetof(GuestContext::Way, host_flags);
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(ways)) + sizeof(GuestContext::Way) * way + member +
                                     (forward ? sizeof(void*) : 0)));
+}
+
+// Whether a jump to another page need not count: it leads to a higher address, and not so far that a guest could run
+// much between two jumps that count.
+inline bool IsForward(uint64_t from, uint64_t to) {
+  constexpr unsigned kRegionBits = 16;
+  return to > from && (to ^ from) >> kRegionBits == 0;
 }
 
 // Whether a sign-extended constant of 4 bytes will do.

@@ -155,7 +155,7 @@ bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool 
                    .jump2 = above,
                    .back = code_.size(),
                    .site = std::bit_cast<uint32_t>(site),
-                   .moved = static_cast<int32_t>(low)});
+                   .low = static_cast<int32_t>(low)});
   return true;
 }
 

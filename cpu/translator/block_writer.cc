@@ -160,8 +160,7 @@ bool BlockWriter::WriteAtForwardEntry() {
   if (first.length >= kJumpBytes) return true;
   // Once more, behind prefixes that mean nothing.
   ReturnTo(before);
-
-  for (unsigned i = first.length; i < kJumpBytes; ++i) code_.Byte(kDsPrefix);
+  for (unsigned i = first.length; i < kJumpBytes; ++i) code_.Byte(kCsPrefix);
   WriteNext();
   out_.marks.back().host_offset = static_cast<uint16_t>(before.code);
   return true;
@@ -263,7 +262,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       // R11 may be of use yet.
       code_.Store(Frame(REMORA_FRAME(held)), kScratch);
       code_.Load(kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
-      code_.Lea(kScratch, {.base = kGuestRspHost, .index = kScratch, .displacement = cold.moved});
+      code_.Lea(kScratch, {.base = kGuestRspHost, .index = kScratch, .displacement = cold.low});
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
       CallRoutine(routines_.access_stack);
       code_.Load(kScratch, Frame(REMORA_FRAME(held)));

@@ -87,6 +87,7 @@ class BlockWriter {
     const void* routine = nullptr;
     uint32_t index = 0;
     int32_t moved = 0;  // Mark::stack_moved
+    int32_t low = 0;    // the first byte, from R10
     uint64_t from = 0;  // the branch
     uint64_t pc = 0;    // of the instruction, or where to
     uint32_t live = 0;
@@ -215,6 +216,7 @@ class BlockWriter {
   // To the address in R11, by the branch's inline cache if it has one. Tables lead to code that finds the address there
   // and RAX in spill[1].
   void GoIndirect(Refusable refusable);
+  // Where the inline cache does not know, or there is none (yet).
   void WriteUnknownTarget(Refusable refusable);
   void GoThroughTable(Refusable refusable);
   void NoteBranch(bool popped);
@@ -226,6 +228,8 @@ class BlockWriter {
   // Where the branch under way leads if `condition` holds.
   void BranchTo(unsigned condition, uint64_t target, uint32_t live);
   static constexpr int kAlways = -1;
+  // So that the displacement of the jump that comes next, behind its opcode, can be patched while others run through
+  // it.
   void AlignDisplacement(unsigned opcode_bytes);
   void LinkedJump(int condition, uint64_t target, uint32_t live);
 

@@ -83,6 +83,9 @@ bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host,
 
 uint64_t FastStack(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
+  // In the run, but too close to its end for the block to know.
+  if (address + context->stack_delta - context->stack_start < context->stack_limits[site.extent / kExtentsOfClass])
+    return 1;
   const mm::Tlb& tlb = *context->tlb;
   const bool one_page = (address & kPageMask) + site.size() <= kPageSize;
   const std::byte* host = !one_page    ? AcrossPages(tlb, address, site.size(), site.write)

@@ -17,7 +17,7 @@ struct BranchTarget {
   uint64_t pc = 0;
   const std::byte* entry = nullptr;  // the target's code, for who comes with flags saved; null: by its way
   uint32_t way = GuestContext::kNoWay;
-  bool forward = false;  // it has a higher address than the branch
+  bool forward = false;  // nothing need be counted: see IsForward
 };
 
 // The inline cache of an indirect branch: code that compares R11 with each target and goes there, or to `otherwise`.

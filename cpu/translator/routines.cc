@@ -15,8 +15,7 @@ namespace {
 
 using namespace Xbyak::util;  // the registers' names
 
-// What is left is for the stubs of the ways.
-constexpr uint32_t kRoutineBytes = CodeBuffer::kPermanentBytes - GuestContext::kWays * 2 * GuestContext::kWayStubBytes;
+static_assert(CodeBuffer::kWayStubBytes == uint64_t{GuestContext::kWays} * 2 * GuestContext::kWayStubBytes);
 
 constexpr int kVectors = 16, kWideVectors = 32, kOpmasks = 8;
 constexpr int kGeneral = 16, kHostRsp = 4;
@@ -29,7 +28,7 @@ constexpr bool IsSame(int i) { return i != kHostRsp && i != kGuestRspHost && i !
 
 class RoutineWriter : public ContextAssembler {
  public:
-  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(kRoutineBytes), calls_(calls) {}
+  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kRoutineBytes), calls_(calls) {}
 
   size_t Enter() {
     const size_t at = Begin();
@@ -593,7 +592,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
   // Jumps among the routines are relative, so the code may be moved as a whole.
   std::memcpy(buffer->Writable(buffer->permanent()), writer.getCode(), writer.getSize());
   for (const Placed& routine : placed) *routine.to = buffer->permanent() + routine.offset;
-  routines.way_stubs = buffer->permanent() + kRoutineBytes;
+  routines.way_stubs = buffer->permanent() + CodeBuffer::kRoutineBytes;
   routines.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
   return routines;
 }

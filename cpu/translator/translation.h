@@ -12,7 +12,7 @@
 
 namespace remora::cpu::translator {
 
-// A block's code in the CodeBuffer. Immutable once published, but for the bytes that are patched to drop it.
+// A block's code in the CodeBuffer. Immutable once published, but for jumps that are patched.
 // It belongs to a page of code as one address sees it: every address space that has the frame there may run it.
 // There are many: the marks lie behind it in one piece of memory, and what is within its code is 16 bits wide, as
 // HostCode's size is.

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/guest_addr.h"
+#include "cpu/translator/block_frame.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -297,7 +298,7 @@ TranslationCache::FrameCode* TranslationCache::CodeOfLocked(const Translation& t
 bool TranslationCache::ResolveLocked(const FrameCode& code, const Translation& from, uint64_t target,
                                      BranchTarget* resolved) {
   const uint64_t branch = from.pc + static_cast<uint64_t>(int64_t{from.marks().back().guest_offset});
-  *resolved = {.pc = target, .forward = target > branch};
+  *resolved = {.pc = target, .forward = IsForward(branch, target)};
   if (!from.tail_frame.valid() && (target ^ from.pc) / kPageSize == 0) {
     const Translation* to = code.Find(Key(target, /*alone=*/false));
     if (to != nullptr && to->code != nullptr && !to->tail_frame.valid()) {
@@ -320,7 +321,7 @@ TranslationCache::Learned TranslationCache::LearnBranch(const std::byte* site, s
   MutexLock lock(&mu_);
   const Translation* from = FindIn(in_region_[RegionOf(site)], site);
   if (from == nullptr) return {};
-  Learned learned = {from->pc, GuestContext::kFirstArrivals};
+  Learned learned = {from->pc, GuestContext::kFirstArrivals, {}};
   FrameCode* code = CodeOfLocked(*from);
   if (code == nullptr || !target.has_value()) return learned;
   DCHECK(from->branch_displacement != 0);
@@ -329,21 +330,27 @@ TranslationCache::Learned TranslationCache::LearnBranch(const std::byte* site, s
   if (std::ranges::any_of(targets, [&](const BranchTarget& known) { return known.pc == *target; })) return learned;
   const std::byte* branch = from->code + from->branch_displacement;
   BranchTarget resolved;
-  if (targets.size() == kMaxTargets || !ResolveLocked(*code, *from, *target, &resolved)) {
-    // The table it is, for good.
-    PatchDisplacement(branch, from->code + from->branch_by_table);
+  const bool is_full = targets.size() == kMaxTargets;
+  if (is_full || !ResolveLocked(*code, *from, *target, &resolved)) {
+    // The table it is, for good, unless what is known is still of use.
+    if (is_full || targets.empty()) PatchDisplacement(branch, from->code + from->branch_by_table);
     return learned;
   }
   targets.push_back(resolved);
   WriteInlineCache(targets, from->code + from->branch_unknown, &inline_cache_, &inline_cache_relocations_);
   const CodeBuffer::Piece piece = memory_->buffer.Allocate(inline_cache_.size());
   EvictLocked();
-  // The eviction may have taken the branch.
-  if (piece.code == nullptr || CodeOfLocked(*from) == nullptr) return learned;
+  // The eviction may have taken the branch, and its targets.
+  code = CodeOfLocked(*from);
+  if (code == nullptr) return learned;
+  if (piece.code == nullptr) {
+    code->branches[from].pop_back();
+    return learned;
+  }
   WritePiece(piece.code, inline_cache_.bytes(), inline_cache_relocations_);
   caches_in_region_[piece.region].push_back(from->frame.value());
   PatchDisplacement(branch, piece.code);
-  learned.code_bytes = inline_cache_.size();
+  learned.code = {piece.code, inline_cache_.size()};
   return learned;
 }
 

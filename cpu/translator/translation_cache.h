@@ -65,12 +65,11 @@ class TranslationCache final : public mm::CodeObserver {
   uint32_t WayTo(uint64_t pc);
   const std::atomic<uint64_t>* way_targets() const { return way_targets_.get(); }
   // Tells that the indirect branch which the translation around the host address `site` ends with has gone to `target`,
-  // which is translated: its inline cache will know. No target: it is not
-  // translated.
+  // which is translated: its inline cache will know. Without a target that is not translated.
   struct Learned {
-    uint64_t block = 0;       // the translation's address
-    int32_t until_next = 0;   // how often the branch may go through the tables before this is called again
-    uint32_t code_bytes = 0;  // that this took
+    uint64_t block = 0;               // the translation's address
+    int32_t until_next = 0;           // how often the branch may go through the tables before this is called again
+    std::span<const std::byte> code;  // its inline cache, if there is a new one
   };
   Learned LearnBranch(const std::byte* site, std::optional<uint64_t> target);
   // The number of GuestContext::pages for the page of `address` and the right; kNoPage: there are no more.

@@ -212,7 +212,7 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  // What has just begun may soon end, as most programs do.
+  // Who has just begun runs a program that may soon end, as most do.
   constexpr uint64_t kYoung = 20'000'000;
   constexpr uint8_t kVisits = 4, kVisitsWhileYoung = 16;
   const uint8_t needed = instructions_retired_.value() < kYoung ? kVisitsWhileYoung : kVisits;
@@ -408,11 +408,16 @@ bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
 void TranslatorCore::LearnBranch(GuestContext* context, const std::byte* site, uint64_t target) {
   auto* self = static_cast<TranslatorCore*>(context->engine);
   // Only what is code has a place there.
-  const bool known = context->targets[GuestContext::TargetIndex(target)].pc == target;
+  const GuestContext::Target& place = context->targets[GuestContext::TargetIndex(target)];
+  const bool known = place.translation != nullptr && place.pc == target;
   const TranslationCache::Learned learned =
       self->cache_->LearnBranch(site, known ? std::optional(target) : std::nullopt);
+  if (learned.until_next == 0) return;
   context->arrivals[GuestContext::ArrivalIndex(learned.block)] = learned.until_next;
-  self->host_bytes_.Add(learned.code_bytes);
+  self->host_bytes_.Add(learned.code.size());
+  const BlockDumper* dumper = self->options_.dumper;
+  if (!learned.code.empty() && dumper != nullptr && dumper->on_translated)
+    dumper->on_translated(learned.block, *context->tlb, learned.code);
 }
 
 TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {

@@ -146,6 +146,23 @@ TEST(TranslatorTest, NoCycleRunsWithoutBeingCounted) {
   }
 }
 
+TEST(TranslatorTest, LittleRunsWithoutBeingCounted) {
+  // Jumps from page to page to higher addresses, and from the last page back to the first one.
+  constexpr uint64_t kFirst = 0x10000000, kNumPages = 256;
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  machine.memory.Map(kFirst, kNumPages, mm::Protection(5));
+  for (uint64_t i = 0; i < kNumPages; ++i) {
+    const uint64_t page = kFirst + i * kPageSize, next = kFirst + (i + 1) % kNumPages * kPageSize;
+    machine.memory.Write(page, {0x48, 0xff, 0xc0, 0xe9});  // inc rax; jmp next
+    machine.memory.Store(page + 4, static_cast<uint32_t>(next - (page + 8)));
+  }
+  machine.state.rip = kFirst;
+  machine.state.gpr[kRax] = 0;
+  const Exit exit = machine.Run(500'000);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_LE(machine.state.gpr[kRax], 16 * exit.instructions_retired);
+}
+
 TEST(TranslatorTest, TheStackMayBeAnywhereAndMove) {
   // R10 is where the stack is on the host: what takes RSP's value, sets it, or changes it by more than a constant.
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
