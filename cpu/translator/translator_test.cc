@@ -153,8 +153,8 @@ TEST(TranslatorTest, LittleRunsWithoutBeingCounted) {
   machine.memory.Map(kFirst, kNumPages, mm::Protection(5));
   for (uint64_t i = 0; i < kNumPages; ++i) {
     const uint64_t page = kFirst + i * kPageSize, next = kFirst + (i + 1) % kNumPages * kPageSize;
-    machine.memory.Write(page, {0x48, 0xff, 0xc0, 0xe9});  // inc rax; jmp next
-    machine.memory.Store(page + 4, static_cast<uint32_t>(next - (page + 8)));
+    machine.memory.Write(page, {0x48, 0x83, 0xc0, 0x01, 0xe9});  // add rax, 1; jmp next
+    machine.memory.Store(page + 5, static_cast<uint32_t>(next - (page + 9)));
   }
   machine.state.rip = kFirst;
   machine.state.gpr[kRax] = 0;
