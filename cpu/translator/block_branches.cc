@@ -292,7 +292,7 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   } else {
     AlignDisplacement(condition == kAlways ? 1 : 2);
     const uint32_t displacement = jump();
-    out_.links.push_back({displacement, saved, target > index_pc_, target});
+    out_.links.push_back({displacement, saved, IsForward(index_pc_, target), target});
     cold_.push_back(
         {.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .from = index_pc_, .pc = target});
   }

@@ -39,7 +39,7 @@ inline HostPlace ExtentField(uint32_t extent, size_t offset) {
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(extents)) + sizeof(Extent) * extent + offset));
 }
 
-// Where a way leads, by its number; `forward`: from a lower address.
+// Where a way leads, by its number; `forward`: see IsForward.
 inline HostPlace WayField(uint32_t way, bool flags_saved, bool forward) {
   const size_t member =
       flags_saved ? offsetof(GuestContext::Way, saved_flags) : offsetof(GuestContext::Way, host_flags);
@@ -47,8 +47,8 @@ inline HostPlace WayField(uint32_t way, bool flags_saved, bool forward) {
                                     (forward ? sizeof(void*) : 0)));
 }
 
-// Whether a jump to another page need not count: it leads to a higher address, and not so far that a guest could run
-// much between two jumps that count.
+// Whether a jump need not count: it leads to a higher address, and not so far that a guest could run much between two
+// jumps that count.
 inline bool IsForward(uint64_t from, uint64_t to) {
   constexpr unsigned kRegionBits = 16;
   return to > from && (to ^ from) >> kRegionBits == 0;

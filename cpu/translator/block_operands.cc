@@ -101,6 +101,16 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
                    .routine = as_delta ? routines_.access_delta : routines_.access});
 }
 
+uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {
+  AccessSite site = {};
+  site.extent = SizeClass(bytes) * kExtentsOfClass & 0xfff;
+  site.write = right == Right::kWrite;
+  site.pinned = pinned;
+  site.size_less_one = (bytes - 1) & 0x1ff;
+  site.instruction = index_ & 0xff;
+  return std::bit_cast<uint32_t>(site);
+}
+
 void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned bytes, bool pinned) {
   const unsigned size_class = SizeClass(bytes);
   KeepHeld(index_);
@@ -113,17 +123,11 @@ void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned by
   const uint32_t missed = code_.JumpIf(kAboveOrEqual);
   flags_ = Flags::kSaved;
   held_ = OperandGroups::kNone;
-  AccessSite site = {};
-  site.extent = size_class * kExtentsOfClass & 0xfff;
-  site.write = right == Right::kWrite;
-  site.pinned = pinned;
-  site.size_less_one = (bytes - 1) & 0x1ff;
-  site.instruction = index_ & 0xff;
   cold_.push_back({.kind = Cold::Kind::kStackMiss,
                    .flags = Flags::kSaved,
                    .jump = missed,
                    .back = code_.size(),
-                   .site = std::bit_cast<uint32_t>(site)});
+                   .site = StackSite(right, bytes, pinned)});
 }
 
 bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool pinned) {
@@ -143,18 +147,12 @@ bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool 
   const uint32_t above = code_.JumpIf(kAbove);
   flags_ = Flags::kSaved;
   const auto bytes = static_cast<unsigned>(high - low);
-  AccessSite site = {};
-  site.extent = SizeClass(bytes) * kExtentsOfClass & 0xfff;
-  site.write = right == Right::kWrite;
-  site.pinned = pinned;
-  site.size_less_one = (bytes - 1) & 0x1ff;
-  site.instruction = index_ & 0xff;
   cold_.push_back({.kind = Cold::Kind::kAroundStackMiss,
                    .flags = Flags::kSaved,
                    .jump = below,
                    .jump2 = above,
                    .back = code_.size(),
-                   .site = std::bit_cast<uint32_t>(site),
+                   .site = StackSite(right, bytes, pinned),
                    .low = static_cast<int32_t>(low)});
   return true;
 }

@@ -146,6 +146,8 @@ class BlockWriter {
   // From R11, a guest address. Flags are saved.
   // `extent`: its number; those for writing come behind those for reading.
   void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
+  // An AccessSite for operands on the stack.
+  uint32_t StackSite(Right right, unsigned bytes, bool pinned) const;
   // None of the bytes from `low` to `high`, behind R10, lies elsewhere than that has it. False: they are too far from
   // it.
   bool ProbeAroundStack(Right right, int64_t low, int64_t high, bool pinned);

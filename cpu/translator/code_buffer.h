@@ -34,8 +34,7 @@ class CodeBuffer {
   }
 
   const std::byte* permanent() const { return memory_.code(); }
-  static constexpr uint64_t kRoutineBytes = 20480, kWayStubBytes = 131072;
-  static constexpr uint64_t kPermanentBytes = kRoutineBytes + kWayStubBytes;
+  static constexpr uint64_t kPermanentBytes = 151552;
 
   struct Piece {
     const std::byte* code = nullptr;  // null: no room in the region being filled, and no free one

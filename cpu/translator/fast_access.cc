@@ -125,7 +125,7 @@ const void* FastTarget(GuestContext* context) {
 }
 
 const void* FastWay(GuestContext* context) {
-  context->way = static_cast<uint32_t>(context->way_return - context->way_stubs) / (2 * GuestContext::kWayStubBytes);
+  context->way = static_cast<uint32_t>(context->way_return - context->way_thunks) / (2 * GuestContext::kWayThunkBytes);
   const uint64_t pc = context->way_targets[context->way].load(std::memory_order_relaxed);
   const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(pc)];
   context->exit_pc = pc;

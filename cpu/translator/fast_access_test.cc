@@ -32,5 +32,25 @@ TEST(FastTargetTest, TheEntryGoesToWhoIsWanted) {
   EXPECT_EQ(FastTarget(context.get()), nullptr);
 }
 
+// Near the ends of the run a block cannot tell; nobody has to be asked, not even the TLB, which there is not.
+TEST(FastStackTest, WhatLiesInTheRunThatIsKnownIsFound) {
+  constexpr uint64_t kRun = 0x7ffd00000000, kBytes = 0x3000, kHost = 0x555500000000;
+  const auto context = std::make_unique<GuestContext>();
+  context->stack_delta = kHost - kRun;
+  context->minus_stack_delta = kRun - kHost;
+  context->stack_start = kHost;
+  context->stack_bytes = kBytes;
+  AccessSite site = {};
+  constexpr uint32_t kClassOfSixteen = 4;
+  site.extent = kClassOfSixteen * kExtentsOfClass & 0xfff;
+  site.write = 1;
+  site.size_less_one = 15;
+  context->site = __builtin_bit_cast(uint32_t, site);
+  context->stack_limits[kClassOfSixteen] = kBytes - 16 + 1;
+  for (const uint64_t at : {uint64_t{0}, uint64_t{1}, kBytes / 2, kBytes - 16})
+    EXPECT_EQ(FastStack(context.get(), kRun + at), 1u) << at;
+  EXPECT_EQ(context->stack_delta, kHost - kRun);
+}
+
 }  // namespace
 }  // namespace remora::cpu::translator

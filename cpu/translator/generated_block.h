@@ -51,8 +51,7 @@ struct GeneratedBlock {
   uint32_t forward_entry = 0;
   uint32_t cold_offset = 0;  // what is seldom run begins there
   // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,
-  // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none.
-  // Else 0.
+  // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none. Else 0.
   uint32_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;
   // Where those jumps lead once the block is dropped.
   uint32_t dropped_host = 0, dropped_saved = 0;

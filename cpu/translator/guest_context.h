@@ -175,8 +175,8 @@ struct alignas(64) GuestContext {
   // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by
   // the TranslationCache. What is there is meant, nothing is compared.
   struct Way {
-    // For who comes with the flags in the host's register, and for who has saved them; the second from a lower address,
-    // where nothing is counted.
+    // For who comes with the flags in the host's register, and for who has saved them; the second where nothing need be
+    // counted (IsForward).
     const void* host_flags[2] = {};
     const void* saved_flags[2] = {};
   };
@@ -190,8 +190,8 @@ struct alignas(64) GuestContext {
   uint32_t way = kNoWay;  // that translated code left by, to be set
   // Where ways lead that are not set: code of their own (TranslationCache::WayTo), which calls, as the last one did
   // from before way_return.
-  uint64_t way_stubs = 0, way_return = 0;
-  static constexpr uint32_t kWayStubBytes = 8;  // there are two for each way: flags in the host's register, and saved
+  uint64_t way_thunks = 0, way_return = 0;
+  static constexpr uint32_t kWayThunkBytes = 8;  // there are two for each way: flags in the host's register, and saved
   // Where pages are on the host that code accesses by their address, with the right that it wants; 0: not known.
   // Numbered by the TranslationCache.
   static constexpr uint32_t kPages = 1 << 13;

@@ -15,7 +15,10 @@ namespace {
 
 using namespace Xbyak::util;  // the registers' names
 
-static_assert(CodeBuffer::kWayStubBytes == uint64_t{GuestContext::kWays} * 2 * GuestContext::kWayStubBytes);
+// The permanent code: routines, then the ways' thunks.
+constexpr uint64_t kAllThunkBytes = uint64_t{GuestContext::kWays} * 2 * GuestContext::kWayThunkBytes;
+static_assert(kAllThunkBytes < CodeBuffer::kPermanentBytes);
+constexpr uint64_t kRoutineBytes = CodeBuffer::kPermanentBytes - kAllThunkBytes;
 
 constexpr int kVectors = 16, kWideVectors = 32, kOpmasks = 8;
 constexpr int kGeneral = 16, kHostRsp = 4;
@@ -28,7 +31,7 @@ constexpr bool IsSame(int i) { return i != kHostRsp && i != kGuestRspHost && i !
 
 class RoutineWriter : public ContextAssembler {
  public:
-  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(CodeBuffer::kRoutineBytes), calls_(calls) {}
+  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(kRoutineBytes), calls_(calls) {}
 
   size_t Enter() {
     const size_t at = Begin();
@@ -592,17 +595,17 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
   // Jumps among the routines are relative, so the code may be moved as a whole.
   std::memcpy(buffer->Writable(buffer->permanent()), writer.getCode(), writer.getSize());
   for (const Placed& routine : placed) *routine.to = buffer->permanent() + routine.offset;
-  routines.way_stubs = buffer->permanent() + CodeBuffer::kRoutineBytes;
+  routines.way_thunks = buffer->permanent() + kRoutineBytes;
   routines.enter = reinterpret_cast<void (*)(GuestContext*)>(const_cast<void*>(enter));
   return routines;
 }
 
-void WriteWayStubs(const Routines& routines, const CodeBuffer& buffer, uint32_t way) {
+void WriteWayThunks(const Routines& routines, const CodeBuffer& buffer, uint32_t way) {
   const void* const called[] = {routines.way_unset_host_flags, routines.way_unset_saved_flags};
   for (uint32_t i = 0; i < std::size(called); ++i) {
     constexpr uint8_t kCallRel32 = 0xe8;
     constexpr uint32_t kCallBytes = 5;
-    const std::byte* at = routines.way_stubs + (2 * way + i) * GuestContext::kWayStubBytes;
+    const std::byte* at = routines.way_thunks + (2 * way + i) * GuestContext::kWayThunkBytes;
     const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(called[i]) - (at + kCallBytes));
     std::byte* writable = buffer.Writable(at);
     std::memcpy(writable, &kCallRel32, 1);

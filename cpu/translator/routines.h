@@ -27,11 +27,11 @@ struct Routines {
   // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with
   // a portion more, or leaves (Leave::kGoOn).
   const void* go_on = nullptr;
-  // Called by the stubs that ways lead to which are not set; with the flags in the host's register, or saved.
+  // Called by the thunks that ways lead to which are not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
-  // The stubs, GuestContext::kWayStubBytes each, two for each way; see WriteWayStubs.
-  const std::byte* way_stubs = nullptr;
+  // The thunks, GuestContext::kWayThunkBytes each, two for each way; see WriteWayThunks.
+  const std::byte* way_thunks = nullptr;
   // Jumped to with flags saved, RAX in spill[1] and the target in R11, if it is not where the table of indirect
   // branches said.
   const void* indirect_miss = nullptr;
@@ -84,7 +84,7 @@ struct HostCalls {
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);
 
 // Before anything leads by the way.
-void WriteWayStubs(const Routines& routines, const CodeBuffer& buffer, uint32_t way);
+void WriteWayThunks(const Routines& routines, const CodeBuffer& buffer, uint32_t way);
 
 // Whether the host's CPU can do what the routines need: AVX and XSAVE.
 bool HostCanTranslate();

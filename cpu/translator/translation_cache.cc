@@ -71,7 +71,7 @@ uint32_t TranslationCache::WayTo(uint64_t pc) {
 uint32_t TranslationCache::WayToLocked(uint64_t pc) {
   const auto known = static_cast<uint32_t>(ways_.size());
   const uint32_t way = NumberOf(pc, GuestContext::kWays, &ways_, way_targets_.get());
-  if (way == known && way != GuestContext::kNoWay) WriteWayStubs(routines_, memory_->buffer, way);
+  if (way == known && way != GuestContext::kNoWay) WriteWayThunks(routines_, memory_->buffer, way);
   return way;
 }
 
@@ -95,12 +95,11 @@ void TranslationCache::PatchDisplacement(const std::byte* at, const std::byte* t
 }
 
 void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
-  constexpr uint32_t kJmpBytes = 5;
   const uint32_t in_word = entry % sizeof(uint64_t);
-  CHECK(in_word + kJmpBytes <= sizeof(uint64_t));
+  CHECK(in_word + kJumpBytes <= sizeof(uint64_t));
   auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(translation.code + (entry - in_word)));
   uint64_t bytes = *word;
-  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + kJmpBytes);
+  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + kJumpBytes);
   std::byte* at = reinterpret_cast<std::byte*>(&bytes) + in_word;
   std::memcpy(at, &kJmpRel32, 1);
   std::memcpy(at + 1, &displacement, sizeof(displacement));

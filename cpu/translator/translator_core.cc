@@ -113,7 +113,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
       bound_->context->engine = this;
       bound_->context->frame = reinterpret_cast<uint64_t>(&bound_->context->r10);
       bound_->context->way_targets = cache_->way_targets();
-      bound_->context->way_stubs = reinterpret_cast<uint64_t>(cache_->routines().way_stubs);
+      bound_->context->way_thunks = reinterpret_cast<uint64_t>(cache_->routines().way_thunks);
       bound_->context->page_keys = cache_->page_keys();
     }
     if (bound_->tlb != tlb) {
@@ -136,8 +136,8 @@ void TranslatorCore::FillTables(Bound* bound) {
 }
 
 GuestContext::Way TranslatorCore::UnsetWay(uint32_t way) const {
-  const std::byte* host_flags = cache_->routines().way_stubs + 2 * way * GuestContext::kWayStubBytes;
-  const std::byte* saved_flags = host_flags + GuestContext::kWayStubBytes;
+  const std::byte* host_flags = cache_->routines().way_thunks + 2 * way * GuestContext::kWayThunkBytes;
+  const std::byte* saved_flags = host_flags + GuestContext::kWayThunkBytes;
   return {.host_flags = {host_flags, host_flags}, .saved_flags = {saved_flags, saved_flags}};
 }
 

@@ -86,7 +86,7 @@ class TranslatorCore final : public Engine {
 
   void Bind(CpuState* state, mm::Tlb* tlb);
   void FillTables(Bound* bound);
-  // What leads to the way's stubs.
+  // What leads to the way's thunks.
   GuestContext::Way UnsetWay(uint32_t way) const;
   void ForgetTargets(Bound* bound);
   void ForgetExtents(Bound* bound);
@@ -103,8 +103,8 @@ class TranslatorCore final : public Engine {
   bool IsWarm(uint64_t pc);
   // Into the tables of targets.
   void Install(const Translation& translation);
-  // Runs translated code from state.rip for at most what is left of the budget. Each portion it sees
-  // whether it is to come back earlier.
+  // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
+  // is to come back earlier.
   void Enter(const Translation& translation);
   // What translated code may retire, and has, since.
   void GiveBudget(GuestContext* context) const;

@@ -104,6 +104,60 @@ TEST(TranslatorTest, WhatIsRunOnceIsInterpretedAndALoopIsTranslated) {
   EXPECT_GT(machine.engine->counters().blocks_decoded, 0u);
 }
 
+TEST(TranslatorTest, WhileAnEngineIsYoungABlockIsInterpretedLonger) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
+  machine.memory.Write(kCode, {0x90, 0x0f, 0x05});  // nop; syscall
+  const auto come = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      machine.state.rip = kCode;
+      ASSERT_EQ(machine.Run(10'000).reason, ExitReason::kSyscall);
+    }
+  };
+  come(16);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, 0u);
+  come(1);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, 1u);
+}
+
+TEST(TranslatorTest, ABudgetEndsWhereABlockBegins) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  // Twenty times inc rax; jmp back.
+  for (uint64_t i = 0; i < 20; ++i) machine.memory.Write(kCode + 3 * i, {0x48, 0xff, 0xc0});
+  machine.memory.Write(kCode + 60, {0xeb, 0xc2});
+  for (uint64_t budget = 1'000; budget < 1'021; ++budget) {
+    machine.state.rip = kCode;
+    const Exit exit = machine.Run(budget);
+    EXPECT_EQ(exit.reason, ExitReason::kBudget);
+    EXPECT_EQ(exit.instructions_retired, budget);
+    EXPECT_EQ(machine.state.rip, kCode);
+  }
+  // Where that would be no progress the interpreter makes some.
+  machine.state.rip = kCode;
+  EXPECT_EQ(machine.Run(3).instructions_retired, 3u);
+  EXPECT_EQ(machine.state.rip, kCode + 9);
+}
+
+TEST(TranslatorTest, ADeltaIsKeptOnlyWhereSomethingElseComesBetween) {
+  std::string shown;
+  const translator::BlockDumper dumper = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
+                                          .show = [&](const std::string& text) { shown += text; }};
+  TranslatorOptions options = AtOnce();
+  options.dumper = &dumper;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  const auto keeps = [&](std::vector<uint8_t> code) {
+    code.insert(code.end(), {0x0f, 0x05});
+    shown.clear();
+    machine.memory.Write(kCode, code);
+    machine.state.rip = kCode;
+    machine.state.gpr[kRbx] = FakeMachine::kData;
+    machine.state.gpr[kRcx] = FakeMachine::kData + 64;
+    EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+    return shown.find("], r11\n") != std::string::npos;
+  };
+  EXPECT_FALSE(keeps({0x48, 0x8b, 0x03, 0x48, 0x8b, 0x53, 0x08}));                   // mov rax, [rbx]; rdx, [rbx+8]
+  EXPECT_TRUE(keeps({0x48, 0x8b, 0x03, 0x48, 0x8b, 0x31, 0x48, 0x8b, 0x53, 0x08}));  // with rsi, [rcx] between
+}
+
 TEST(TranslatorTest, NoCycleRunsWithoutBeingCounted) {
   constexpr uint64_t kOtherPage = kCode + kPageSize;
   struct Case {
