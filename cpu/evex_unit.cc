@@ -69,6 +69,31 @@ bool HasNoExceptions(uint64_t bytes) {
   return approximates || ((byte(3) & kBitB) != 0 && byte(5) >= kRegisters);
 }
 
+// Whether VCVTPS2PH, which flushes nothing to zero, makes a half that is tiny though exact: a multiple of 2^-24 below
+// 2^-14. False for any other instruction.
+bool MakesExactTinyHalf(const CpuState& state, uint64_t bytes) {
+  const auto byte = [&](unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); };
+  constexpr unsigned kEvex = 0x62, kMap = 7, kMap0F3A = 3, kPrefix = 3, kPrefix66 = 1, kVcvtps2ph = 0x1d;
+  if (byte(0) != kEvex || (byte(1) & kMap) != kMap0F3A || (byte(2) & kPrefix) != kPrefix66 || byte(4) != kVcvtps2ph)
+    return false;
+  // The source's number: ModRM.reg, R and R'.
+  const unsigned source = (byte(5) >> 3 & 7) | (~byte(1) >> 7 & 1) << 3 | (~byte(1) >> 4 & 1) << 4;
+  const unsigned lanes = 4u << (byte(3) >> 5 & 3), mask = byte(3) & 7;
+  const uint64_t active = mask == 0 ? ~uint64_t{0} : state.opmask[mask];
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    if ((active >> lane & 1) == 0) continue;
+    uint32_t bits;
+    std::memcpy(&bits, state.vector[source].bytes.data() + lane * sizeof(bits), sizeof(bits));
+    // 2^-24 to just below 2^-14, by their exponents; and how many of the fraction's last bits are less than 2^-24.
+    constexpr unsigned kFraction = 23, kFirst = 103, kLast = 112, kNoneAt = 126;
+    const unsigned exponent = bits >> kFraction & 0xff;
+    if (exponent < kFirst || exponent > kLast) continue;
+    const uint32_t fraction = bits & ((1u << kFraction) - 1), lost = (1u << (kNoneAt - exponent)) - 1;
+    if ((fraction & lost) == 0) return true;
+  }
+  return false;
+}
+
 constexpr size_t VectorOffset(int number) { return offsetof(CpuState, vector) + sizeof(VectorRegister) * number; }
 constexpr size_t OpmaskOffset(int number) { return offsetof(CpuState, opmask) + sizeof(uint64_t) * number; }
 
@@ -174,6 +199,7 @@ uint8_t EvexUnit::Run(CpuState* state, uint64_t bytes) {
   // An unmasked underflow is a tiny result, whether it is exact or not; a masked one is an inexact one, and the host's
   // is masked. Results that are to be flushed to zero are known by their being tiny.
   const uint32_t refuse_all = kMxcsrMasks;
+  if (MakesExactTinyHalf(*state, bytes)) return RunWith(routine, state, mxcsr, refuse_all) | kUnderflowFlag;
   const uint8_t flushed = RunWith(routine, state, mxcsr | kMxcsrFtz, refuse_all);
   // While underflows are unmasked nothing is flushed.
   if ((flushed & kUnderflowFlag) == 0) return RunWith(routine, state, mxcsr & ~kMxcsrFtz, unmasked);

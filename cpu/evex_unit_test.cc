@@ -75,6 +75,45 @@ TEST_F(EvexUnitTest, AnUnmaskedUnderflowIsATinyResultThoughItBeExact) {
   EXPECT_EQ(Lane<float>(state_, 1, 3), 5);
 }
 
+TEST_F(EvexUnitTest, SoIsAHalfThatIsNotFlushedToZero) {
+  const uint64_t convert = Packed({0x62, 0xf3, 0x7d, 0x48, 0x1d, 0xd1, 0x00});  // vcvtps2ph ymm1, zmm2, 0
+  const uint64_t some = Packed({0x62, 0xf3, 0x7d, 0x49, 0x1d, 0xd1, 0x00});     // ymm1 {k1}
+  const uint64_t upper = Packed({0x62, 0xa3, 0x7d, 0x08, 0x1d, 0xe2, 0x00});    // xmm18, xmm20
+  constexpr uint8_t kUnderflow = 1 << 4, kInexact = 1 << 5, kDenormal = 1 << 1;
+  struct Case {
+    float value;
+    uint8_t masked, unmasked;
+  };
+  constexpr uint8_t kTiny = kUnderflow | kInexact;
+  const Case cases[] = {{0x1p-18f, 0, kUnderflow},
+                        {-0x1p-24f, 0, kUnderflow},
+                        {0x1.8p-23f, 0, kUnderflow},
+                        {0x1.ff8p-15f, 0, kUnderflow},
+                        {0x1p-14f, 0, 0},
+                        {1, 0, 0},
+                        {0, 0, 0},
+                        {0x1p-25f, kTiny, kTiny},
+                        {0x1.8p-24f, kTiny, kTiny},
+                        {0x1p-130f, kTiny | kDenormal, kTiny | kDenormal}};
+  for (const Case& each : cases) {
+    for (const bool unmask : {false, true}) {
+      state_.mxcsr = CpuState().mxcsr;
+      if (unmask) state_.mxcsr &= ~(uint32_t{kUnderflow} << 7);
+      const uint8_t expected = unmask ? each.unmasked : each.masked;
+      Fill<float>(&state_, 2, 1);
+      Fill<float>(&state_, 20, 1);
+      std::memcpy(state_.vector[2].bytes.data() + 7 * sizeof(float), &each.value, sizeof(float));
+      std::memcpy(state_.vector[20].bytes.data() + 3 * sizeof(float), &each.value, sizeof(float));
+      EXPECT_EQ(unit_.Run(&state_, convert), expected) << each.value;
+      EXPECT_EQ(unit_.Run(&state_, upper), expected) << each.value;
+      state_.opmask[1] = 0xff7f;
+      EXPECT_EQ(unit_.Run(&state_, some), 0) << each.value;
+      state_.opmask[1] = 0x0080;
+      EXPECT_EQ(unit_.Run(&state_, some), expected) << each.value;
+    }
+  }
+}
+
 // More instructions than there are places for, twice.
 TEST_F(EvexUnitTest, RoutinesThatWereThrownAwayAreMadeAgain) {
   Fill<uint32_t>(&state_, 3, 1);
