@@ -43,7 +43,9 @@ class FakeMemory final : public mm::TlbSource {
   void Alias(uint64_t to, uint64_t from, mm::Protection protection) {
     const mm::FrameId frame = FrameAt(from);
     frames_->AddRef(frame);
-    pages_[to >> kPageShift] = {frame, protection};
+    const auto [place, is_new] = pages_.try_emplace(to >> kPageShift);
+    if (!is_new) frames_->Release(place->second.frame);
+    place->second = {frame, protection};
   }
   void Protect(uint64_t address, mm::Protection protection) {
     pages_.at(address >> kPageShift).protection = protection;
