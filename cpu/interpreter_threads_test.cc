@@ -95,8 +95,9 @@ TEST(InterpreterThreadsTest, ASpinLockKeepsPlainAccessesApart) {
 
 TEST(InterpreterThreadsTest, CodeMayBeDroppedWhileItRuns) {
   Shared shared;
-  // loop: call f; dec rcx; jnz loop; syscall; f: inc rax; ret
-  shared.memory.Write(kCode, {0xe8, 7, 0, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05, 0x48, 0xff, 0xc0, 0xc3});
+  // loop: call f; dec rcx; jnz loop; syscall; f: inc rax; nops, so that the translator makes a path of it; ret
+  shared.memory.Write(kCode, {0xe8, 7,    0,    0,    0,    0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f,
+                              0x05, 0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xc3});
   std::atomic<int> running{kThreads};
   OnThreads(kThreads + 1, [&](int index) {
     if (index == kThreads) {
@@ -113,7 +114,7 @@ TEST(InterpreterThreadsTest, CodeMayBeDroppedWhileItRuns) {
     EXPECT_EQ(RunToSyscall(&shared, state, 100).gpr[kRax], kRounds);
     running.fetch_sub(1);
   });
-  EXPECT_LE(shared.cache.num_blocks(), 8u);
+  EXPECT_LE(shared.cache.num_blocks(), 16u);
 }
 
 }  // namespace

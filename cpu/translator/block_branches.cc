@@ -1,5 +1,6 @@
 // Of BlockWriter: entries, branches, and ways out.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -56,7 +57,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   if (units_first) require_units();
   // Behind a call what was in the host's registers may have been put away.
   loop_entry_ = last.action == Action::kSyscall ? out_.saved_entry : code_.size();
-  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
   cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
   if (units_first) return;
@@ -102,7 +103,7 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
       code_.Move(kScratch, HostRegister(guest));
   } else {
     const int group = GroupOf(index_);
-    if (group != OperandGroups::kNone) {
+    if (instruction.action == Action::kJmp && group != OperandGroups::kNone) {
       code_.Load(kScratch, PlaceInGroup(instruction, group));
     } else {
       ProbeOperand(instruction);
@@ -126,18 +127,34 @@ void BlockWriter::RequireCanonicalTarget() {
 }
 
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
-  const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  if (!direct) {
-    LoadTarget(instruction);
-    code_.Store(Frame(REMORA_FRAME(target)), kScratch);
-    RequireCanonicalTarget();
+  if (!instruction.is_direct_branch()) {
+    if (GoesOn()) {
+      RequireTarget(instruction);
+    } else {
+      LoadTarget(instruction);
+      code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+      RequireCanonicalTarget();
+    }
   }
+  PushReturnAddress(instruction);
+  if (GoesOn()) {
+    held_behind_ = held_;
+    return;
+  }
+  SettleStack();
+  if (instruction.is_direct_branch()) return GoTo(instruction.target(), live_at_target_[index_]);
+  code_.Load(kScratch, Frame(REMORA_FRAME(target)));
+  GoIndirect(Refusable::kNo);
+}
+
+void BlockWriter::PushReturnAddress(const GuestInstruction& instruction) {
   const uint64_t value = instruction.next_pc();
   const HostPlace to = ProbeStack(Right::kWrite, -8);
   if (FitsSigned32(value)) {
     code_.StoreConstant64(to, static_cast<int32_t>(value));
   } else if (to.base != kScratch) {
     // In one store, here and below, so that a load of all eight bytes need not wait for two.
+    KeepHeld(index_);
     code_.Constant(kScratch, value);
     code_.Store(to, kScratch);
     held_ = OperandGroups::kNone;
@@ -149,18 +166,28 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     code_.Load(kHostRax, spill);
   }
   stack_moved_ -= 8;
-  SettleStack();
-  if (direct) return GoTo(instruction.target(), live_at_target_[index_]);
-  code_.Load(kScratch, Frame(REMORA_FRAME(target)));
-  GoIndirect(Refusable::kNo);
+}
+
+uint16_t BlockWriter::DroppedBy(const GuestInstruction& instruction) {
+  const DecodedInstruction& in = instruction.decoded;
+  const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  return drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
 }
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
-  const DecodedInstruction& in = instruction.decoded;
-  const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  const auto dropped = drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
+  if (GoesOn()) {
+    RequireTarget(instruction);
+    stack_moved_ += 8 + DroppedBy(instruction);
+    return;
+  }
   const HostPlace place = ProbeStack(Right::kRead, 0);
   code_.Load(kScratch, place);
+  const Refusable refusable = DropFrame(instruction);
+  GoIndirect(refusable);
+}
+
+BlockWriter::Refusable BlockWriter::DropFrame(const GuestInstruction& instruction) {
+  const uint16_t dropped = DroppedBy(instruction);
   if (dropped != 0) {
     code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();
@@ -168,16 +195,17 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   }
   stack_moved_ += 8 + dropped;
   SettleStack();
-  GoIndirect(dropped != 0 ? Refusable::kNo : Refusable::kPopped);
+  return dropped != 0 ? Refusable::kNo : Refusable::kPopped;
 }
 
 void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
-  if (instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+  if (instruction.is_direct_branch()) {
     // Where the trace goes on there is nothing to do.
     held_behind_ = held_;
     if (index_ + 1 == count_) GoTo(instruction.target(), live_at_target_[index_]);
     return;
   }
+  if (GoesOn()) return RequireTarget(instruction);
   LoadTarget(instruction);
   const bool of_address = instruction.memory >= 0 && instruction.memory_operand().mem.base == ZYDIS_REGISTER_RIP;
   if (of_address) return GoIndirect(Refusable::kYes);
@@ -193,14 +221,15 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   const uint32_t live = live_at_target_[index_];
   held_behind_ = held_;
   const bool last = index_ + 1 == count_;
-  if (last || !optimizations_.exact_count) {
+  if (last || (!optimizations_.exact_count && stack_moved_ == 0)) {
     BranchTo(condition, target, live);
   } else {
-    // Who leaves here has not run the rest.
+    // Who leaves here has not run the rest, and may have to settle RSP.
     cold_.push_back({.kind = Cold::Kind::kSideExit,
                      .flags = flags_,
                      .jump = code_.JumpIf(condition),
                      .index = index_,
+                     .moved = stack_moved_,
                      .from = index_pc_,
                      .pc = target,
                      .live = live});
@@ -210,8 +239,12 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
 
 void BlockWriter::BranchTo(unsigned condition, uint64_t target, uint32_t live) {
   if (optimizations_.chain && InPage(target)) return LinkedJump(static_cast<int>(condition), target, live);
-  cold_.push_back(
-      {.kind = Cold::Kind::kLink, .flags = flags_, .jump = code_.JumpIf(condition), .from = index_pc_, .pc = target});
+  cold_.push_back({.kind = Cold::Kind::kLink,
+                   .flags = flags_,
+                   .jump = code_.JumpIf(condition),
+                   .index = index_,
+                   .from = index_pc_,
+                   .pc = target});
 }
 
 void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
@@ -268,7 +301,7 @@ void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
 
 void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
   constexpr unsigned kAdd = 0;
-  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - index));
+  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_ - std::min(charge_, index)));
   LeaveBlock(routines_.leave_interpret, pc);
 }
 
@@ -292,9 +325,13 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   } else {
     AlignDisplacement(condition == kAlways ? 1 : 2);
     const uint32_t displacement = jump();
-    out_.links.push_back({displacement, saved, IsForward(index_pc_, target), target});
-    cold_.push_back(
-        {.kind = Cold::Kind::kLink, .flags = flags_, .jump = displacement, .from = index_pc_, .pc = target});
+    out_.links.push_back({displacement, saved, NeedNotCount(target), target});
+    cold_.push_back({.kind = Cold::Kind::kLink,
+                     .flags = flags_,
+                     .jump = displacement,
+                     .index = index_,
+                     .from = index_pc_,
+                     .pc = target});
   }
   flags_ = flags;
 }
@@ -313,7 +350,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
   const uint32_t way = optimizations_.ways ? (*way_to_)(pc) : GuestContext::kNoWay;
   if (way == GuestContext::kNoWay) return GoByTable(pc, live);
   if (live == 0) flags_ = Flags::kSaved;
-  const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, IsForward(index_pc_, pc));
+  const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, NeedNotCount(pc));
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   code_.Memory(kIndirect, kJmp, field, /*wide=*/false);
 }
@@ -326,7 +363,7 @@ void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
 void BlockWriter::NoteBranch(bool popped) {
   const HostPlace word = Frame(REMORA_FRAME(branch_site));
   code_.StoreConstant32(word, 0);
-  out_.branches.push_back({code_.size() - 4, out_.marks.back().host_offset, popped});
+  out_.branches.push_back({code_.size() - 4, out_.marks[index_].host_offset, popped});
 }
 
 void BlockWriter::GoIndirect(Refusable refusable) {
@@ -335,8 +372,11 @@ void BlockWriter::GoIndirect(Refusable refusable) {
   flags_ = Flags::kSaved;
   AlignDisplacement(/*opcode_bytes=*/1);
   out_.branch_displacement = code_.Jump();
-  cold_.push_back(
-      {.kind = Cold::Kind::kBranch, .flags = Flags::kSaved, .jump = out_.branch_displacement, .refusable = refusable});
+  cold_.push_back({.kind = Cold::Kind::kBranch,
+                   .flags = Flags::kSaved,
+                   .jump = out_.branch_displacement,
+                   .index = index_,
+                   .refusable = refusable});
 }
 
 void BlockWriter::WriteUnknownTarget(Refusable refusable) {

@@ -6,10 +6,56 @@
 #include "cpu/guest_access.h"
 
 namespace remora::cpu::translator {
+namespace {
+
+// Whether a path may go on behind it.
+bool CanBeFollowed(const GuestInstruction& instruction) {
+  switch (instruction.action) {
+    case Action::kInterpret:
+    case Action::kLoop:
+    case Action::kJrcxz:
+    case Action::kSyscall:
+    case Action::kString:
+      return false;
+    default:
+      return true;
+  }
+}
+
+// Whether what runs behind it may be at `pc`.
+bool LeadsTo(const GuestInstruction& instruction, uint64_t pc) {
+  switch (instruction.action) {
+    case Action::kRet:
+      return true;
+    case Action::kCall:
+    case Action::kJmp:
+      return !instruction.is_direct_branch() || pc == instruction.target();
+    case Action::kJcc:
+      return pc == instruction.target() || pc == instruction.next_pc();
+    default:
+      return pc == instruction.next_pc();
+  }
+}
+
+}  // namespace
 
 BlockCollector::BlockCollector(InstructionDecoder* decoder, Optimizations optimizations, CpuLevel level, bool host_tsc)
     : decoder_(decoder), optimizations_(optimizations), level_(level), host_tsc_(host_tsc) {
   instructions_.reserve(kMaxInstructions + 1);
+}
+
+ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t available) {
+  InstructionDecoder::Notes* notes = nullptr;
+  const ZyanStatus status = decoder_->Decode(instruction->bytes.data(), available, &instruction->decoded, &notes);
+  if (!ZYAN_SUCCESS(status)) return status;
+  ClassifyWithNotes(instruction, notes);
+  // The interpreter raises #UD.
+  if (!LevelHas(level_, instruction->decoded.info.meta.isa_set)) instruction->action = Action::kInterpret;
+  if (host_tsc_ && instruction->decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
+    instruction->action = Action::kReemit;
+    instruction->may_leave = false;
+  }
+  return status;
 }
 
 bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page) {
@@ -28,27 +74,18 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
       CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
       if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
     }
-    InstructionDecoder::Notes* notes = nullptr;
-    const ZyanStatus status = decoder_->Decode(instruction.bytes.data(), available, &instruction.decoded, &notes);
+    const ZyanStatus status = Finish(&instruction, available);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
       // It goes on behind: the next block's, if there is one before it.
       instructions_.pop_back();
       return !instructions_.empty();
     }
     if (!ZYAN_SUCCESS(status)) return true;  // to be interpreted
-    ClassifyWithNotes(&instruction, notes);
-    // The interpreter raises #UD.
-    if (!LevelHas(level_, instruction.decoded.info.meta.isa_set)) instruction.action = Action::kInterpret;
-    if (host_tsc_ && instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
-      instruction.action = Action::kReemit;
-      instruction.may_leave = false;
-    }
     pc = instruction.next_pc();
     if (!instruction.ends_block()) continue;
     if (!optimizations_.trace || next_page != nullptr) return true;
     // Along what goes on within the page, until it meets itself.
-    const bool direct = instruction.decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    if (instruction.action == Action::kJmp && direct) {
+    if (instruction.action == Action::kJmp && instruction.is_direct_branch()) {
       const uint64_t target = instruction.target();
       if (PageRoundDown(target) != page_start || Collected(target)) return true;
       pc = target;
@@ -62,6 +99,34 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
     }
   }
   return true;
+}
+
+void BlockCollector::CollectPath(std::span<const Step> steps) {
+  instructions_.clear();
+  uint32_t calls = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const uint64_t pc = steps[i].pc;
+    GuestInstruction& instruction = instructions_.emplace_back();
+    instruction.pc = pc;
+    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, kPageSize - pc % kPageSize);
+    CopyFromGuest(instruction.bytes.data(), steps[i].page + pc % kPageSize, available);
+    const bool follows = ZYAN_SUCCESS(Finish(&instruction, available)) && CanBeFollowed(instruction);
+    if (!follows) {
+      instructions_.pop_back();
+      return;
+    }
+    // Its bytes may not be those that were run any more.
+    if (i + 1 == steps.size() || !LeadsTo(instruction, steps[i + 1].pc)) return;
+    // Where it returns to is known only of what it has called.
+    if (instruction.action == Action::kRet && calls-- == 0) return;
+    if (instruction.action == Action::kCall) ++calls;
+    if (instruction.action == Action::kJcc) instruction.goes_on_at_target = steps[i + 1].pc != instruction.next_pc();
+  }
+}
+
+void BlockCollector::CutPath(size_t length) {
+  instructions_.resize(length);
+  if (length > 0) instructions_.back().goes_on_at_target = false;
 }
 
 bool BlockCollector::Collected(uint64_t pc) const {

@@ -1,6 +1,8 @@
 #ifndef REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
 #define REMORA_CPU_TRANSLATOR_BLOCK_COLLECTOR_H_
 
+#include <Zydis/Zydis.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14,7 +16,7 @@
 namespace remora::cpu::translator {
 
 // Finds the instructions of a block: a trace that goes on behind conditional branches and along jumps within the page,
-// until it meets itself, and repeats itself a few times if it is a short loop.
+// until it meets itself, and repeats itself a few times if it is a short loop. Or those of a path that has been run.
 //
 // Thread safety: one instance for each engine.
 class BlockCollector {
@@ -29,10 +31,21 @@ class BlockCollector {
   // Decodes the block at `pc`, whose page's bytes are `page`. False: its first instruction goes on in the next page,
   // whose bytes have to be given then (null: not); the block is that one instruction, and some more behind.
   bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page);
+  // An instruction of a path, and the bytes of its page.
+  struct Step {
+    uint64_t pc = 0;
+    const std::byte* page = nullptr;
+  };
+  // Decodes what was run one after the other, up to the first instruction that a path does not go through.
+  void CollectPath(std::span<const Step> steps);
+  // Leaves the first `length` instructions of a path.
+  void CutPath(size_t length);
   // Valid until the next call. Only the last one may be to be interpreted.
   std::span<const GuestInstruction> instructions() const { return instructions_; }
 
  private:
+  // Fills in the rest of an instruction whose address and bytes are known.
+  ZyanStatus Finish(GuestInstruction* instruction, uint64_t available);
   bool Collected(uint64_t pc) const;
   void Unroll();
 

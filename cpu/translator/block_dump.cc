@@ -62,8 +62,9 @@ std::string DumpBlock(std::span<const GuestInstruction> instructions, const Tran
     }
   };
   char heading[128];
-  std::snprintf(heading, sizeof(heading), "block %lx: %u instructions, %u bytes of host code at %lx\n", translation.pc,
-                translation.count(), translation.code_bytes, translation.code - buffer);
+  std::snprintf(heading, sizeof(heading), "%s %lx: %u instructions, %u bytes of host code at %lx\n",
+                translation.is_path ? "path" : "block", translation.pc, translation.count(), translation.code_bytes,
+                translation.code - buffer);
   text += heading;
   const std::span<const Mark> marks = translation.marks();
   show(0, marks.empty() ? translation.code_bytes : marks[0].host_offset, "(entries)");

@@ -119,12 +119,14 @@ bool BlockWriter::NeedsSettledStack(const GuestInstruction& instruction) const {
     case Action::kNothing:
     case Action::kRet:
       return false;
+    case Action::kJcc:
+      return !GoesOn();
     case Action::kPush:
     case Action::kPop:
     case Action::kCall:
       return memory || names_rsp;
     case Action::kJmp:
-      return index_ + 1 == count_;
+      return index_ + 1 == count_ || memory || names_rsp;
     case Action::kLea:
       return names_rsp || GeneralRegister(instruction.memory_operand().mem.base) == kRsp;
     case Action::kReemit: {

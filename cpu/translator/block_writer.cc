@@ -21,19 +21,28 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   page_of_ = &page_of;
   instructions_ = instructions;
   crosses_page_ = crosses_page;
+  index_ = 0;
   pc_ = instructions[0].pc;
   count_ = static_cast<uint32_t>(instructions.size());
   if (instructions.back().action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
-  runs_forward_ = std::ranges::adjacent_find(instructions, [](const GuestInstruction& a, const GuestInstruction& b) {
-                    return b.pc <= a.pc;
-                  }) == instructions.end();
+  // Most who come do not go to the end of a path.
+  charge_ = is_path_ && !optimizations_.exact_count ? (count_ + 1) / 2 : count_;
+  runs_forward_ =
+      !is_path_ && std::ranges::adjacent_find(instructions, [](const GuestInstruction& a, const GuestInstruction& b) {
+                     return b.pc <= a.pc;
+                   }) == instructions.end();
   groups_.Find(instructions, optimizations_.coalesce && !alone);
   FindLiveFlags(instructions, live_at);
   early_.clear();
   if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
   WriteCode(instructions);
   out_.code = code_.bytes();
+  out_.path.clear();
+  if (is_path_)
+    for (const GuestInstruction& instruction : instructions.first(count_)) out_.path.push_back(instruction.pc);
+  out_.charge = static_cast<uint8_t>(charge_);
+  out_.loops = instructions[count_ - 1].action == Action::kJcc && instructions[count_ - 1].target() == pc_;
   way_to_ = nullptr;
   page_of_ = nullptr;
   instructions_ = {};
@@ -86,7 +95,7 @@ void BlockWriter::WriteNext() {
   held_behind_ = OperandGroups::kNone;
   if (NeedsSettledStack(instruction)) SettleStack();
   out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
-                        .guest_offset = static_cast<int16_t>(instruction.pc - pc_),
+                        .guest_offset = is_path_ ? int16_t{0} : static_cast<int16_t>(instruction.pc - pc_),
                         .flags_in_context = flags_ != Flags::kHost,
                         .stack_moved = static_cast<int16_t>(stack_moved_)});
   for (const int number : early_) {
@@ -101,6 +110,7 @@ void BlockWriter::WriteNext() {
   const Position before = position();
   const int held = held_;
   WriteInstruction(instruction);
+  RequirePage();
   // What is lost in the middle of an instruction though it is needed is kept from the beginning.
   const auto is_lost = [&](int number) {
     return number != OperandGroups::kNone && held_behind_ != number && !IsKept(number) &&
@@ -113,6 +123,7 @@ void BlockWriter::WriteNext() {
   if (held_is_lost) KeepHeld(index_);
   keep_at_once_ = own_is_lost;
   WriteInstruction(instruction);
+  RequirePage();
   keep_at_once_ = false;
 }
 
@@ -180,6 +191,7 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
   for (uint32_t i = count_; i-- > 0;) {
     const GuestInstruction& instruction = instructions[i];
     bool branches = false, goes_on = false;
+    index_ = i;
     switch (instruction.action) {
       case Action::kJcc:
       case Action::kLoop:
@@ -206,6 +218,11 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
                            mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
     const bool seen = exact && ((instruction.may_leave && (Probes(i) || refusable)) || (branches && i + 1 < count_));
     uint32_t behind = live_flags_[i + 1];
+    if (GoesOn() && instruction.ends_block() && instruction.action != Action::kJcc) {
+      // Elsewhere than where the path goes on there may be anything.
+      if (!instruction.is_direct_branch()) behind = kAllFlags;
+      branches = false;
+    }
     if (branches && goes_on) behind |= live_at_target_[i];
     live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (behind & ~instruction.flags_written);
   }
@@ -237,8 +254,16 @@ void BlockWriter::WriteColdCode() {
     if (cold.jump2 != 0) code_.Land(cold.jump2);
     flags_ = cold.flags;
     stack_moved_ = cold.moved;
+    index_ = cold.index;
     WriteCold(cold);
     code_.CheckRoom();
+  }
+  if (std::ranges::none_of(cold_, [](const Cold& cold) { return cold.constant != 0; })) return;
+  code_.Align(sizeof(uint64_t));
+  for (const Cold& cold : cold_) {
+    if (cold.constant == 0) continue;
+    code_.Land(cold.constant);
+    code_.Qword(instructions_[cold.index + 1].pc);
   }
 }
 
@@ -282,9 +307,12 @@ void BlockWriter::WriteCold(const Cold& cold) {
       SettleStack();
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
-      SaveFlags(cold.live);
-      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - cold.index - 1));
-      flags_ = Flags::kSaved;
+      SettleStack();
+      if (optimizations_.exact_count) {
+        SaveFlags(cold.live);
+        flags_ = Flags::kSaved;
+        GiveBack();
+      }
       index_pc_ = cold.from;
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
@@ -292,6 +320,13 @@ void BlockWriter::WriteCold(const Cold& cold) {
       if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);
       // Where the link leads at first, and for ever if the target goes on in the next page.
       return GoByTable(cold.pc, kAllFlags);
+    case Cold::Kind::kOtherTarget:
+      return WriteOtherTarget(cold);
+    case Cold::Kind::kOtherPage:
+      SettleStack();
+      GiveBack();
+      index_pc_ = cold.from;
+      return GoAcross(cold.pc, kAllFlags);
     case Cold::Kind::kBranch:
       return WriteUnknownTarget(cold.refusable);
     case Cold::Kind::kUnit:
@@ -299,7 +334,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kShort:
-      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_));
+      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
       code_.Constant(kScratch, pc_);
       CallRoutine(routines_.go_on);
       code_.Land(code_.Jump(), out_.saved_entry);

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "base/guest_addr.h"
+#include "cpu/translator/block_frame.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/guest_instruction.h"
@@ -50,6 +52,16 @@ class BlockWriter {
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                               LiveAt live_at, WayTo way_to, PageOf page_of);
+  // Behind instruction `behind` a path comes to another page for the first time. That page is the one it was written
+  // for if the way to the next instruction leads to code whose address has `entry` as its low half.
+  struct PageGuard {
+    uint32_t behind = 0;
+    uint32_t way = 0, entry = 0;
+  };
+  // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
+  // now, or a page is another one, it is left. Its links lead to blocks of all its pages.
+  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, std::span<const PageGuard> guards,
+                                  LiveAt live_at, WayTo way_to, PageOf page_of);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -76,7 +88,9 @@ class BlockWriter {
       kLink,
       kUnit,
       kShort,
-      kBranch
+      kBranch,
+      kOtherTarget,
+      kOtherPage
     };
     Kind kind;
     Flags flags;
@@ -92,6 +106,8 @@ class BlockWriter {
     uint64_t pc = 0;    // of the instruction, or where to
     uint32_t live = 0;
     Refusable refusable = Refusable::kNo;
+    uint32_t constant = 0;  // of what follows on the path, its address: what the displacement there has to lead to
+    bool loaded = false;    // R11 has the target
   };
 
   // --- the frame of a block ---
@@ -208,6 +224,23 @@ class BlockWriter {
   // R11 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
+  void PushReturnAddress(const GuestInstruction& instruction);
+  // Of RET: how much its operand drops; and what it does with R11 as its target, but for going there.
+  static uint16_t DroppedBy(const GuestInstruction& instruction);
+  Refusable DropFrame(const GuestInstruction& instruction);
+
+  // --- paths ---
+  // Whether the path goes on behind the instruction under way.
+  bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
+  // Whether it has come to the page of `pc` by the instruction under way.
+  bool IsOnPath(uint64_t pc) const;
+  // The target of an indirect branch is where the path goes on, else it is left. Flags are saved, R11 may be spoilt.
+  void RequireTarget(const GuestInstruction& instruction);
+  void WriteOtherTarget(const Cold& cold);
+  // The page that it goes on in, if that is a new one.
+  void RequirePage();
+  // If all are counted: those behind the instruction under way. Spoils the host's flags.
+  void GiveBack();
 
   // --- ways out ---
   // `live`: of the flags, there.
@@ -224,7 +257,10 @@ class BlockWriter {
   void NoteBranch(bool popped);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
   void InterpretHere(uint32_t index, uint64_t pc);
-  bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) >> 12) == 0; }
+  // Whether blocks there may be linked to: on the block's own page, or one that its path is known to be on.
+  bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) / kPageSize == 0 || IsOnPath(pc)); }
+  // Whether the branch under way leads to where its block need not be counted. Who leaves a path may have become hot.
+  bool NeedNotCount(uint64_t pc) const { return !is_path_ && IsForward(index_pc_, pc); }
   void JumpTo(const void* routine);
   void CallRoutine(const void* routine);
   // Where the branch under way leads if `condition` holds.
@@ -250,10 +286,13 @@ class BlockWriter {
   // Before each instruction, and at the end; and where each one's branch leads.
   std::vector<uint32_t> live_flags_, live_at_target_;
   uint64_t pc_ = 0;
-  uint32_t count_ = 0;  // instructions
-  uint32_t index_ = 0;  // of the one being written
+  uint32_t count_ = 0;   // instructions
+  uint32_t charge_ = 0;  // those that are taken off `remaining`
+  uint32_t index_ = 0;   // of the one being written
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
+  bool is_path_ = false;
+  std::span<const PageGuard> guards_;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself

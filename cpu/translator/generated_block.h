@@ -10,7 +10,7 @@ namespace remora::cpu::translator {
 // Where the code of one instruction begins, and what is known there.
 struct Mark {
   uint16_t host_offset = 0;       // from the block's code
-  int16_t guest_offset = 0;       // from the block's pc
+  int16_t guest_offset = 0;       // from the block's pc; of a path: see GeneratedBlock::path
   bool flags_in_context = false;  // else they are the host's
   uint8_t spilled = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
   static constexpr uint8_t kNone = 0xff;
@@ -43,12 +43,15 @@ struct GeneratedBlock {
   std::vector<Link> links;
   std::vector<Branch> branches;
   std::vector<Mark> marks;
+  std::vector<uint64_t> path;  // the address of each instruction, if it is a path; else empty
   // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
   // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
   // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
   uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
   // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
   uint32_t forward_entry = 0;
+  uint8_t charge = 0;        // instructions that are taken off the budget when it is entered
+  bool loops = false;        // it goes on at its own beginning
   uint32_t cold_offset = 0;  // what is seldom run begins there
   // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,
   // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none. Else 0.

@@ -49,6 +49,10 @@ struct GuestInstruction {
 
   uint64_t next_pc() const { return pc + decoded.info.length; }
   const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }
+  // Of a branch.
+  bool is_direct_branch() const {
+    return action != Action::kRet && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  }
   // Of a direct branch.
   uint64_t target() const;
   // A string instruction with REP: one iteration is one instruction of the budget.

@@ -23,6 +23,11 @@ std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base)
     case Action::kCall:
       if (base == kRsp) return -8;
       return std::nullopt;
+    case Action::kRet: {
+      if (base != kRsp) return std::nullopt;
+      const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+      return 8 + (drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : 0);
+    }
     case Action::kPop:
       if (base == kRsp && GeneralRegister(in.operands[0].reg.value) != kRsp) return 8;
       return std::nullopt;
@@ -75,8 +80,7 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
       break;
     case Action::kPush:
     case Action::kCall:
-      // Of two operands the other one is probed.
-      if (instruction.memory >= 0) return {};
+      // Of two operands the other one is probed by itself.
       return {.base = kRsp, .low = -kWord, .high = 0, .write = true};
     case Action::kPop:
     case Action::kRet:
@@ -204,7 +208,7 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
       }
       group_of_[i] = joined;
     }
-    if (instruction.action == Action::kJcc)
+    if (instruction.action >= Action::kCall)
       for (Open& open : open_) open.closed = true;
     MoveBases(instruction);
   }

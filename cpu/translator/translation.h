@@ -2,6 +2,7 @@
 #define REMORA_CPU_TRANSLATOR_TRANSLATION_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,24 +23,37 @@ struct Translation {
   };
   using Owner = std::unique_ptr<Translation, Delete>;
 
-  static Owner Create(std::span<const Mark> marks);
+  // `path`: GeneratedBlock::path.
+  static Owner Create(std::span<const Mark> marks, std::span<const uint64_t> path);
   static void Free(void* translation);  // for the Reclaimer, too
 
   uint64_t pc = 0;
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   mm::FrameId frame;
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
+  // Of a block that a path has replaced: the path. Of a path: that block.
+  std::atomic<Translation*> twin = nullptr;
   uint16_t code_bytes = 0;
   uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
   uint16_t cold_offset = 0;  // what is seldom run begins there
   uint16_t dropped_host = 0, dropped_saved = 0;
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
   uint8_t num_marks = 0;
+  uint8_t charge = 0;        // see GeneratedBlock
   bool repeats : 1 = false;  // if code is null: it has a REP prefix
   bool alone : 1 = false;    // each memory operand is probed by itself
+  bool loops : 1 = false;    // it goes on at its own beginning
+  bool is_path : 1 = false;  // its instructions may lie on several pages; see TranslationCache::PublishPath
 
   std::span<const Mark> marks() const { return {reinterpret_cast<const Mark*>(this + 1), num_marks}; }
   uint32_t count() const { return num_marks; }
+  // Whether jumps may lead straight to its entries.
+  bool can_be_joined() const { return code != nullptr && !tail_frame.valid(); }
+  // Where the instruction is.
+  uint64_t AddressOf(uint32_t instruction) const {
+    if (is_path) return reinterpret_cast<const uint64_t*>(marks().data() + num_marks)[instruction];
+    return pc + static_cast<uint64_t>(int64_t{marks()[instruction].guest_offset});
+  }
   // The instruction whose own code `host` is in.
   uint32_t IndexOf(const std::byte* host) const {
     const auto offset = static_cast<uint32_t>(host - code);

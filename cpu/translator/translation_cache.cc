@@ -94,16 +94,24 @@ void TranslationCache::PatchDisplacement(const std::byte* at, const std::byte* t
   __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(at)), displacement, __ATOMIC_RELEASE);
 }
 
-void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped) {
+void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, const std::byte* to) {
   const uint32_t in_word = entry % sizeof(uint64_t);
   CHECK(in_word + kJumpBytes <= sizeof(uint64_t));
   auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(translation.code + (entry - in_word)));
   uint64_t bytes = *word;
-  const auto displacement = static_cast<int32_t>(dropped) - static_cast<int32_t>(entry + kJumpBytes);
+  const auto displacement = static_cast<int32_t>(to - (translation.code + entry + kJumpBytes));
   std::byte* at = reinterpret_cast<std::byte*>(&bytes) + in_word;
   std::memcpy(at, &kJmpRel32, 1);
   std::memcpy(at + 1, &displacement, sizeof(displacement));
   __atomic_store_n(word, bytes, __ATOMIC_RELEASE);
+}
+
+void TranslationCache::PatchEntries(const Translation& translation, const std::byte* host_flags,
+                                    const std::byte* saved_flags) {
+  PatchEntry(translation, translation.host_entry, host_flags);
+  if (translation.saved_entry != translation.host_entry) PatchEntry(translation, translation.saved_entry, saved_flags);
+  if (translation.forward_entry != translation.saved_entry)
+    PatchEntry(translation, translation.forward_entry, saved_flags);
 }
 
 void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block) {
@@ -117,7 +125,7 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
     const Translation* target = code->Find(Key(link.target, /*alone=*/false));
     if (target == nullptr)
       code->pending.push_back(pending);
-    else if (target->code != nullptr && !target->tail_frame.valid())
+    else if (target->can_be_joined())
       PatchLink(pending, *target);
   }
   if (made.alone) return;
@@ -140,6 +148,34 @@ std::byte* TranslationCache::WritePiece(const std::byte* at, std::span<const uin
   return writable;
 }
 
+Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block) {
+  Translation::Owner made = Translation::Create(block.marks, block.path);
+  CHECK(block.code.size() <= UINT16_MAX);
+  const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
+  made->code = piece.code;
+  made->charge = block.charge;
+  made->loops = block.loops;
+  made->code_bytes = offset(static_cast<uint32_t>(block.code.size()));
+  made->host_entry = offset(block.host_entry);
+  made->saved_entry = offset(block.saved_entry);
+  made->indirect_entry = offset(block.indirect_entry);
+  made->forward_entry = offset(block.forward_entry);
+  made->cold_offset = offset(block.cold_offset);
+  made->dropped_host = offset(block.dropped_host);
+  made->dropped_saved = offset(block.dropped_saved);
+  made->branch_displacement = offset(block.branch_displacement);
+  made->branch_unknown = offset(block.branch_unknown);
+  made->branch_by_table = offset(block.branch_by_table);
+  std::byte* writable = WritePiece(piece.code, block.code, block.relocations);
+  for (const GeneratedBlock::Branch& branch : block.branches) {
+    const BranchSite site = {
+        .host_offset = static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
+        .popped = branch.popped};
+    std::memcpy(writable + branch.word_offset, &site, sizeof(site));
+  }
+  return made;
+}
+
 Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
                                        const GeneratedBlock* block, bool repeats, bool alone,
                                        uint64_t generation_before) {
@@ -154,15 +190,10 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
       return nullptr;
     }
   }
-  Translation::Owner made =
-      Translation::Create(block == nullptr ? std::span<const Mark>() : std::span<const Mark>(block->marks));
-  made->pc = pc;
-  made->frame = frame;
-  made->tail_frame = tail_frame;
-  made->repeats = repeats;
-  made->alone = alone;
+  Translation::Owner made;
+  CodeBuffer::Piece piece;
   if (block != nullptr) {
-    const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(block->code.size()));
+    piece = memory_->buffer.Allocate(static_cast<uint32_t>(block->code.size()));
     // The region behind the one being filled is emptied in time.
     EvictLocked();
     if (piece.code == nullptr) return nullptr;
@@ -170,30 +201,16 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
       // The eviction may have taken what this block was to be linked to; the piece stays unused.
       return nullptr;
     }
-    CHECK(block->code.size() <= UINT16_MAX);
-    const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
-    made->code = piece.code;
-    made->code_bytes = offset(static_cast<uint32_t>(block->code.size()));
-    made->host_entry = offset(block->host_entry);
-    made->saved_entry = offset(block->saved_entry);
-    made->indirect_entry = offset(block->indirect_entry);
-    made->forward_entry = offset(block->forward_entry);
-    made->cold_offset = offset(block->cold_offset);
-    made->dropped_host = offset(block->dropped_host);
-    made->dropped_saved = offset(block->dropped_saved);
-    made->branch_displacement = offset(block->branch_displacement);
-    made->branch_unknown = offset(block->branch_unknown);
-    made->branch_by_table = offset(block->branch_by_table);
-    std::byte* writable = WritePiece(piece.code, block->code, block->relocations);
-    for (const GeneratedBlock::Branch& branch : block->branches) {
-      const BranchSite site = {
-          .host_offset =
-              static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
-          .popped = branch.popped};
-      std::memcpy(writable + branch.word_offset, &site, sizeof(site));
-    }
-    in_region_[piece.region].push_back(made.get());
+    made = WriteBlock(piece, *block);
+  } else {
+    made = Translation::Create({}, {});
   }
+  made->pc = pc;
+  made->frame = frame;
+  made->tail_frame = tail_frame;
+  made->repeats = repeats;
+  made->alone = alone;
+  if (block != nullptr) in_region_[piece.region].push_back(made.get());
   FrameCode& code = frames_[frame.value()];
   if (block != nullptr)
     LinkLocked(&code, *made, *block);
@@ -205,12 +222,56 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   return made.release();
 }
 
+Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const PathPage> pages, const GeneratedBlock& block,
+                                           uint64_t generation_before) {
+  MutexLock lock(&mu_);
+  if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
+  const auto found = frames_.find(pages[0].frame.value());
+  if (found == frames_.end()) return nullptr;
+  Translation* replaced = found->second.Find(Key(pc, /*alone=*/false));
+  if (replaced == nullptr || !replaced->can_be_joined() || replaced->is_path) return nullptr;
+  const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(block.code.size()));
+  EvictLocked();
+  // The eviction may have taken some of its frames.
+  if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
+  Translation::Owner made = WriteBlock(piece, block);
+  made->pc = pc;
+  made->frame = pages[0].frame;
+  in_region_[piece.region].push_back(made.get());
+  for (const Link& link : block.links) {
+    const auto page = std::ranges::find(pages, link.target / kPageSize, &PathPage::number);
+    const auto code = frames_.find(page->frame.value());
+    const Translation* target = code == frames_.end() ? nullptr : code->second.Find(Key(link.target, /*alone=*/false));
+    // Where there is nothing yet it stays with the table: the other frames know nothing of this path's links.
+    if (target != nullptr && target->can_be_joined())
+      PatchDisplacement(made->code + link.displacement_offset,
+                        target->code + (link.flags_saved ? target->saved_entry : target->host_entry));
+  }
+  FrameCode& code = frames_[pages[0].frame.value()];
+  code.translations.erase(replaced);
+  code.translations.insert(made.get());
+  code.replaced.push_back(replaced);
+  for (const PathPage& page : pages.subspan(1)) {
+    std::vector<uint32_t>& heads = frames_[page.frame.value()].heads;
+    if (std::ranges::find(heads, made->frame.value()) == heads.end()) heads.push_back(made->frame.value());
+  }
+  num_translations_.fetch_add(1, std::memory_order_relaxed);
+  made->twin.store(replaced, std::memory_order_relaxed);
+  replaced->twin.store(made.get(), std::memory_order_release);
+  // Where the block found that no flag is live, its entries are one.
+  const bool flags_live = replaced->host_entry != replaced->saved_entry;
+  PatchEntries(*replaced, made->code + (flags_live ? made->host_entry : made->saved_entry),
+               made->code + made->saved_entry);
+  return made.release();
+}
+
 uint64_t TranslationCache::BytesFor(const Translation& translation) const {
   // What malloc adds, and tables that are between half and wholly full.
   constexpr uint64_t kAllocation = 16,
                      kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =
       translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
+  if (translation.is_path) bytes += sizeof(uint64_t) * translation.count();
   MutexLock lock(&mu_);
   if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
     const std::byte* first = memory_->buffer.permanent();
@@ -239,6 +300,10 @@ void TranslationCache::DropLocked(uint32_t frame) {
   if (found == frames_.end()) return;
   FrameCode code = std::move(found->second);
   frames_.erase(found);
+  const auto drop = [this](const Translation& translation) {
+    PatchEntries(translation, translation.code + translation.dropped_host,
+                 translation.code + translation.dropped_saved);
+  };
   for (Translation* translation : code.translations) {
     num_translations_.fetch_sub(1, std::memory_order_relaxed);
     if (translation->code == nullptr) {
@@ -246,11 +311,11 @@ void TranslationCache::DropLocked(uint32_t frame) {
       continue;
     }
     // Its memory goes with its region.
-    PatchEntry(*translation, translation->host_entry, translation->dropped_host);
-    if (translation->saved_entry != translation->host_entry)
-      PatchEntry(*translation, translation->saved_entry, translation->dropped_saved);
-    if (translation->forward_entry != translation->saved_entry)
-      PatchEntry(*translation, translation->forward_entry, translation->dropped_saved);
+    drop(*translation);
+  }
+  for (const Translation* translation : code.replaced) {
+    num_translations_.fetch_sub(1, std::memory_order_relaxed);
+    drop(*translation);
   }
   for (const uint32_t head : code.heads) DropLocked(head);
 }
@@ -296,11 +361,11 @@ TranslationCache::FrameCode* TranslationCache::CodeOfLocked(const Translation& t
 
 bool TranslationCache::ResolveLocked(const FrameCode& code, const Translation& from, uint64_t target,
                                      BranchTarget* resolved) {
-  const uint64_t branch = from.pc + static_cast<uint64_t>(int64_t{from.marks().back().guest_offset});
+  const uint64_t branch = from.AddressOf(from.count() - 1);
   *resolved = {.pc = target, .forward = IsForward(branch, target)};
   if (!from.tail_frame.valid() && (target ^ from.pc) / kPageSize == 0) {
     const Translation* to = code.Find(Key(target, /*alone=*/false));
-    if (to != nullptr && to->code != nullptr && !to->tail_frame.valid()) {
+    if (to != nullptr && to->can_be_joined()) {
       resolved->entry = to->code + (resolved->forward ? to->forward_entry : to->saved_entry);
       return true;
     }

@@ -32,8 +32,10 @@ namespace remora::cpu::translator {
 //
 // Invariants:
 //  1. A translation is published only if nothing was dropped since before its bytes were read.
-//  2. Jumps from one translation into another (links) stay within a frame, so both are dropped together. All other ways
-//     in lead through an engine's tables, which it clears when generation() has grown.
+//  2. Jumps from one translation into another (links) stay within a frame, or lead from a path to a frame of its own;
+//  so
+//     nothing is dropped without what leads to it. All other ways in lead through an engine's tables, which it clears
+//     when generation() has grown.
 //  3. Who enters a dropped translation leaves at once to look its address up again: its entries are patched before
 //     DropCode returns. Who is inside goes on to its end.
 //  4. A region of the buffer is used again only when every worker has been quiescent since its translations were
@@ -57,6 +59,16 @@ class TranslationCache final : public mm::CodeObserver {
   // room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
                        bool repeats, bool alone, uint64_t generation_before);
+  // A page of code as one address space has it.
+  struct PathPage {
+    uint64_t number = 0;
+    mm::FrameId frame;
+  };
+  // A path that begins at `pc`, on the first of `pages`, and goes through all of them. It takes the place of the block
+  // that has been published there, whose entries lead to it from now on; it is dropped with any of its pages. Null as
+  // above, or where there is no such block, or a path already.
+  Translation* PublishPath(uint64_t pc, std::span<const PathPage> pages, const GeneratedBlock& block,
+                           uint64_t generation_before);
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 
@@ -116,7 +128,8 @@ class TranslationCache final : public mm::CodeObserver {
     std::vector<PendingLink> pending;
     // By the translation that ends with the branch; in the order in which they were learned.
     absl::flat_hash_map<const Translation*, std::vector<BranchTarget>> branches;
-    std::vector<uint32_t> heads;  // frames whose translations go on in this one
+    std::vector<Translation*> replaced;  // by paths
+    std::vector<uint32_t> heads;         // frames whose translations go on in this one
 
     Translation* Find(uint64_t key) const {
       const auto found = translations.find(key);
@@ -126,6 +139,9 @@ class TranslationCache final : public mm::CodeObserver {
 
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The block's code, put into the piece.
+  Translation::Owner WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -146,7 +162,9 @@ class TranslationCache final : public mm::CodeObserver {
   // Puts code where it belongs; answers where that can be written.
   std::byte* WritePiece(const std::byte* at, std::span<const uint8_t> code,
                         std::span<const GeneratedBlock::Relocation> relocations);
-  void PatchEntry(const Translation& translation, uint32_t entry, uint32_t dropped);
+  void PatchEntry(const Translation& translation, uint32_t entry, const std::byte* to);
+  // Whoever enters it goes on there: with the flags in the host's register, and with them saved.
+  void PatchEntries(const Translation& translation, const std::byte* host_flags, const std::byte* saved_flags);
 
   sync::Reclaimer* const reclaimer_;
   std::atomic<uint64_t> generation_{1};

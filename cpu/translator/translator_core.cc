@@ -20,9 +20,6 @@
 namespace remora::cpu::translator {
 namespace {
 
-// An engine that is asked to run on is not interrupted while it carries out one instruction for another.
-const std::atomic<uint32_t> kNeverInterrupt{0};
-
 void SetHostGsBase(const void* base) {
   constexpr unsigned long kHwcap2FsGsBase = 2;
   static const bool has_instruction = (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) != 0;
@@ -235,6 +232,8 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
     Translation* translation = nullptr;
     if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation()) {
       translation = found.translation;
+      if (Translation* twin = translation->twin.load(std::memory_order_acquire); twin != nullptr && twin->is_path)
+        translation = twin;
     } else {
       lookups_.Add();
       translation = cache_->Find(frame, pc, alone);
@@ -288,24 +287,26 @@ void TranslatorCore::Install(const Translation& translation) {
   context.way = GuestContext::kNoWay;
 }
 
+const std::byte* TranslatorCore::PrepareCode(PageNumber page) {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  const mm::TlbSource::Translation code = tlb.source()->PrepareCode(page);
+  // What that took away, our own right to write among it, must be gone before the code runs.
+  tlb.Synchronize();
+  if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page)) == nullptr) return nullptr;
+  return tlb.FetchFrame(page) == code.frame ? code.host_page : nullptr;
+}
+
 Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const PageNumber page = GuestAddr(pc).page();
   const uint64_t generation = cache_->generation();
   tlb.ForgetFault();
-  const auto prepare = [&](PageNumber which) -> const std::byte* {
-    const mm::TlbSource::Translation code = tlb.source()->PrepareCode(which);
-    // What that took away, our own right to write among it, must be gone before the code runs.
-    tlb.Synchronize();
-    if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(which)) == nullptr) return nullptr;
-    return tlb.FetchFrame(which) == code.frame ? code.host_page : nullptr;
-  };
-  const std::byte* host = prepare(page);
+  const std::byte* host = PrepareCode(page);
   if (host == nullptr || tlb.FetchFrame(page) != frame) return nullptr;
   mm::FrameId tail;
   const bool crosses = !collector_.Collect(pc, host, nullptr);
   if (crosses) {
-    const std::byte* next = prepare(page + 1);
+    const std::byte* next = PrepareCode(page + 1);
     if (next == nullptr) return nullptr;
     tail = tlb.FetchFrame(page + 1);
     collector_.Collect(pc, host, next);
@@ -321,20 +322,23 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   Translation* made =
       cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to, page_of), false,
                       alone, generation);
-  if (made == nullptr) return nullptr;
+  if (made != nullptr) NoteTranslated(*made, instructions);
+  return made;
+}
+
+void TranslatorCore::NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions) {
   blocks_translated_.Add();
   uint64_t guest_bytes = 0;
-  for (const GuestInstruction& instruction : instructions.first(std::min<size_t>(made->count(), instructions.size())))
+  for (const GuestInstruction& instruction : instructions.first(std::min<size_t>(made.count(), instructions.size())))
     guest_bytes += instruction.decoded.info.length;
   guest_bytes_.Add(guest_bytes);
-  host_bytes_.Add(cache_->BytesFor(*made));
-  if (options_.dumper != nullptr) {
-    const BlockDumper& dumper = *options_.dumper;
-    if (dumper.on_translated) dumper.on_translated(pc, tlb, {made->code, made->code_bytes});
-    if (dumper.wanted && dumper.wanted(pc, tlb))
-      dumper.show(DumpBlock(instructions, *made, cache_->buffer().permanent()));
-  }
-  return made;
+  host_bytes_.Add(cache_->BytesFor(made));
+  if (options_.dumper == nullptr) return;
+  const BlockDumper& dumper = *options_.dumper;
+  const mm::Tlb& tlb = *bound_->context->tlb;
+  if (dumper.on_translated) dumper.on_translated(made.pc, tlb, {made.code, made.code_bytes});
+  if (dumper.wanted && dumper.wanted(made.pc, tlb))
+    dumper.show(DumpBlock(instructions, made, cache_->buffer().permanent()));
 }
 
 // --- running it ---
@@ -433,9 +437,9 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     CHECK_MSG(translation != nullptr, "translated code left from where there is none");
     const uint32_t index = index_in(context, *translation);
     const Mark& mark = translation->marks()[index];
-    state.rip = translation->pc + static_cast<uint64_t>(int64_t{mark.guest_offset});
+    state.rip = translation->AddressOf(index);
     if (context.leave != Leave::kLookup) state.gpr[kRsp] += static_cast<uint64_t>(int64_t{mark.stack_moved});
-    *retired -= std::min<uint64_t>(*retired, translation->count() - index);
+    *retired -= std::min<uint64_t>(*retired, translation->charge - std::min<uint32_t>(translation->charge, index));
     next = context.leave == Leave::kNoAccess && !translation->alone ? Next::kAlone : Next::kInterpret;
     return &mark;
   };
@@ -522,6 +526,12 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       goes_on = interpret(run_.left, interrupt);
       continue;
     }
+    if (hot_pc_ == state.rip && std::exchange(hot_pc_, 0) != 0 && BeginsPath(state.rip)) {
+      exit = FollowPath(state, tlb);
+      run_.left -= exit.instructions_retired;
+      goes_on = exit.reason == ExitReason::kBudget;
+      continue;
+    }
     const Translation* translation = Find(state.rip, std::exchange(alone, false));
     if (std::exchange(found_cold_, false)) {
       // About what translating the block would take.
@@ -540,7 +550,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     } else if (translation->code == nullptr) {
       interpreted_.Add();
       goes_on = translation->repeats ? repeat() : interpret(1);
-    } else if (translation->count() > run_.left) {
+    } else if (translation->charge > run_.left) {
       // What is left is not worth finding its way about in the interpreter, where counts are not exact.
       if (!options_.optimizations.exact_count && run_.left < run_.budget)
         NoteRetired(run_.left);
@@ -564,6 +574,8 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     }
   }
   exit.instructions_retired = run_.budget - run_.left;
+  if (exit.reason == ExitReason::kBudget && options_.optimizations.paths && hot_spots_.Note(state.rip))
+    hot_pc_ = state.rip;
   // Who asks whether anything has happened must not hear that nothing has.
   if (exit.instructions_retired == 0 && exit.reason != ExitReason::kSyscall && state.rip != run_.first_pc)
     exit.instructions_retired = 1;

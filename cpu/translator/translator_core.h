@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "cpu/translator/flag_lookahead.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
+#include "cpu/translator/hot_spots.h"
 #include "cpu/translator/translation_cache.h"
 #include "cpu/translator/translator.h"
 
@@ -25,6 +27,9 @@ namespace remora::cpu::translator {
 inline bool IsCanonical(uint64_t address) {
   return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
 }
+
+// An engine that is asked to run on is not interrupted while it carries out one instruction for another.
+inline const std::atomic<uint32_t> kNeverInterrupt{0};
 
 // How it runs: Run looks the block at rip up (or translates it), and enters it; translated code goes from block to
 // block by itself, through links within a page and through the context's table of targets. It comes back for what it
@@ -101,6 +106,23 @@ class TranslatorCore final : public Engine {
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
   // Whether the block at `pc` has been come to often enough to be translated; counts.
   bool IsWarm(uint64_t pc);
+  // The page's bytes, to translate them; null: it cannot be executed here (any more).
+  const std::byte* PrepareCode(PageNumber page);
+  // What is counted and shown of a new translation.
+  void NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions);
+
+  // --- paths (translator_paths.cc) ---
+  // Whether a path from `pc` on would replace a block.
+  bool BeginsPath(uint64_t pc);
+  // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
+  Exit FollowPath(CpuState& state, mm::Tlb& tlb);
+  // Whether the path had better end before `pc`.
+  bool EndsPath(uint64_t pc) const;
+  // What is in path_. False: that is not worth while, or not possible now.
+  bool TranslatePath();
+  // What has to be asked on the way, where the instructions come to another page; how many of them make a path.
+  size_t FindPageGuards(std::span<const GuestInstruction> instructions);
+
   // Into the tables of targets.
   void Install(const Translation& translation);
   // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
@@ -140,6 +162,12 @@ class TranslatorCore final : public Engine {
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
   static constexpr uint32_t kVisited = 8192;
   std::array<uint8_t, kVisited> visits_{};
+  HotSpots hot_spots_;
+  uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
+  // The path being made.
+  std::vector<uint64_t> path_;
+  std::vector<TranslationCache::PathPage> path_pages_;
+  std::vector<BlockWriter::PageGuard> page_guards_;
   Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 

@@ -1,0 +1,94 @@
+#include "cpu/translator/block_collector.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <vector>
+
+#include "base/guest_addr.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr uint64_t kPage = 0x401000;
+
+class BlockCollectorTest : public testing::Test {
+ protected:
+  void Put(uint64_t pc, std::initializer_list<uint8_t> bytes) {
+    std::memcpy(page_.data() + pc % kPageSize, std::data(bytes), bytes.size());
+  }
+  // The addresses of a path's instructions.
+  std::vector<uint64_t> Collect(std::initializer_list<uint64_t> path) {
+    std::vector<BlockCollector::Step> steps;
+    for (const uint64_t pc : path) steps.push_back({pc, page_.data()});
+    collector_.CollectPath(steps);
+    return Collected();
+  }
+  std::vector<uint64_t> Collected() const {
+    std::vector<uint64_t> pcs;
+    for (const GuestInstruction& instruction : collector_.instructions()) pcs.push_back(instruction.pc);
+    return pcs;
+  }
+
+  std::array<std::byte, kPageSize> page_{};
+  InstructionDecoder decoder_{CpuLevel::kHost};
+  BlockCollector collector_{&decoder_, Optimizations()};
+};
+
+using Path = std::vector<uint64_t>;
+
+TEST_F(BlockCollectorTest, APathGoesAlongBranchesCallsAndReturns) {
+  Put(kPage, {0x74, 0x0e});                  // je +14
+  Put(kPage + 0x10, {0xe8, 0x0b, 0, 0, 0});  // call +11
+  Put(kPage + 0x15, {0xff, 0xe0});           // jmp rax
+  Put(kPage + 0x20, {0xc3});                 // ret
+  Put(kPage + 0x30, {0x90});                 // nop
+  const Path path = {kPage, kPage + 0x10, kPage + 0x20, kPage + 0x15, kPage + 0x30};
+  EXPECT_EQ(Collect({path[0], path[1], path[2], path[3], path[4]}), path);
+  EXPECT_TRUE(collector_.instructions()[0].goes_on_at_target);
+  EXPECT_FALSE(collector_.instructions()[1].goes_on_at_target);
+}
+
+TEST_F(BlockCollectorTest, APathEndsWhereItCannotBeFollowed) {
+  Put(kPage, {0x90, 0x0f, 0x05, 0x90});  // nop; syscall; nop
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 3}), Path{kPage});
+  Put(kPage, {0x90, 0xf3, 0xa4, 0x90});  // nop; rep movsb; nop
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 3}), Path{kPage});
+  Put(kPage, {0x90, 0xe2, 0x10, 0x90});  // nop; loop; nop
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 3}), Path{kPage});
+  // An instruction that goes on in the next page.
+  Put(kPage + kPageSize - 2, {0x90, 0xe8});
+  EXPECT_EQ(Collect({kPage + kPageSize - 2, kPage + kPageSize - 1, kPage + 3}), Path{kPage + kPageSize - 2});
+}
+
+TEST_F(BlockCollectorTest, APathEndsWithAReturnOfWhatItHasNotCalled) {
+  Put(kPage, {0x90, 0xc3, 0x90});  // nop; ret; nop
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 2}), (Path{kPage, kPage + 1}));
+}
+
+TEST_F(BlockCollectorTest, APathEndsWhereTheCodeIsNotWhatWasRun) {
+  Put(kPage, {0x90, 0x90, 0x90});
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 8}), (Path{kPage, kPage + 1}));
+  Put(kPage, {0xeb, 0x10});  // jmp +16
+  EXPECT_EQ(Collect({kPage, kPage + 2}), Path{kPage});
+  Put(kPage, {0x74, 0x10});  // je +16
+  EXPECT_EQ(Collect({kPage, kPage + 8}), Path{kPage});
+  EXPECT_FALSE(collector_.instructions()[0].goes_on_at_target);
+}
+
+TEST_F(BlockCollectorTest, ThePartOfAPathGoesOnBehindItsLastBranch) {
+  Put(kPage, {0x90, 0x74, 0x0e});  // nop; je +14
+  Put(kPage + 0x11, {0x90});
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 0x11}), (Path{kPage, kPage + 1, kPage + 0x11}));
+  EXPECT_TRUE(collector_.instructions()[1].goes_on_at_target);
+  collector_.CutPath(2);
+  EXPECT_EQ(Collected(), (Path{kPage, kPage + 1}));
+  EXPECT_FALSE(collector_.instructions()[1].goes_on_at_target);
+}
+
+}  // namespace
+}  // namespace remora::cpu::translator

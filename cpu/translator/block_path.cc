@@ -1,0 +1,128 @@
+// Of BlockWriter: what only paths have.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/translator/block_frame.h"
+#include "cpu/translator/block_writer.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+constexpr unsigned kImmediate = 0x81, kCmp = 7;
+
+}  // namespace
+
+const GeneratedBlock& BlockWriter::WritePath(std::span<const GuestInstruction> instructions,
+                                             std::span<const PageGuard> guards, LiveAt live_at, WayTo way_to,
+                                             PageOf page_of) {
+  is_path_ = true;
+  guards_ = guards;
+  Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at, way_to, page_of);
+  is_path_ = false;
+  guards_ = {};
+  return out_;
+}
+
+bool BlockWriter::IsOnPath(uint64_t pc) const {
+  return std::ranges::any_of(guards_, [&](const PageGuard& guard) {
+    return guard.behind < index_ && (instructions_[guard.behind + 1].pc ^ pc) / kPageSize == 0;
+  });
+}
+
+void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
+  const uint64_t expected = instructions_[index_ + 1].pc;
+  Cold cold = {.kind = Cold::Kind::kOtherTarget, .flags = Flags::kSaved, .index = index_, .moved = stack_moved_};
+  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  HostPlace place;
+  bool in_memory = false, in_register = false;
+  if (instruction.action == Action::kRet) {
+    place = ProbeStack(Right::kRead, 0);
+    in_memory = place.base != kScratch;
+  } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    const int guest = GeneralRegister(operand.reg.value);
+    in_register = !IsInContext(guest) && guest != kRsp;
+  }
+  SaveFlagsBefore();
+  if (FitsSigned32(expected) && in_memory) {
+    code_.Memory(kImmediate, kCmp, place);
+    code_.Dword(static_cast<uint32_t>(expected));
+  } else if (FitsSigned32(expected) && in_register) {
+    const uint8_t target = HostRegister(static_cast<unsigned>(GeneralRegister(operand.reg.value)));
+    for (const unsigned byte : {target >= 8 ? 0x49u : 0x48u, kImmediate, 0xc0u | kCmp << 3 | (target & 7u)})
+      code_.Byte(byte);
+    code_.Dword(static_cast<uint32_t>(expected));
+  } else {
+    KeepHeld(index_);
+    if (instruction.action == Action::kRet)
+      code_.Load(kScratch, place);
+    else
+      LoadTarget(instruction);
+    held_ = OperandGroups::kNone;
+    cold.loaded = true;
+    if (FitsSigned32(expected)) {
+      for (const unsigned byte : {0x49u, kImmediate, 0xfbu}) code_.Byte(byte);  // CMP R11, expected
+      code_.Dword(static_cast<uint32_t>(expected));
+    } else {
+      for (const unsigned byte : {0x4cu, 0x3bu, 0x1du}) code_.Byte(byte);  // CMP R11, [RIP + n]
+      cold.constant = code_.size();
+      code_.Dword(0);
+    }
+  }
+  flags_ = Flags::kSaved;
+  cold.jump = code_.JumpIf(kNotEqual);
+  cold_.push_back(cold);
+  held_behind_ = held_;
+}
+
+void BlockWriter::WriteOtherTarget(const Cold& cold) {
+  const GuestInstruction& instruction = instructions_[cold.index];
+  index_pc_ = instruction.pc;
+  held_ = OperandGroups::kNone;
+  if (!cold.loaded) {
+    if (instruction.action == Action::kRet)
+      code_.Load(kScratch, OnStack(0));
+    else
+      code_.Move(kScratch,
+                 HostRegister(static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value))));
+  }
+  Refusable refusable = Refusable::kYes;
+  if (instruction.action == Action::kRet) {
+    refusable = DropFrame(instruction);
+  } else if (instruction.action == Action::kCall) {
+    code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+    RequireCanonicalTarget();
+    PushReturnAddress(instruction);
+    SettleStack();
+    code_.Load(kScratch, Frame(REMORA_FRAME(target)));
+    refusable = Refusable::kNo;
+  } else {
+    SettleStack();
+  }
+  GiveBack();
+  GoThroughTable(refusable);
+}
+
+void BlockWriter::RequirePage() {
+  const auto guard = std::ranges::find(guards_, index_, &PageGuard::behind);
+  if (guard == guards_.end()) return;
+  SaveFlagsBehind();
+  flags_ = Flags::kSaved;
+  code_.Memory(kImmediate, kCmp, WayField(guard->way, /*flags_saved=*/true, /*forward=*/false), /*wide=*/false);
+  code_.Dword(guard->entry);
+  cold_.push_back({.kind = Cold::Kind::kOtherPage,
+                   .flags = Flags::kSaved,
+                   .jump = code_.JumpIf(kNotEqual),
+                   .index = index_,
+                   .moved = stack_moved_,
+                   .from = index_pc_,
+                   .pc = instructions_[index_ + 1].pc});
+}
+
+void BlockWriter::GiveBack() {
+  constexpr unsigned kAdd = 0;
+  if (!optimizations_.exact_count) return;
+  code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(count_ - index_ - 1));
+}
+
+}  // namespace remora::cpu::translator

@@ -1,0 +1,444 @@
+// Paths: what runs often is translated along the way that it takes, through calls, returns and pages.
+
+#include <gtest/gtest.h>
+#include <xbyak/xbyak.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "cpu/cpu_state.h"
+#include "cpu/engine.h"
+#include "cpu/interpreter.h"
+#include "cpu/testing/fake_memory.h"
+#include "cpu/translator/block_dump.h"
+#include "cpu/translator/translator.h"
+
+namespace remora::cpu {
+namespace {
+
+constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
+
+// A machine whose code is translated at once, and which tells what paths are made.
+class PathMachine {
+ public:
+  explicit PathMachine(bool exact_count = false)
+      : exact_count_(exact_count), machine([this](BlockCache* cache) {
+          TranslatorOptions options;
+          options.optimizations.warm = false;
+          options.optimizations.exact_count = exact_count_;
+          options.dumper = &dumper_;
+          return MakeTranslator(cache, options);
+        }) {}
+
+  // The instructions of each path that was made, one line each, with the host's code beside.
+  const std::vector<std::string>& paths() const { return paths_; }
+  // To the end, in slices: where they end tells what is hot.
+  Exit RunInSlices(uint64_t rip, uint64_t slice = 500) {
+    machine.state.rip = rip;
+    while (true) {
+      const Exit exit = machine.Run(slice);
+      if (exit.reason != ExitReason::kBudget) return exit;
+    }
+  }
+
+ private:
+  std::vector<std::string> paths_;
+  const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
+                                           .show =
+                                               [this](const std::string& text) {
+                                                 if (text.starts_with("path ")) paths_.push_back(text);
+                                               }};
+  const bool exact_count_;
+
+ public:
+  FakeMachine machine;
+};
+
+// A function that is called in a loop, in the loop's page or in another one.
+class CallPathsTest : public testing::TestWithParam<uint64_t> {
+ protected:
+  static constexpr uint64_t kRounds = 20'000;
+
+  static uint64_t Function() { return kCode + GetParam(); }
+  // loop: call Function; dec rcx; jnz loop; syscall
+  void WriteLoop() {
+    const auto distance = static_cast<uint32_t>(Function() - (kCode + 5));
+    machine_.memory.Write(kCode, {0xe8});
+    machine_.memory.Store(kCode + 1, distance);
+    machine_.memory.Write(kCode + 5, {0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05});
+  }
+  uint64_t RunLoop(uint64_t slice = 500) {
+    machine_.state.gpr[kRax] = 0;
+    machine_.state.gpr[kRcx] = kRounds;
+    EXPECT_EQ(paths_.RunInSlices(kCode, slice).reason, ExitReason::kSyscall);
+    return machine_.state.gpr[kRax];
+  }
+
+  PathMachine paths_;
+  FakeMachine& machine_ = paths_.machine;
+};
+
+TEST_P(CallPathsTest, GoThroughCallsAndReturns) {
+  WriteLoop();
+  machine_.memory.Write(Function(), {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3});  // inc rax; nops; ret
+  EXPECT_EQ(RunLoop(), kRounds);
+  ASSERT_FALSE(paths_.paths().empty());
+  bool whole = false;
+  for (const std::string& path : paths_.paths())
+    whole |= path.find("call") != std::string::npos && path.find("ret") != std::string::npos;
+  EXPECT_TRUE(whole);
+}
+
+TEST_P(CallPathsTest, ChangeWithTheirCode) {
+  WriteLoop();
+  // inc rax; nops; ret
+  machine_.memory.Write(Function(), {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xc3});
+  EXPECT_EQ(RunLoop(), kRounds);
+  ASSERT_FALSE(paths_.paths().empty());
+  machine_.memory.Write(Function() + 3, {0x48, 0xff, 0xc0});
+  EXPECT_EQ(RunLoop(), 2 * kRounds);
+  machine_.memory.Write(kCode + 5, {0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05});  // inc rax first
+  EXPECT_EQ(RunLoop(), 3 * kRounds);
+  EXPECT_GE(paths_.paths().size(), 3u);
+}
+
+TEST_P(CallPathsTest, MayReturnElsewhere) {
+  PathMachine paths(/*exact_count=*/true);
+  FakeMachine& machine = paths.machine;
+  // loop: push rbx; call Function; pop rbx; dec rcx; jnz loop; syscall
+  machine.memory.Write(kCode, {0x53, 0xe8});
+  machine.memory.Store(kCode + 2, static_cast<uint32_t>(Function() - (kCode + 6)));
+  machine.memory.Write(kCode + 6, {0x5b, 0x48, 0xff, 0xc9, 0x75, 0xf4, 0x0f, 0x05});
+  // inc rax; xor edx, edx; test al, 63; setz dl; imul edx, edx, 6; add [rsp], rdx (where SYSCALL is); ret
+  machine.memory.Write(Function(), {0x48, 0xff, 0xc0, 0x31, 0xd2, 0xa8, 0x3f, 0x0f, 0x94, 0xc2, 0x6b, 0xd2, 0x06, 0x48,
+                                    0x01, 0x14, 0x24, 0xc3});
+  const uint64_t rsp = machine.state.gpr[kRsp];
+  for (int i = 0; i < 100; ++i) {
+    machine.state.gpr[kRsp] = rsp;
+    machine.state.gpr[kRax] = 0;
+    machine.state.gpr[kRcx] = kRounds;
+    constexpr uint64_t kRound = 12;  // instructions: slices end where the loop begins
+    EXPECT_EQ(paths.RunInSlices(kCode, 5 * kRound).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], 64u);
+    EXPECT_EQ(machine.state.gpr[kRsp], rsp - 8);
+    EXPECT_EQ(machine.state.rip, kCode + 14);
+  }
+  ASSERT_EQ(paths.paths().size(), 1u);
+  EXPECT_TRUE(paths.paths()[0].starts_with("path 400000: 12 instructions")) << paths.paths()[0];
+}
+
+TEST_P(CallPathsTest, AFaultShowsWhereItIs) {
+  WriteLoop();
+  // push rdx; inc rax; mov rdx, [rdi]; add rdi, 8; pop rdx; ret
+  machine_.memory.Write(Function(), {0x52, 0x48, 0xff, 0xc0, 0x48, 0x8b, 0x17, 0x48, 0x83, 0xc7, 0x08, 0x5a, 0xc3});
+  constexpr uint64_t kRead = 10'000;
+  machine_.memory.Map(0x700000, kRead * 8 / kPageSize + 1, mm::Protection(1));
+  const uint64_t end = 0x700000 + (kRead * 8 / kPageSize + 1) * kPageSize;
+  const uint64_t rsp = machine_.state.gpr[kRsp];
+  machine_.state.gpr[kRdi] = 0x700000;
+  machine_.state.gpr[kRcx] = kRounds * 10;
+  machine_.state.gpr[kRdx] = 77;
+  const Exit exit = paths_.RunInSlices(kCode);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(exit.fault.addr.value(), end);
+  EXPECT_FALSE(paths_.paths().empty());
+  EXPECT_EQ(machine_.state.rip, Function() + 4);
+  EXPECT_EQ(machine_.state.gpr[kRdi], end);
+  EXPECT_EQ(machine_.state.gpr[kRax], (end - 0x700000) / 8 + 1);
+  EXPECT_EQ(machine_.state.gpr[kRsp], rsp - 16);
+  EXPECT_EQ(machine_.memory.Load<uint64_t>(rsp - 16), 77u);
+  EXPECT_EQ(machine_.memory.Load<uint64_t>(rsp - 8), kCode + 5);
+}
+
+INSTANTIATE_TEST_SUITE_P(InOnePage, CallPathsTest, testing::Values(0x100));
+INSTANTIATE_TEST_SUITE_P(AcrossPages, CallPathsTest, testing::Values(0x1100));
+
+TEST(PathsTest, AnotherPageMayComeToBeThere) {
+  PathMachine paths;
+  FakeMachine& machine = paths.machine;
+  constexpr uint64_t kFunction = kCode + kPageSize, kSpare = 0x500000;
+  machine.memory.Write(kCode, {0xe8, 0xfb, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05});
+  machine.memory.Write(kFunction, {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3});
+  machine.memory.Map(kSpare, 1, mm::Protection(5));
+  machine.memory.Write(kSpare, {0x48, 0x83, 0xc0, 0x03, 0x90, 0x90, 0x90, 0xc3});  // add rax, 3
+  const auto run = [&] {
+    machine.state.gpr[kRax] = 0;
+    machine.state.gpr[kRcx] = 10'000;
+    EXPECT_EQ(paths.RunInSlices(kCode).reason, ExitReason::kSyscall);
+    return machine.state.gpr[kRax];
+  };
+  EXPECT_EQ(run(), 10'000u);
+  ASSERT_FALSE(paths.paths().empty());
+  machine.memory.Alias(0x510000, kFunction, mm::Protection(5));  // its code stays what it is
+  machine.memory.Alias(kFunction, kSpare, mm::Protection(5));
+  machine.memory.FlushAtNextSynchronize();
+  EXPECT_EQ(run(), 30'000u);
+  machine.memory.Alias(kFunction, 0x510000, mm::Protection(5));
+  machine.memory.FlushAtNextSynchronize();
+  EXPECT_EQ(run(), 10'000u);
+}
+
+// Calls and jumps by a register, and by memory, to where they went before and elsewhere.
+TEST(PathsTest, IndirectBranchesMayGoElsewhere) {
+  struct Branch {
+    std::vector<uint8_t> code;  // 6 bytes; the target is in RBX and at RDI
+    bool calls = false;
+  };
+  const std::array<Branch, 4> branches = {
+      Branch{{0xff, 0xd3, 0x90, 0x90, 0x90, 0x90}, true}, Branch{{0xff, 0x17, 0x90, 0x90, 0x90, 0x90}, true},
+      Branch{{0xff, 0xe3, 0x90, 0x90, 0x90, 0x90}, false}, Branch{{0xff, 0x27, 0x90, 0x90, 0x90, 0x90}, false}};
+  for (const Branch& branch : branches) {
+    PathMachine paths;
+    FakeMachine& machine = paths.machine;
+    machine.memory.Write(kCode, branch.code);
+    machine.memory.Write(kCode + 6, {0x48, 0xff, 0xc9, 0x75, 0xf5, 0x0f, 0x05});  // dec rcx; jnz; syscall
+    constexpr std::array<uint64_t, 2> kTargets = {kCode + 0x80, kCode + 2 * kPageSize};
+    for (uint8_t i = 0; i < 2; ++i) {
+      machine.memory.Write(kTargets[i], {0x48, 0x83, 0xc0, static_cast<uint8_t>(i + 1), 0x90, 0x90, 0x90});
+      machine.memory.Write(kTargets[i] + 7, {0xc3});
+      if (branch.calls) continue;
+      machine.memory.Write(kTargets[i] + 7, {0xe9});
+      machine.memory.Store(kTargets[i] + 8, static_cast<uint32_t>(kCode + 6 - (kTargets[i] + 12)));
+    }
+    const auto run = [&](uint64_t target) {
+      machine.memory.Store(kData, target);
+      machine.state.gpr[kRbx] = target;
+      machine.state.gpr[kRdi] = kData;
+      machine.state.gpr[kRax] = 0;
+      machine.state.gpr[kRcx] = 5'000;
+      return paths.RunInSlices(kCode);
+    };
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(run(kTargets[i % 2]).reason, ExitReason::kSyscall);
+      EXPECT_EQ(machine.state.gpr[kRax], i % 2 == 0 ? 5'000u : 10'000u);
+    }
+    EXPECT_FALSE(paths.paths().empty());
+    const uint64_t rsp = machine.state.gpr[kRsp];
+    EXPECT_EQ(run(0x8000'0000'0000).reason, ExitReason::kProtection);
+    EXPECT_EQ(machine.state.rip, kCode);
+    EXPECT_EQ(machine.state.gpr[kRsp], rsp);
+  }
+}
+
+// A hundred functions, each of which calls the next one by memory: their code is the longest that there is.
+TEST(PathsTest, OfMuchCodeEndInTime) {
+  PathMachine paths;
+  FakeMachine& machine = paths.machine;
+  constexpr uint64_t kFunctions = 100, kRounds = 2'000;
+  // loop: call [rdi]; dec rcx; jnz loop; syscall
+  machine.memory.Write(kCode, {0xff, 0x17, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0x0f, 0x05});
+  for (uint64_t i = 0; i < kFunctions; ++i) {
+    const uint64_t at = kCode + 0x100 + 0x60 * i;
+    machine.memory.Store(kData + 8 * i, at);
+    const auto next = static_cast<uint32_t>(8 * (i + 1)), apart = static_cast<uint32_t>(0x1000 + 0x80 * (i % 8));
+    // adc rax, 1; push [rdi + apart]; push [rsi + apart]; call [rdi + next]; lea rsp, [rsp + 16]; ret
+    machine.memory.Write(at, {0x48, 0x83, 0xd0, 0x01, 0xff, 0xb7});
+    machine.memory.Store(at + 6, apart);
+    machine.memory.Write(at + 10, {0xff, 0xb6});
+    machine.memory.Store(at + 12, apart);
+    machine.memory.Write(at + 16, {0xff, 0x97});
+    machine.memory.Store(at + 18, next);
+    if (i + 1 == kFunctions) machine.memory.Write(at + 16, {0x66, 0x90, 0x0f, 0x1f, 0x40, 0x00});  // nops
+    machine.memory.Write(at + 22, {0x48, 0x8d, 0x64, 0x24, 0x10, 0xc3});
+  }
+  machine.state.gpr[kRdi] = machine.state.gpr[kRsi] = kData;
+  machine.state.gpr[kRcx] = kRounds;
+  EXPECT_EQ(paths.RunInSlices(kCode, 700).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.state.gpr[kRax], kFunctions * kRounds);
+  EXPECT_FALSE(paths.paths().empty());
+}
+
+// --- random programs ---
+
+// A loop that calls functions of random instructions in several pages, which call those behind them. Flags are read
+// where they are defined. RBP points at the data, R15 counts rounds.
+class RandomProgram : public Xbyak::CodeGenerator {
+ public:
+  static constexpr uint64_t kPages = FakeMachine::kPages;
+
+  explicit RandomProgram(uint32_t seed) : CodeGenerator(kPages * kPageSize), random_(seed) {
+    Xbyak::Label again;
+    L(again);
+    L(functions_[0]);
+    call(functions_[1]);
+    Body(0);
+    dec(r15);
+    jnz(again, T_NEAR);
+    syscall();
+    for (uint32_t i = 1; i < kFunctions; ++i) {
+      // Some begin at a page, some go over its end.
+      if (Any(2) == 0) align(kPageSize / 4);
+      L(functions_[i]);
+      Function(i);
+    }
+    ready();
+    for (const auto& [target, function] : calls_)
+      targets_[target] = static_cast<uint64_t>(functions_[function].getAddress() - getCode());
+  }
+  // Code, and the tables that it goes by.
+  void PutInto(FakeMachine* machine) const {
+    machine->memory.Write(kCode, std::span<const uint8_t>(getCode(), getSize()));
+    for (size_t i = 0; i < targets_.size(); ++i) machine->memory.Store(kData + kTable + 8 * i, kCode + targets_[i]);
+  }
+
+ private:
+  static constexpr uint32_t kFunctions = 8;
+  static constexpr uint32_t kTable = 0x2000, kMaxTargets = 256, kWords = 64;
+
+  uint32_t Any(uint32_t limit) { return static_cast<uint32_t>(random_() % limit); }
+  const Xbyak::Reg64& AnyRegister() {
+    const std::array<const Xbyak::Reg64*, 13> all = {&rax, &rcx, &rdx, &rbx, &rsi, &rdi, &r8,
+                                                     &r9,  &r10, &r11, &r12, &r13, &r14};
+    return *all[Any(all.size())];
+  }
+  Xbyak::Address AnyWord() { return qword[rbp + 8 * Any(kWords)]; }
+  // A word of the table that indirect branches go by; what it leads to is targets_.back().
+  Xbyak::Address NewTarget() {
+    targets_.push_back(0);
+    return qword[rbp + kTable + 8 * (targets_.size() - 1)];
+  }
+  bool has_room() const { return targets_.size() + 4 < kMaxTargets && getSize() + 512 < kPages * kPageSize; }
+
+  void Function(uint32_t number) {
+    const uint32_t saved = Any(3);
+    for (uint32_t i = 0; i < saved; ++i) push(AnyRegister());
+    Body(number);
+    // What may be read by who is returned to.
+    if (Any(2) == 0) cmp(AnyRegister(), AnyRegister());
+    for (uint32_t i = 0; i < saved; ++i) pop(AnyRegister());
+    ret();
+  }
+  void Body(uint32_t number) {
+    const uint32_t length = 3 + Any(10);
+    for (uint32_t i = 0; i < length && has_room(); ++i) Step(number);
+  }
+  void Step(uint32_t number) {
+    Xbyak::Label over;
+    switch (Any(14)) {
+      case 0:
+        return add(AnyRegister(), AnyRegister());
+      case 1:
+        return sub(AnyRegister(), AnyWord());
+      case 2:
+        return add(AnyWord(), AnyRegister());
+      case 3:
+        return mov(AnyWord(), AnyRegister());
+      case 4:
+        return mov(AnyRegister(), AnyWord());
+      case 5:
+        return lea(AnyRegister(), ptr[AnyRegister() + AnyRegister() * 4 + 7]);
+      case 6:
+        return adc(AnyRegister(), AnyRegister());
+      case 7: {
+        const Xbyak::Reg64& index = AnyRegister();
+        and_(index, kWords - 1);
+        return xor_(AnyRegister(), qword[rbp + index * 8]);
+      }
+      case 8:
+        test(AnyRegister(), 1u << Any(5));
+        Any(2) == 0 ? jz(over, T_NEAR) : jnz(over, T_NEAR);
+        add(AnyRegister(), 1 + Any(100));
+        Step(number);
+        return L(over);
+      case 9:
+        if (number + 1 == kFunctions) return;
+        return call(functions_[number + 1 + Any(kFunctions - number - 1)]);
+      case 10: {
+        if (number + 1 == kFunctions) return;
+        const Xbyak::Address word = NewTarget();
+        calls_.emplace_back(targets_.size() - 1, number + 1 + Any(kFunctions - number - 1));
+        if (Any(2) == 0) return call(word);
+        const Xbyak::Reg64& target = AnyRegister();
+        mov(target, word);
+        return call(target);
+      }
+      case 11: {
+        // To one of two.
+        const Xbyak::Reg64& index = AnyRegister();
+        and_(index, 1);
+        const Xbyak::Address first = NewTarget();
+        const size_t target = targets_.size() - 1;
+        NewTarget();
+        jmp(qword[first.getRegExp() + index * 8]);
+        targets_[target] = getSize();
+        Step(number);
+        targets_[target + 1] = getSize();
+        return;
+      }
+      case 12:
+        cmp(AnyRegister(), AnyRegister());
+        return cmovc(AnyRegister(), AnyRegister());
+      default:
+        movq(xmm0, AnyRegister());
+        paddq(xmm1, xmm0);
+        return movq(AnyRegister(), xmm1);
+    }
+  }
+
+  std::mt19937 random_;
+  std::array<Xbyak::Label, kFunctions> functions_;
+  std::vector<uint64_t> targets_;                   // from the code's beginning
+  std::vector<std::pair<size_t, uint32_t>> calls_;  // which of them are functions
+};
+
+class RandomPathsTest : public testing::TestWithParam<bool> {};
+
+TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
+  constexpr uint32_t kPrograms = 60;
+  constexpr uint64_t kRounds = 3'000;
+  size_t paths_made = 0;
+  for (uint32_t seed = 1; seed <= kPrograms; ++seed) {
+    SCOPED_TRACE(seed);
+    const RandomProgram program(seed);
+    FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
+    PathMachine paths(/*exact_count=*/GetParam());
+    FakeMachine& found = paths.machine;
+    for (FakeMachine* machine : {&expected, &found}) {
+      program.PutInto(machine);
+      for (uint64_t i = 0; i < 16; ++i)
+        if (i != kRsp) machine->state.gpr[i] = i * 0x1234'5678'9abc;
+      machine->state.gpr[kRbp] = kData;
+      machine->state.gpr[kR15] = kRounds;
+    }
+    std::mt19937 random(seed);
+    Exit exit;
+    do {
+      const uint64_t slice = 20 + random() % 400;
+      exit = found.Run(slice);
+      if (!GetParam()) continue;
+      // At each end of a slice.
+      const Exit reference = expected.Run(slice);
+      ASSERT_EQ(reference.reason, exit.reason);
+      ASSERT_EQ(expected.state.rip, found.state.rip);
+      ASSERT_EQ(reference.instructions_retired, exit.instructions_retired);
+    } while (exit.reason == ExitReason::kBudget);
+    while (!GetParam() && expected.Run(1'000'000).reason == ExitReason::kBudget) {
+    }
+    ASSERT_EQ(exit.reason, ExitReason::kSyscall)
+        << std::hex << found.state.rip - kCode << " " << exit.fault.addr.value();
+    for (uint64_t i = 0; i < 16; ++i) {
+      // Nor the flags of SYSCALL, some of which are undefined.
+      if (i != kR11) {
+        ASSERT_EQ(found.state.gpr[i], expected.state.gpr[i]) << i;
+      }
+    }
+    for (uint64_t at = kData; at < kData + 512; at += 8)
+      ASSERT_EQ(found.memory.Load<uint64_t>(at), expected.memory.Load<uint64_t>(at));
+    paths_made += paths.paths().size();
+  }
+  EXPECT_GT(paths_made, 4 * kPrograms);
+}
+
+INSTANTIATE_TEST_SUITE_P(Roughly, RandomPathsTest, testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(Exactly, RandomPathsTest, testing::Values(true));
+
+}  // namespace
+}  // namespace remora::cpu

@@ -1,0 +1,130 @@
+// Of TranslatorCore: paths, which replace the blocks that programs spend their time in.
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "base/guest_addr.h"
+#include "cpu/translator/translator_core.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+// Instructions, and those of them that are long: so that the code of any path fits into HostCode.
+constexpr size_t kMaxPath = 180, kMaxJoints = 48;
+static_assert(kMaxPath <= UINT8_MAX);  // Translation::num_marks
+
+// What a block cannot go on behind.
+bool IsJoint(const GuestInstruction& instruction) {
+  return instruction.action == Action::kCall || instruction.action == Action::kRet ||
+         (instruction.action == Action::kJmp && !instruction.is_direct_branch());
+}
+
+}  // namespace
+
+bool TranslatorCore::BeginsPath(uint64_t pc) {
+  const Translation* there = Find(pc, /*alone=*/false);
+  found_cold_ = false;
+  // A block that goes round in itself is as good as a path, and repeats itself.
+  return there != nullptr && there->can_be_joined() && !there->is_path && !there->loops;
+}
+
+bool TranslatorCore::EndsPath(uint64_t pc) const {
+  constexpr std::ptrdiff_t kTimes = 3;
+  if (!IsCanonical(pc) || pc == path_[0] || path_.size() == kMaxPath || std::ranges::count(path_, pc) >= kTimes)
+    return true;
+  // Paths do not go through what others begin with.
+  mm::Tlb& tlb = *bound_->context->tlb;
+  if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) {
+    tlb.ForgetFault();
+    return true;
+  }
+  const Translation* there = cache_->Find(tlb.FetchFrame(GuestAddr(pc).page()), pc, /*alone=*/false);
+  return there != nullptr && there->is_path;
+}
+
+Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
+  path_.clear();
+  Exit exit;
+  uint64_t retired = 0;
+  do {
+    path_.push_back(state.rip);
+    exit = interpreter_.Run(state, tlb, 1, kNeverInterrupt);
+    retired += exit.instructions_retired;
+  } while (exit.reason == ExitReason::kBudget && retired < run_.left && !EndsPath(state.rip));
+  exit.instructions_retired = retired;
+  if (exit.reason == ExitReason::kBudget && !TranslatePath()) hot_spots_.Dismiss(path_[0]);
+  return exit;
+}
+
+size_t TranslatorCore::FindPageGuards(std::span<const GuestInstruction> instructions) {
+  page_guards_.clear();
+  const auto page_of = [](uint64_t pc) { return pc / kPageSize; };
+  size_t joints = 0;
+  for (uint32_t i = 1; i < instructions.size(); ++i) {
+    if (IsJoint(instructions[i - 1]) && ++joints > kMaxJoints) return i;
+    const uint64_t pc = instructions[i].pc;
+    const auto is_there = [&](const BlockWriter::PageGuard& guard) {
+      return page_of(instructions[guard.behind + 1].pc) == page_of(pc);
+    };
+    if (page_of(pc) == page_of(instructions[0].pc) || std::ranges::any_of(page_guards_, is_there)) continue;
+    const auto page = std::ranges::find(path_pages_, page_of(pc), &TranslationCache::PathPage::number);
+    const Translation* there = cache_->Find(page->frame, pc, /*alone=*/false);
+    if (there == nullptr || !there->can_be_joined()) return i;
+    if (there->is_path) there = there->twin.load(std::memory_order_relaxed);
+    const uint32_t way = cache_->WayTo(pc);
+    if (way == GuestContext::kNoWay) return i;
+    const auto entry = reinterpret_cast<uintptr_t>(there->code + there->saved_entry);
+    page_guards_.push_back({.behind = i - 1, .way = way, .entry = static_cast<uint32_t>(entry)});
+  }
+  return instructions.size();
+}
+
+bool TranslatorCore::TranslatePath() {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  const uint64_t generation = cache_->generation();
+  const uint64_t begin = path_[0];
+  tlb.ForgetFault();
+  path_pages_.clear();
+  std::vector<const std::byte*> bytes;
+  std::vector<BlockCollector::Step> steps;
+  for (const uint64_t pc : path_) {
+    const auto known = std::ranges::find(path_pages_, pc / kPageSize, &TranslationCache::PathPage::number);
+    const auto number = static_cast<size_t>(known - path_pages_.begin());
+    if (known == path_pages_.end()) {
+      const PageNumber page = GuestAddr(pc).page();
+      bytes.push_back(PrepareCode(page));
+      if (bytes.back() == nullptr) {
+        tlb.ForgetFault();
+        return false;
+      }
+      path_pages_.push_back({pc / kPageSize, tlb.FetchFrame(page)});
+    }
+    steps.push_back({pc, bytes[number]});
+  }
+  collector_.CollectPath(steps);
+  collector_.CutPath(FindPageGuards(collector_.instructions()));
+  const std::span<const GuestInstruction> instructions = collector_.instructions();
+  const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
+  if (replaced == nullptr) return false;
+  // Without calls, returns and switches it has to be longer than the block by half.
+  constexpr size_t kMinLength = 8;
+  if (instructions.size() < kMinLength) return false;
+  if (std::ranges::none_of(instructions.first(instructions.size() - 1), IsJoint) &&
+      instructions.size() < replaced->count() + replaced->count() / 2)
+    return false;
+  std::erase_if(path_pages_, [&](const TranslationCache::PathPage& page) {
+    return std::ranges::none_of(instructions,
+                                [&](const GuestInstruction& i) { return i.pc / kPageSize == page.number; });
+  });
+  lookahead_.Begin(PageRoundDown(begin), bytes[0], path_pages_[0].frame, generation);
+  const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
+  const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
+  const auto page_of = [this](uint64_t address, bool write) { return cache_->PageOf(address, write); };
+  const Translation* made = cache_->PublishPath(
+      begin, path_pages_, writer_.WritePath(instructions, page_guards_, live_at, way_to, page_of), generation);
+  if (made != nullptr) NoteTranslated(*made, instructions);
+  return made != nullptr;
+}
+
+}  // namespace remora::cpu::translator
