@@ -179,7 +179,10 @@ bool BlockWriter::WriteAtForwardEntry() {
 
 bool BlockWriter::Probes(uint32_t index) const {
   const int number = GroupOf(index);
-  return number == OperandGroups::kNone || groups_.group(number).first == index;
+  if (number == OperandGroups::kNone || groups_.group(number).first == index) return true;
+  // Of PUSH and CALL the group is that of the stack.
+  const GuestInstruction& instruction = instructions_[index];
+  return instruction.memory >= 0 && (instruction.action == Action::kPush || instruction.action == Action::kCall);
 }
 
 // Where the state can be seen all flags count, if they are to be exact: see docs/engines.md.
@@ -225,6 +228,9 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     }
     if (branches && goes_on) behind |= live_at_target_[i];
     live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (behind & ~instruction.flags_written);
+    // Where the page is another one, its code is other code.
+    if (std::ranges::any_of(guards_, [i](const PageGuard& guard) { return guard.behind + 1 == i; }))
+      live_flags_[i] = kAllFlags;
   }
   if (exact) live_flags_[0] = kAllFlags;
 }
@@ -264,6 +270,7 @@ void BlockWriter::WriteColdCode() {
     if (cold.constant == 0) continue;
     code_.Land(cold.constant);
     code_.Qword(instructions_[cold.index + 1].pc);
+    code_.CheckRoom();
   }
 }
 

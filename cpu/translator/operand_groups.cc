@@ -208,7 +208,7 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
       }
       group_of_[i] = joined;
     }
-    if (instruction.action >= Action::kCall)
+    if (instruction.action == Action::kJcc || (instruction.ends_block() && !instruction.is_direct_branch()))
       for (Open& open : open_) open.closed = true;
     MoveBases(instruction);
   }

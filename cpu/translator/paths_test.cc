@@ -186,6 +186,55 @@ TEST(PathsTest, AnotherPageMayComeToBeThere) {
   EXPECT_EQ(run(), 10'000u);
 }
 
+// What runs there instead may read flags that the path does not need.
+TEST(PathsTest, AnotherPageMayReadFlags) {
+  PathMachine paths;
+  FakeMachine& machine = paths.machine;
+  constexpr uint64_t kFunction = kCode + kPageSize, kSpare = 0x500000;
+  // loop: cmp rcx, rcx; call; dec rcx; jnz loop; syscall
+  machine.memory.Write(kCode, {0x48, 0x39, 0xc9, 0xe8, 0xf8, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05});
+  // xor edx, edx; inc rax; nops; ret
+  machine.memory.Write(kFunction, {0x31, 0xd2, 0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3});
+  machine.memory.Map(kSpare, 1, mm::Protection(5));
+  // setz dl; movzx edx, dl; add rax, rdx; ret
+  machine.memory.Write(kSpare, {0x0f, 0x94, 0xc2, 0x0f, 0xb6, 0xd2, 0x48, 0x01, 0xd0, 0xc3});
+  const auto run = [&] {
+    machine.state.gpr[kRax] = 0;
+    machine.state.gpr[kRcx] = 10'000;
+    EXPECT_EQ(paths.RunInSlices(kCode).reason, ExitReason::kSyscall);
+    return machine.state.gpr[kRax];
+  };
+  EXPECT_EQ(run(), 10'000u);
+  ASSERT_FALSE(paths.paths().empty());
+  machine.memory.Alias(0x510000, kFunction, mm::Protection(5));
+  machine.memory.Alias(kFunction, kSpare, mm::Protection(5));
+  machine.memory.FlushAtNextSynchronize();
+  EXPECT_EQ(run(), 10'000u);
+}
+
+TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
+  PathMachine paths(/*exact_count=*/true);
+  FakeMachine& machine = paths.machine;
+  // loop: inc rax; nops; jmp rbx; at +0x20: nops; dec rcx; jnz loop; syscall
+  machine.memory.Write(kCode, {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe3});
+  machine.memory.Write(kCode + 0x20, {0x90, 0x90, 0x90, 0x90, 0x48, 0xff, 0xc9, 0x75, 0xd7, 0x0f, 0x05});
+  constexpr uint64_t kRound = 12;
+  machine.state.gpr[kRbx] = kCode + 0x20;
+  machine.state.gpr[kRcx] = 1'000;
+  EXPECT_EQ(paths.RunInSlices(kCode, 5 * kRound).reason, ExitReason::kSyscall);
+  ASSERT_FALSE(paths.paths().empty());
+  FakeMachine reference([](BlockCache* cache) { return MakeInterpreter(cache); });
+  reference.memory.Write(kCode, {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe3});
+  for (FakeMachine* each : {&machine, &reference}) {
+    each->state.rip = kCode;
+    each->state.gpr[kRbx] = 0xffff'8000'0000'0000;
+  }
+  const Exit exit = machine.Run(1'000), expected = reference.Run(1'000);
+  EXPECT_EQ(exit.reason, expected.reason);
+  EXPECT_EQ(machine.state.rip, reference.state.rip);
+  EXPECT_EQ(exit.instructions_retired, expected.instructions_retired);
+}
+
 // Calls and jumps by a register, and by memory, to where they went before and elsewhere.
 TEST(PathsTest, IndirectBranchesMayGoElsewhere) {
   struct Branch {

@@ -439,7 +439,10 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     const Mark& mark = translation->marks()[index];
     state.rip = translation->AddressOf(index);
     if (context.leave != Leave::kLookup) state.gpr[kRsp] += static_cast<uint64_t>(int64_t{mark.stack_moved});
-    *retired -= std::min<uint64_t>(*retired, translation->charge - std::min<uint32_t>(translation->charge, index));
+    // A branch that has been taken has given back what is behind it, where all are counted.
+    const uint32_t unretired =
+        context.leave == Leave::kLookup ? 1 : translation->charge - std::min<uint32_t>(translation->charge, index);
+    *retired -= std::min<uint64_t>(*retired, unretired);
     next = context.leave == Leave::kNoAccess && !translation->alone ? Next::kAlone : Next::kInterpret;
     return &mark;
   };

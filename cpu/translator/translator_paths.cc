@@ -72,7 +72,7 @@ size_t TranslatorCore::FindPageGuards(std::span<const GuestInstruction> instruct
     const Translation* there = cache_->Find(page->frame, pc, /*alone=*/false);
     if (there == nullptr || !there->can_be_joined()) return i;
     if (there->is_path) there = there->twin.load(std::memory_order_relaxed);
-    const uint32_t way = cache_->WayTo(pc);
+    const uint32_t way = options_.optimizations.ways ? cache_->WayTo(pc) : GuestContext::kNoWay;
     if (way == GuestContext::kNoWay) return i;
     const auto entry = reinterpret_cast<uintptr_t>(there->code + there->saved_entry);
     page_guards_.push_back({.behind = i - 1, .way = way, .entry = static_cast<uint32_t>(entry)});

@@ -547,6 +547,22 @@ TEST(TranslatorTest, WithExactFlagsAFaultShowsThoseThatNothingReadsAnyMore) {
   EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagCF | kFlagSF | kFlagPF | kFlagAF);
 }
 
+TEST(TranslatorTest, WithExactFlagsAPushOfMemoryShowsThemToo) {
+  TranslatorOptions options = AtOnce();
+  options.optimizations.exact_flags = true;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  machine.state.gpr[kRdi] = 1;
+  const Exit exit = machine.RunCode({0x50,              // push rax
+                                     0x48, 0x39, 0xc9,  // cmp rcx, rcx
+                                     0xff, 0x37,        // push [rdi]: nothing there
+                                     0x48, 0x85, 0xe4,  // test rsp, rsp
+                                     0x0f, 0x05},       // syscall
+                                    100);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(machine.state.rip, kCode + 4);
+  EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagZF | kFlagPF);
+}
+
 TEST(TranslatorTest, AFaultShowsTheFlagsThatAreStillRead) {
   FakeMachine machine;
   machine.state.gpr[kRbx] = 1;
