@@ -168,26 +168,19 @@ void BlockWriter::PushReturnAddress(const GuestInstruction& instruction) {
   stack_moved_ -= 8;
 }
 
-uint16_t BlockWriter::DroppedBy(const GuestInstruction& instruction) {
-  const DecodedInstruction& in = instruction.decoded;
-  const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  return drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : uint16_t{0};
-}
-
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   if (GoesOn()) {
     RequireTarget(instruction);
-    stack_moved_ += 8 + DroppedBy(instruction);
+    stack_moved_ += 8 + instruction.drops();
     return;
   }
   const HostPlace place = ProbeStack(Right::kRead, 0);
   code_.Load(kScratch, place);
-  const Refusable refusable = DropFrame(instruction);
-  GoIndirect(refusable);
+  GoIndirect(DropFrame(instruction));
 }
 
 BlockWriter::Refusable BlockWriter::DropFrame(const GuestInstruction& instruction) {
-  const uint16_t dropped = DroppedBy(instruction);
+  const uint16_t dropped = instruction.drops();
   if (dropped != 0) {
     code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();

@@ -45,8 +45,7 @@ void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
   }
   SaveFlagsBefore();
   if (FitsSigned32(expected) && in_memory) {
-    code_.Memory(kImmediate, kCmp, place);
-    code_.Dword(static_cast<uint32_t>(expected));
+    code_.CompareConstant64(place, static_cast<int32_t>(expected));
   } else if (FitsSigned32(expected) && in_register) {
     const uint8_t target = HostRegister(static_cast<unsigned>(GeneralRegister(operand.reg.value)));
     for (const unsigned byte : {target >= 8 ? 0x49u : 0x48u, kImmediate, 0xc0u | kCmp << 3 | (target & 7u)})
@@ -108,14 +107,13 @@ void BlockWriter::RequirePage() {
   if (guard == guards_.end()) return;
   SaveFlagsBehind();
   flags_ = Flags::kSaved;
-  code_.Memory(kImmediate, kCmp, WayField(guard->way, /*flags_saved=*/true, /*forward=*/false), /*wide=*/false);
-  code_.Dword(guard->entry);
+  code_.Immediate32(kCmp, WayField(guard->way, /*flags_saved=*/true, /*forward=*/false),
+                    static_cast<int32_t>(guard->entry));
   cold_.push_back({.kind = Cold::Kind::kOtherPage,
                    .flags = Flags::kSaved,
                    .jump = code_.JumpIf(kNotEqual),
                    .index = index_,
                    .moved = stack_moved_,
-                   .from = index_pc_,
                    .pc = instructions_[index_ + 1].pc});
 }
 

@@ -332,7 +332,6 @@ void BlockWriter::WriteCold(const Cold& cold) {
     case Cold::Kind::kOtherPage:
       SettleStack();
       GiveBack();
-      index_pc_ = cold.from;
       return GoAcross(cold.pc, kAllFlags);
     case Cold::Kind::kBranch:
       return WriteUnknownTarget(cold.refusable);

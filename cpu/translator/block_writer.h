@@ -30,7 +30,7 @@ namespace remora::cpu::translator {
 //
 // Invariants, at the first byte of each instruction's code:
 //  1. Guest registers and memory are as the instructions before have left them; GuestContext::remaining counts the
-//     block's instructions as retired.
+//     block's instructions as retired, or those that a path is charged (GeneratedBlock::charge).
 //  2. Those of the guest's status flags that can still be read are in GuestContext::flags or in the host's register, as
 //     Mark says; with exact flags, all of them are.
 //     RSP may be some bytes off what R10 says, as Mark tells.
@@ -225,8 +225,7 @@ class BlockWriter {
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
   void PushReturnAddress(const GuestInstruction& instruction);
-  // Of RET: how much its operand drops; and what it does with R11 as its target, but for going there.
-  static uint16_t DroppedBy(const GuestInstruction& instruction);
+  // What RET does with R11 as its target, but for going there.
   Refusable DropFrame(const GuestInstruction& instruction);
 
   // --- paths ---
@@ -259,7 +258,8 @@ class BlockWriter {
   void InterpretHere(uint32_t index, uint64_t pc);
   // Whether blocks there may be linked to: on the block's own page, or one that its path is known to be on.
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) / kPageSize == 0 || IsOnPath(pc)); }
-  // Whether the branch under way leads to where its block need not be counted. Who leaves a path may have become hot.
+  // Whether the branch under way leads to where its block need not be counted. Who leaves a path is counted: slices end
+  // where something is, and so find what is hot there.
   bool NeedNotCount(uint64_t pc) const { return !is_path_ && IsForward(index_pc_, pc); }
   void JumpTo(const void* routine);
   void CallRoutine(const void* routine);

@@ -49,6 +49,12 @@ struct GuestInstruction {
 
   uint64_t next_pc() const { return pc + decoded.info.length; }
   const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }
+  // Of RET: how many bytes of the stack go beside the address.
+  uint16_t drops() const {
+    const bool has_operand =
+        decoded.info.operand_count_visible > 0 && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    return has_operand ? static_cast<uint16_t>(decoded.operands[0].imm.value.u) : uint16_t{0};
+  }
   // Of a branch.
   bool is_direct_branch() const {
     return action != Action::kRet && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;

@@ -23,11 +23,9 @@ std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base)
     case Action::kCall:
       if (base == kRsp) return -8;
       return std::nullopt;
-    case Action::kRet: {
-      if (base != kRsp) return std::nullopt;
-      const bool drops = in.info.operand_count_visible > 0 && in.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-      return 8 + (drops ? static_cast<uint16_t>(in.operands[0].imm.value.u) : 0);
-    }
+    case Action::kRet:
+      if (base == kRsp) return 8 + instruction.drops();
+      return std::nullopt;
     case Action::kPop:
       if (base == kRsp && GeneralRegister(in.operands[0].reg.value) != kRsp) return 8;
       return std::nullopt;

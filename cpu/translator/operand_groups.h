@@ -18,10 +18,10 @@ namespace remora::cpu::translator {
 //     mov [rsp - 8], rdi  rsp - 24 (at the start)
 //
 // What moves a base by a constant (PUSH, ADD RSP, 8, LEA RBX, [RBX + 16]), or an index if there is one, does not end a
-// group; any other change of its registers does. Behind a conditional branch the operand might never be reached, so
-// there a group becomes no longer than a line of the host's cache, and asks for no right to write that it did not want
-// before; the stack's groups, which always want it, are free of that. Where the bytes of a group have no place in one
-// piece, the block is run without groups.
+// group; any other change of its registers does. Behind a conditional branch, or an indirect one of a path, the operand
+// might never be reached, so there a group becomes no longer than a line of the host's cache, and asks for no right to
+// write that it did not want before; the stack's groups, which always want it, are free of that. Where the bytes of a
+// group have no place in one piece, the block is run without groups.
 //
 // Thread safety: one instance for each engine.
 class OperandGroups {

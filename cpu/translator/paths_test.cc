@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <xbyak/xbyak.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <random>
 #include <span>
@@ -161,55 +163,54 @@ TEST_P(CallPathsTest, AFaultShowsWhereItIs) {
 INSTANTIATE_TEST_SUITE_P(InOnePage, CallPathsTest, testing::Values(0x100));
 INSTANTIATE_TEST_SUITE_P(AcrossPages, CallPathsTest, testing::Values(0x1100));
 
-TEST(PathsTest, AnotherPageMayComeToBeThere) {
-  PathMachine paths;
-  FakeMachine& machine = paths.machine;
-  constexpr uint64_t kFunction = kCode + kPageSize, kSpare = 0x500000;
-  machine.memory.Write(kCode, {0xe8, 0xfb, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05});
-  machine.memory.Write(kFunction, {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3});
-  machine.memory.Map(kSpare, 1, mm::Protection(5));
-  machine.memory.Write(kSpare, {0x48, 0x83, 0xc0, 0x03, 0x90, 0x90, 0x90, 0xc3});  // add rax, 3
-  const auto run = [&] {
-    machine.state.gpr[kRax] = 0;
-    machine.state.gpr[kRcx] = 10'000;
-    EXPECT_EQ(paths.RunInSlices(kCode).reason, ExitReason::kSyscall);
-    return machine.state.gpr[kRax];
-  };
-  EXPECT_EQ(run(), 10'000u);
-  ASSERT_FALSE(paths.paths().empty());
-  machine.memory.Alias(0x510000, kFunction, mm::Protection(5));  // its code stays what it is
-  machine.memory.Alias(kFunction, kSpare, mm::Protection(5));
-  machine.memory.FlushAtNextSynchronize();
-  EXPECT_EQ(run(), 30'000u);
-  machine.memory.Alias(kFunction, 0x510000, mm::Protection(5));
-  machine.memory.FlushAtNextSynchronize();
-  EXPECT_EQ(run(), 10'000u);
+// A loop that calls a function in another page, whose frame may become another one.
+class OtherPageTest : public testing::Test {
+ protected:
+  using Code = std::initializer_list<uint8_t>;
+  static constexpr uint64_t kFunction = kCode + kPageSize, kSpare = 0x500000, kAside = 0x510000;
+
+  void Put(Code loop, Code function, Code another) {
+    machine_.memory.Map(kSpare, 1, mm::Protection(5));
+    machine_.memory.Write(kCode, loop);
+    machine_.memory.Write(kFunction, function);
+    machine_.memory.Write(kSpare, another);
+    machine_.memory.Alias(kAside, kFunction, mm::Protection(5));  // its code stays what it is
+  }
+  void Show(uint64_t page) {
+    machine_.memory.Alias(kFunction, page, mm::Protection(5));
+    machine_.memory.FlushAtNextSynchronize();
+  }
+  uint64_t Run() {
+    machine_.state.gpr[kRax] = 0;
+    machine_.state.gpr[kRcx] = 10'000;
+    EXPECT_EQ(paths_.RunInSlices(kCode).reason, ExitReason::kSyscall);
+    EXPECT_FALSE(paths_.paths().empty());
+    return machine_.state.gpr[kRax];
+  }
+
+  PathMachine paths_;
+  FakeMachine& machine_ = paths_.machine;
+};
+
+TEST_F(OtherPageTest, MayComeToBeThere) {
+  Put({0xe8, 0xfb, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05},  // loop: call; dec rcx; jnz loop; syscall
+      {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3},                    // inc rax; nops; ret
+      {0x48, 0x83, 0xc0, 0x03, 0x90, 0x90, 0x90, 0xc3});                   // add rax, 3; nops; ret
+  EXPECT_EQ(Run(), 10'000u);
+  Show(kSpare);
+  EXPECT_EQ(Run(), 30'000u);
+  Show(kAside);
+  EXPECT_EQ(Run(), 10'000u);
 }
 
-// What runs there instead may read flags that the path does not need.
-TEST(PathsTest, AnotherPageMayReadFlags) {
-  PathMachine paths;
-  FakeMachine& machine = paths.machine;
-  constexpr uint64_t kFunction = kCode + kPageSize, kSpare = 0x500000;
+TEST_F(OtherPageTest, MayReadFlagsThatThePathDoesNot) {
   // loop: cmp rcx, rcx; call; dec rcx; jnz loop; syscall
-  machine.memory.Write(kCode, {0x48, 0x39, 0xc9, 0xe8, 0xf8, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05});
-  // xor edx, edx; inc rax; nops; ret
-  machine.memory.Write(kFunction, {0x31, 0xd2, 0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3});
-  machine.memory.Map(kSpare, 1, mm::Protection(5));
-  // setz dl; movzx edx, dl; add rax, rdx; ret
-  machine.memory.Write(kSpare, {0x0f, 0x94, 0xc2, 0x0f, 0xb6, 0xd2, 0x48, 0x01, 0xd0, 0xc3});
-  const auto run = [&] {
-    machine.state.gpr[kRax] = 0;
-    machine.state.gpr[kRcx] = 10'000;
-    EXPECT_EQ(paths.RunInSlices(kCode).reason, ExitReason::kSyscall);
-    return machine.state.gpr[kRax];
-  };
-  EXPECT_EQ(run(), 10'000u);
-  ASSERT_FALSE(paths.paths().empty());
-  machine.memory.Alias(0x510000, kFunction, mm::Protection(5));
-  machine.memory.Alias(kFunction, kSpare, mm::Protection(5));
-  machine.memory.FlushAtNextSynchronize();
-  EXPECT_EQ(run(), 10'000u);
+  Put({0x48, 0x39, 0xc9, 0xe8, 0xf8, 0x0f, 0, 0, 0x48, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05},
+      {0x31, 0xd2, 0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3},   // xor edx, edx; inc rax; nops; ret
+      {0x0f, 0x94, 0xc2, 0x0f, 0xb6, 0xd2, 0x48, 0x01, 0xd0, 0xc3});  // setz dl; movzx edx, dl; add rax, rdx; ret
+  EXPECT_EQ(Run(), 10'000u);
+  Show(kSpare);
+  EXPECT_EQ(Run(), 10'000u);
 }
 
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
@@ -277,32 +278,49 @@ TEST(PathsTest, IndirectBranchesMayGoElsewhere) {
   }
 }
 
-// A hundred functions, each of which calls the next one by memory: their code is the longest that there is.
+// What takes the most code: operands that no group has room for, of two registers and a segment, and calls by them to
+// page after page whose addresses do not fit into constants.
 TEST(PathsTest, OfMuchCodeEndInTime) {
   PathMachine paths;
   FakeMachine& machine = paths.machine;
-  constexpr uint64_t kFunctions = 100, kRounds = 2'000;
-  // loop: call [rdi]; dec rcx; jnz loop; syscall
-  machine.memory.Write(kCode, {0xff, 0x17, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0x0f, 0x05});
-  for (uint64_t i = 0; i < kFunctions; ++i) {
-    const uint64_t at = kCode + 0x100 + 0x60 * i;
-    machine.memory.Store(kData + 8 * i, at);
-    const auto next = static_cast<uint32_t>(8 * (i + 1)), apart = static_cast<uint32_t>(0x1000 + 0x80 * (i % 8));
-    // adc rax, 1; push [rdi + apart]; push [rsi + apart]; call [rdi + next]; lea rsp, [rsp + 16]; ret
-    machine.memory.Write(at, {0x48, 0x83, 0xd0, 0x01, 0xff, 0xb7});
-    machine.memory.Store(at + 6, apart);
-    machine.memory.Write(at + 10, {0xff, 0xb6});
-    machine.memory.Store(at + 12, apart);
-    machine.memory.Write(at + 16, {0xff, 0x97});
-    machine.memory.Store(at + 18, next);
-    if (i + 1 == kFunctions) machine.memory.Write(at + 16, {0x66, 0x90, 0x0f, 0x1f, 0x40, 0x00});  // nops
-    machine.memory.Write(at + 22, {0x48, 0x8d, 0x64, 0x24, 0x10, 0xc3});
+  constexpr uint64_t kFunctions = 60, kRounds = 500, kFar = 0x7f00'0000'0000, kLoads = 64, kTable = 0x800000;
+  machine.memory.Map(kFar, kFunctions, mm::Protection(5));
+  machine.memory.Map(kTable, kLoads, mm::Protection(1));
+  // loop: 64 times mov rdx, [rbx + n]; call gs:[r10 + r11 * 8]; dec rcx; jnz loop; syscall
+  uint64_t at = kCode;
+  for (uint32_t i = 0; i < kLoads; ++i, at += 7) {
+    machine.memory.Write(at, {0x48, 0x8b, 0x93});
+    machine.memory.Store(at + 3, i * static_cast<uint32_t>(kPageSize));
   }
-  machine.state.gpr[kRdi] = machine.state.gpr[kRsi] = kData;
+  const auto write_indirect = [&](uint8_t operation, uint64_t word) {
+    machine.memory.Write(at, {0x65, 0x43, 0xff, operation, 0xda});
+    machine.memory.Store(at + 5, static_cast<uint32_t>(8 * word));
+    at += 9;
+  };
+  constexpr uint8_t kCall = 0x94, kPush = 0xb4;
+  write_indirect(kCall, 0);
+  machine.memory.Write(at, {0x48, 0xff, 0xc9, 0x0f, 0x85});
+  machine.memory.Store(at + 5, static_cast<uint32_t>(kCode - (at + 9)));
+  machine.memory.Write(at + 9, {0x0f, 0x05});
+  for (uint64_t i = 0; i < kFunctions; ++i) {
+    at = kFar + i * kPageSize;
+    machine.memory.Store(kTable + 8 * i, at);
+    // adc rax, 0; push twice; call the next one; lea rsp, [rsp + 16]; ret
+    machine.memory.Write(at, {0x48, 0x83, 0xd0, 0x00});
+    at += 4;
+    for (uint64_t k = 0; k < 2; ++k) write_indirect(kPush, i);
+    if (i + 1 < kFunctions) write_indirect(kCall, i + 1);
+    machine.memory.Write(at, {0x48, 0x8d, 0x64, 0x24, 0x10, 0xc3});
+  }
+  machine.state.gpr[kRbx] = machine.state.gpr[kR10] = kTable;
+  machine.state.gpr[kR11] = 0;
   machine.state.gpr[kRcx] = kRounds;
   EXPECT_EQ(paths.RunInSlices(kCode, 700).reason, ExitReason::kSyscall);
-  EXPECT_EQ(machine.state.gpr[kRax], kFunctions * kRounds);
   EXPECT_FALSE(paths.paths().empty());
+  size_t longest = 0;
+  for (const std::string& path : paths.paths())
+    longest = std::max<size_t>(longest, std::stoul(path.substr(path.find("instructions, ") + 14)));
+  EXPECT_GT(longest, 20'000u);
 }
 
 // --- random programs ---

@@ -296,6 +296,16 @@ void TranslationCache::EvictLocked() {
 }
 
 void TranslationCache::DropLocked(uint32_t frame) {
+  // Frames may lead to each other in long chains.
+  std::vector<uint32_t> left = {frame};
+  while (!left.empty()) {
+    const uint32_t next = left.back();
+    left.pop_back();
+    DropFrameLocked(next, &left);
+  }
+}
+
+void TranslationCache::DropFrameLocked(uint32_t frame, std::vector<uint32_t>* heads) {
   const auto found = frames_.find(frame);
   if (found == frames_.end()) return;
   FrameCode code = std::move(found->second);
@@ -317,7 +327,7 @@ void TranslationCache::DropLocked(uint32_t frame) {
     num_translations_.fetch_sub(1, std::memory_order_relaxed);
     drop(*translation);
   }
-  for (const uint32_t head : code.heads) DropLocked(head);
+  heads->insert(heads->end(), code.heads.begin(), code.heads.end());
 }
 
 void TranslationCache::DropCode(mm::FrameId frame) {

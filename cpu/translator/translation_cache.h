@@ -32,8 +32,7 @@ namespace remora::cpu::translator {
 //
 // Invariants:
 //  1. A translation is published only if nothing was dropped since before its bytes were read.
-//  2. Jumps from one translation into another (links) stay within a frame, or lead from a path to a frame of its own;
-//  so
+//  2. Jumps from one translation into another (links) stay within a frame, or lead from a path to one of its frames:
 //     nothing is dropped without what leads to it. All other ways in lead through an engine's tables, which it clears
 //     when generation() has grown.
 //  3. Who enters a dropped translation leaves at once to look its address up again: its entries are patched before
@@ -137,7 +136,10 @@ class TranslationCache final : public mm::CodeObserver {
     }
   };
 
+  // With what goes on in the frame, from others.
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The frame's own; adds to `heads` the frames whose translations go on in it.
+  void DropFrameLocked(uint32_t frame, std::vector<uint32_t>* heads) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The block's code, put into the piece.
   Translation::Owner WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block)

@@ -118,7 +118,7 @@ class TranslatorCore final : public Engine {
   Exit FollowPath(CpuState& state, mm::Tlb& tlb);
   // Whether the path had better end before `pc`.
   bool EndsPath(uint64_t pc) const;
-  // What is in path_. False: that is not worth while, or not possible now.
+  // What is in path_, if that is possible now. False: it is not worth while.
   bool TranslatePath();
   // What has to be asked on the way, where the instructions come to another page; how many of them make a path.
   size_t FindPageGuards(std::span<const GuestInstruction> instructions);

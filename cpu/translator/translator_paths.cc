@@ -53,7 +53,8 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
     retired += exit.instructions_retired;
   } while (exit.reason == ExitReason::kBudget && retired < run_.left && !EndsPath(state.rip));
   exit.instructions_retired = retired;
-  if (exit.reason == ExitReason::kBudget && !TranslatePath()) hot_spots_.Dismiss(path_[0]);
+  // A path that ends with a system call or a fault saves little.
+  if (exit.reason != ExitReason::kBudget || !TranslatePath()) hot_spots_.Dismiss(path_[0]);
   return exit;
 }
 
@@ -96,19 +97,20 @@ bool TranslatorCore::TranslatePath() {
       bytes.push_back(PrepareCode(page));
       if (bytes.back() == nullptr) {
         tlb.ForgetFault();
-        return false;
+        return true;
       }
       path_pages_.push_back({pc / kPageSize, tlb.FetchFrame(page)});
     }
     steps.push_back({pc, bytes[number]});
   }
+  constexpr size_t kMinLength = 8;
   collector_.CollectPath(steps);
+  if (collector_.instructions().size() < kMinLength) return false;
   collector_.CutPath(FindPageGuards(collector_.instructions()));
   const std::span<const GuestInstruction> instructions = collector_.instructions();
   const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
-  if (replaced == nullptr) return false;
+  if (replaced == nullptr) return true;
   // Without calls, returns and switches it has to be longer than the block by half.
-  constexpr size_t kMinLength = 8;
   if (instructions.size() < kMinLength) return false;
   if (std::ranges::none_of(instructions.first(instructions.size() - 1), IsJoint) &&
       instructions.size() < replaced->count() + replaced->count() / 2)
@@ -124,7 +126,7 @@ bool TranslatorCore::TranslatePath() {
   const Translation* made = cache_->PublishPath(
       begin, path_pages_, writer_.WritePath(instructions, page_guards_, live_at, way_to, page_of), generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
-  return made != nullptr;
+  return true;
 }
 
 }  // namespace remora::cpu::translator
