@@ -58,27 +58,35 @@ Registers RegistersOf(const ZydisDecodedInstruction& info, const ZydisDecodedOpe
   return registers;
 }
 
+constexpr unsigned kMap0F38 = 2, kMap0F3A = 3;
+
+unsigned Byte(uint64_t bytes, unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); }
+bool IsEvex(uint64_t bytes) { return Byte(bytes, 0) == 0x62; }
+// Whether the instruction has an opcode of this map from `first` to `last`.
+bool HasOpcode(uint64_t bytes, unsigned map, unsigned first, unsigned last) {
+  constexpr unsigned kMap = 7;
+  return IsEvex(bytes) && (Byte(bytes, 1) & kMap) == map && Byte(bytes, 4) >= first && Byte(bytes, 4) <= last;
+}
+
 // Whether an instruction works as if all exceptions were masked: EVEX.b with registers only is a rounding mode or
 // no exceptions; VRCP14PS and its kin know none.
 bool HasNoExceptions(uint64_t bytes) {
-  const auto byte = [&](unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); };
-  constexpr unsigned kEvex = 0x62, kBitB = 0x10, kRegisters = 0xc0, kMap = 7, kMap0F38 = 2;
-  if (byte(0) != kEvex) return false;
-  const unsigned opcode = byte(4);
-  const bool approximates = (byte(1) & kMap) == kMap0F38 && opcode >= 0x4c && opcode <= 0x4f;
-  return approximates || ((byte(3) & kBitB) != 0 && byte(5) >= kRegisters);
+  constexpr unsigned kBitB = 0x10, kRegisters = 0xc0;
+  if (HasOpcode(bytes, kMap0F38, 0x4c, 0x4f)) return true;
+  return IsEvex(bytes) && (Byte(bytes, 3) & kBitB) != 0 && Byte(bytes, 5) >= kRegisters;
 }
+
+// Whether it is VREDUCEPS or one of its kin, which raise no underflow (SDM volume 2, "SIMD Floating-Point Exceptions").
+bool IsReduction(uint64_t bytes) { return HasOpcode(bytes, kMap0F3A, 0x56, 0x57); }
 
 // Whether VCVTPS2PH, which flushes nothing to zero, makes a half that is tiny though exact: a multiple of 2^-24 below
 // 2^-14. False for any other instruction.
 bool MakesExactTinyHalf(const CpuState& state, uint64_t bytes) {
-  const auto byte = [&](unsigned i) { return static_cast<unsigned>(bytes >> 8 * i & 0xff); };
-  constexpr unsigned kEvex = 0x62, kMap = 7, kMap0F3A = 3, kPrefix = 3, kPrefix66 = 1, kVcvtps2ph = 0x1d;
-  if (byte(0) != kEvex || (byte(1) & kMap) != kMap0F3A || (byte(2) & kPrefix) != kPrefix66 || byte(4) != kVcvtps2ph)
-    return false;
+  constexpr unsigned kPrefix = 3, kPrefix66 = 1, kVcvtps2ph = 0x1d;
+  if (!HasOpcode(bytes, kMap0F3A, kVcvtps2ph, kVcvtps2ph) || (Byte(bytes, 2) & kPrefix) != kPrefix66) return false;
   // The source's number: ModRM.reg, R and R'.
-  const unsigned source = (byte(5) >> 3 & 7) | (~byte(1) >> 7 & 1) << 3 | (~byte(1) >> 4 & 1) << 4;
-  const unsigned lanes = 4u << (byte(3) >> 5 & 3), mask = byte(3) & 7;
+  const unsigned source = (Byte(bytes, 5) >> 3 & 7) | (~Byte(bytes, 1) >> 7 & 1) << 3 | (~Byte(bytes, 1) >> 4 & 1) << 4;
+  const unsigned lanes = 4u << (Byte(bytes, 3) >> 5 & 3), mask = Byte(bytes, 3) & 7;
   const uint64_t active = mask == 0 ? ~uint64_t{0} : state.opmask[mask];
   for (unsigned lane = 0; lane < lanes; ++lane) {
     if ((active >> lane & 1) == 0) continue;
@@ -185,7 +193,7 @@ EvexUnit::Routine EvexUnit::Find(uint64_t bytes) {
 // Generated code has no type in front of it that could be looked at.
 [[clang::no_sanitize("function")]] uint8_t EvexUnit::RunWith(Routine routine, CpuState* state, uint32_t mxcsr,
                                                              uint32_t refused) {
-  frame_.mxcsr = (mxcsr & ~kExceptionFlags) | kMxcsrMasks;
+  frame_.mxcsr = mxcsr & ~kExceptionFlags;
   frame_.refused = refused;
   routine(state, &frame_);
   return static_cast<uint8_t>(frame_.mxcsr & kExceptionFlags);
@@ -193,17 +201,19 @@ EvexUnit::Routine EvexUnit::Find(uint64_t bytes) {
 
 uint8_t EvexUnit::Run(CpuState* state, uint64_t bytes) {
   const Routine routine = Find(bytes);
-  const uint32_t mxcsr = state->mxcsr;
-  const uint32_t unmasked = ~(mxcsr >> 7) & kExceptionFlags;
+  const uint32_t unmasked = ~(state->mxcsr >> 7) & kExceptionFlags;
+  const uint32_t mxcsr = state->mxcsr | kMxcsrMasks;
   if ((unmasked & kUnderflowFlag) == 0 || HasNoExceptions(bytes)) return RunWith(routine, state, mxcsr, unmasked);
   // An unmasked underflow is a tiny result, whether it is exact or not; a masked one is an inexact one, and the host's
   // is masked. Results that are to be flushed to zero are known by their being tiny.
   const uint32_t refuse_all = kMxcsrMasks;
   if (MakesExactTinyHalf(*state, bytes)) return RunWith(routine, state, mxcsr, refuse_all) | kUnderflowFlag;
   const uint8_t flushed = RunWith(routine, state, mxcsr | kMxcsrFtz, refuse_all);
+  if ((flushed & kUnderflowFlag) != 0) return RunWith(routine, state, mxcsr & ~kMxcsrFtz, refuse_all) | kUnderflowFlag;
+  // Whether tiny remainders are flushed, which Intel does and AMD does not, is up to a host that knows of the mask.
+  if (IsReduction(bytes)) return RunWith(routine, state, mxcsr & ~(kUnderflowFlag << 7), unmasked);
   // While underflows are unmasked nothing is flushed.
-  if ((flushed & kUnderflowFlag) == 0) return RunWith(routine, state, mxcsr & ~kMxcsrFtz, unmasked);
-  return RunWith(routine, state, mxcsr & ~kMxcsrFtz, refuse_all) | kUnderflowFlag;
+  return RunWith(routine, state, mxcsr & ~kMxcsrFtz, unmasked);
 }
 
 }  // namespace remora::cpu

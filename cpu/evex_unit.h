@@ -15,7 +15,8 @@ namespace remora::cpu {
 // loads the registers that the instruction names, runs it, and stores those that it writes; the routines are kept by
 // the instruction's bytes and thrown away all at once when there are too many.
 //
-// An unmasked floating-point exception never happens on the host: all are masked there, and the flags tell.
+// An unmasked floating-point exception never happens on the host: all that the instruction could raise are masked
+// there, and the flags tell.
 // Thread safety: none, one for each engine.
 class EvexUnit {
  public:

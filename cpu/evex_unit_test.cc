@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
@@ -113,6 +118,40 @@ TEST_F(EvexUnitTest, SoIsAHalfThatIsNotFlushedToZero) {
     }
   }
 }
+
+#if defined(__x86_64__)
+// The host's own instruction, with what MXCSR says.
+__attribute__((target("avx512f,avx512dq"))) uint32_t ReduceNatively(const CpuState& state, uint8_t* flags) {
+  const unsigned before = _mm_getcsr();
+  const __m512 source = _mm512_loadu_ps(state.vector[2].bytes.data());
+  _mm_setcsr(state.mxcsr);
+  __m512 result;
+  asm volatile("vreduceps $0, %1, %0" : "=v"(result) : "v"(source));
+  *flags = static_cast<uint8_t>(_mm_getcsr() & 0x3f);
+  _mm_setcsr(before);
+  float lane;
+  std::memcpy(&lane, &result, sizeof(lane));
+  return std::bit_cast<uint32_t>(lane);
+}
+
+// A remainder that is tiny: it raises no underflow, and whether an unmasked one keeps it from being flushed is up to
+// the host's maker.
+TEST_F(EvexUnitTest, ATinyRemainderIsFlushedAsTheHostFlushesIt) {
+  const uint64_t reduce = Packed({0x62, 0xf3, 0x7d, 0x48, 0x56, 0xca, 0x00});  // vreduceps zmm1, zmm2, 0
+  constexpr uint32_t kUnderflowMask = 1 << 11, kFlushToZero = 1 << 15;
+  for (const uint32_t mxcsr :
+       {0x1f80u, 0x1f80 | kFlushToZero, 0x1f80 & ~kUnderflowMask, (0x1f80 & ~kUnderflowMask) | kFlushToZero}) {
+    for (const float value : {0x1p-130f, 0x1.8p-126f, 1.25f}) {
+      Fill<float>(&state_, 2, value);
+      state_.mxcsr = mxcsr;
+      uint8_t flags;
+      const uint32_t expected = ReduceNatively(state_, &flags);
+      EXPECT_EQ(unit_.Run(&state_, reduce), flags) << value << " with " << mxcsr;
+      EXPECT_EQ(Lane<uint32_t>(state_, 1, 0), expected) << value << " with " << mxcsr;
+    }
+  }
+}
+#endif
 
 // More instructions than there are places for, twice.
 TEST_F(EvexUnitTest, RoutinesThatWereThrownAwayAreMadeAgain) {

@@ -184,10 +184,42 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
         for (const int operand : {0, 2})
           choice.vectors |= 1u << ZydisRegisterGetId(decoded.operands[operand].reg.value);
       break;
+    case ZYDIS_MNEMONIC_VPMOVDB:
+    case ZYDIS_MNEMONIC_VPMOVDW:
+    case ZYDIS_MNEMONIC_VPMOVQB:
+    case ZYDIS_MNEMONIC_VPMOVQD:
+    case ZYDIS_MNEMONIC_VPMOVQW:
+    case ZYDIS_MNEMONIC_VPMOVWB:
+    case ZYDIS_MNEMONIC_VPMOVSDB:
+    case ZYDIS_MNEMONIC_VPMOVSDW:
+    case ZYDIS_MNEMONIC_VPMOVSQB:
+    case ZYDIS_MNEMONIC_VPMOVSQD:
+    case ZYDIS_MNEMONIC_VPMOVSQW:
+    case ZYDIS_MNEMONIC_VPMOVSWB:
+    case ZYDIS_MNEMONIC_VPMOVUSDB:
+    case ZYDIS_MNEMONIC_VPMOVUSDW:
+    case ZYDIS_MNEMONIC_VPMOVUSQB:
+    case ZYDIS_MNEMONIC_VPMOVUSQD:
+    case ZYDIS_MNEMONIC_VPMOVUSQW:
+    case ZYDIS_MNEMONIC_VPMOVUSWB:
+      // A masked store that reaches into another page: Intel names its last byte, AMD the first in that page.
+      choice.fault_address = true;
+      break;
+    case ZYDIS_MNEMONIC_XGETBV:
+      // A component that is as a reset leaves it may be in use all the same (SDM volume 1, 13.6): here it was loaded.
+      if (static_cast<uint32_t>(native.state.gpr[cpu::kRcx]) == 1)
+        choice.rax = native.state.gpr[cpu::kRax] & ~interpreted.state.gpr[cpu::kRax];
+      break;
     case ZYDIS_MNEMONIC_XRSTOR:
     case ZYDIS_MNEMONIC_XRSTOR64:
-      // An image that is refused for a reserved bit of MXCSR: Intel has loaded parts by then.
-      choice.everything = native.reason == ExitReason::kProtection && interpreted.reason == ExitReason::kProtection;
+      // An image that is refused: Intel has loaded parts by then, and has not looked for the rest of it.
+      choice.everything = native.reason == ExitReason::kProtection &&
+                          (interpreted.reason == ExitReason::kProtection || IsMemoryFault(interpreted.reason));
+      break;
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+      // Where the image would fit if it were not for components that are left out, Intel stores it.
+      choice.everything = native.reason == ExitReason::kBreakpoint && IsMemoryFault(interpreted.reason);
       break;
     default:
       break;

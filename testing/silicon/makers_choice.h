@@ -18,6 +18,7 @@ struct MakersChoice {
   bool flags = false;          // of a repeated instruction that faults
   bool x87_top = false;        // whether the change to MMX state comes before the access that faults
   bool mxcsr = false;          // whether a store that faults has told of its conversion
+  uint64_t rax = 0;            // bits of RAX: what XGETBV says is in use
   uint32_t vectors = 0;        // a bit for each register that a gather leaves half done when it faults
 };
 MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const Outcome& interpreted);
