@@ -40,8 +40,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
     code_.Memory(kCmpByte, kCmp, Frame(field), /*wide=*/false);
     code_.Byte(value);
     const uint32_t jump = code_.JumpIf(refused);
-    cold_.push_back(
-        {.kind = Cold::Kind::kUnit, .flags = Flags::kSaved, .jump = jump, .back = code_.size(), .routine = load});
+    AddCold({.kind = Cold::Kind::kUnit, .jump = jump, .back = code_.size(), .routine = load});
   };
   const auto require_units = [&] {
     if (x87) require(REMORA_FRAME(x87_live), 1, kNotEqual, routines_.load_x87);
@@ -58,7 +57,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   // Behind a call what was in the host's registers may have been put away.
   loop_entry_ = last.action == Action::kSyscall ? out_.saved_entry : code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
-  cold_.push_back({.kind = Cold::Kind::kShort, .flags = Flags::kSaved, .jump = code_.JumpIf(kSign)});
+  AddCold({.kind = Cold::Kind::kShort, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
   if (units_first) return;
   if (runs_forward_) {
@@ -115,15 +114,14 @@ void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
 
 // A target outside the user's half faults at the call, which the interpreter knows how.
 void BlockWriter::RequireCanonicalTarget() {
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   for (const unsigned byte : {0x49u, 0xc1u, 0xebu, kUserBits}) code_.Byte(byte);  // SHR R11, 47
-  flags_ = Flags::kSaved;
-  cold_.push_back({.kind = Cold::Kind::kInterpret,
-                   .flags = Flags::kSaved,
-                   .jump = code_.JumpIf(kNotEqual),
-                   .index = index_,
-                   .moved = stack_moved_,
-                   .pc = index_pc_});
+  SpoilFlags();
+  AddCold({.kind = Cold::Kind::kInterpret,
+           .jump = code_.JumpIf(kNotEqual),
+           .index = index_,
+           .moved = stack_moved_,
+           .pc = index_pc_});
 }
 
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
@@ -218,26 +216,21 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
     BranchTo(condition, target, live);
   } else {
     // Who leaves here has not run the rest, and may have to settle RSP.
-    cold_.push_back({.kind = Cold::Kind::kSideExit,
-                     .flags = flags_,
-                     .jump = code_.JumpIf(condition),
-                     .index = index_,
-                     .moved = stack_moved_,
-                     .from = index_pc_,
-                     .pc = target,
-                     .live = live});
+    AddCold({.kind = Cold::Kind::kSideExit,
+             .jump = code_.JumpIf(condition),
+             .index = index_,
+             .moved = stack_moved_,
+             .from = index_pc_,
+             .pc = target,
+             .live = live});
   }
   if (last) GoTo(instruction.next_pc(), live_flags_[count_]);
 }
 
 void BlockWriter::BranchTo(unsigned condition, uint64_t target, uint32_t live) {
   if (optimizations_.chain && InPage(target)) return LinkedJump(static_cast<int>(condition), target, live);
-  cold_.push_back({.kind = Cold::Kind::kLink,
-                   .flags = flags_,
-                   .jump = code_.JumpIf(condition),
-                   .index = index_,
-                   .from = index_pc_,
-                   .pc = target});
+  AddCold(
+      {.kind = Cold::Kind::kLink, .jump = code_.JumpIf(condition), .index = index_, .from = index_pc_, .pc = target});
 }
 
 void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
@@ -261,7 +254,7 @@ void BlockWriter::WriteLoop(const GuestInstruction& instruction) {
 
 // It ends its block: what was found of memory may no longer hold behind it.
 void BlockWriter::WriteString(const GuestInstruction& instruction) {
-  SaveFlagsBefore();
+  SaveFlags(live_flags_[index_]);
   constexpr unsigned kAdd = 0;
   code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), 1);
   const std::optional<StringForm> form = FormOfString(instruction.decoded.info);
@@ -319,12 +312,7 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
     AlignDisplacement(condition == kAlways ? 1 : 2);
     const uint32_t displacement = jump();
     out_.links.push_back({displacement, saved, NeedNotCount(target), target});
-    cold_.push_back({.kind = Cold::Kind::kLink,
-                     .flags = flags_,
-                     .jump = displacement,
-                     .index = index_,
-                     .from = index_pc_,
-                     .pc = target});
+    AddCold({.kind = Cold::Kind::kLink, .jump = displacement, .index = index_, .from = index_pc_, .pc = target});
   }
   flags_ = flags;
 }
@@ -349,6 +337,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
 }
 
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
+  SettleFlags(live);
   if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
   InPage(pc) ? GoByTable(pc, live) : GoAcross(pc, live);
 }
@@ -365,11 +354,7 @@ void BlockWriter::GoIndirect(Refusable refusable) {
   flags_ = Flags::kSaved;
   AlignDisplacement(/*opcode_bytes=*/1);
   out_.branch_displacement = code_.Jump();
-  cold_.push_back({.kind = Cold::Kind::kBranch,
-                   .flags = Flags::kSaved,
-                   .jump = out_.branch_displacement,
-                   .index = index_,
-                   .refusable = refusable});
+  AddCold({.kind = Cold::Kind::kBranch, .jump = out_.branch_displacement, .index = index_, .refusable = refusable});
 }
 
 void BlockWriter::WriteUnknownTarget(Refusable refusable) {
@@ -386,6 +371,7 @@ void BlockWriter::WriteUnknownTarget(Refusable refusable) {
 
 void BlockWriter::GoThroughTable(Refusable refusable) {
   if (refusable != Refusable::kNo) NoteBranch(refusable == Refusable::kPopped);
+  SettleFlags(live_flags_[index_ + 1]);
   if (flags_ == Flags::kHost && live_flags_[index_ + 1] != 0)
     WriteSaveFlags(/*keep_rax=*/false);
   else

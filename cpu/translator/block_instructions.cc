@@ -435,7 +435,7 @@ void BlockWriter::WritePop(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::WriteLeaveFrame() {
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   code_.Move(kScratch, kHostRbp);
   constexpr unsigned kWord = 8, kWordClass = 3;
   Probe(Right::kRead, kWord, ExtentOf(index_pc_, kWordClass), Result::kHost);

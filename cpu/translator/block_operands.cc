@@ -85,20 +85,19 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
     code_.Load(kScratch, field(offsetof(Extent, delta)));
   else
     code_.Memory(0x03, kScratch, field(offsetof(Extent, host)));
-  flags_ = Flags::kSaved;
+  SpoilFlags();
   AccessSite site = {};
   site.extent = extent % kNumExtents & 0xfff;
   site.write_extent = extent >= kNumExtents;
   site.write = right == Right::kWrite;
   site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & 0xff;
-  cold_.push_back({.kind = Cold::Kind::kMiss,
-                   .flags = Flags::kSaved,
-                   .jump = missed,
-                   .back = code_.size(),
-                   .extent = extent,
-                   .site = std::bit_cast<uint32_t>(site),
-                   .routine = as_delta ? routines_.access_delta : routines_.access});
+  AddCold({.kind = Cold::Kind::kMiss,
+           .jump = missed,
+           .back = code_.size(),
+           .extent = extent,
+           .site = std::bit_cast<uint32_t>(site),
+           .routine = as_delta ? routines_.access_delta : routines_.access});
 }
 
 uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {
@@ -121,13 +120,10 @@ void BlockWriter::ProbeStackRun(Right right, const HostPlace& place, unsigned by
   code_.Memory(0x2b, kScratch, Frame(REMORA_FRAME(stack_start)));
   code_.Memory(0x3b, kScratch, Frame(static_cast<int32_t>(REMORA_FRAME(stack_limits) + 8 * size_class)));
   const uint32_t missed = code_.JumpIf(kAboveOrEqual);
-  flags_ = Flags::kSaved;
+  SpoilFlags();
   held_ = OperandGroups::kNone;
-  cold_.push_back({.kind = Cold::Kind::kStackMiss,
-                   .flags = Flags::kSaved,
-                   .jump = missed,
-                   .back = code_.size(),
-                   .site = StackSite(right, bytes, pinned)});
+  AddCold(
+      {.kind = Cold::Kind::kStackMiss, .jump = missed, .back = code_.size(), .site = StackSite(right, bytes, pinned)});
 }
 
 bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool pinned) {
@@ -145,21 +141,20 @@ bool BlockWriter::ProbeAroundStack(Right right, int64_t low, int64_t high, bool 
   const uint32_t below = code_.JumpIf(kBelow);
   code_.Memory(kCmp, kGuestRspHost, bound(high, offsetof(GuestContext::StackBounds, last)));
   const uint32_t above = code_.JumpIf(kAbove);
-  flags_ = Flags::kSaved;
+  SpoilFlags();
   const auto bytes = static_cast<unsigned>(high - low);
-  cold_.push_back({.kind = Cold::Kind::kAroundStackMiss,
-                   .flags = Flags::kSaved,
-                   .jump = below,
-                   .jump2 = above,
-                   .back = code_.size(),
-                   .site = StackSite(right, bytes, pinned),
-                   .low = static_cast<int32_t>(low)});
+  AddCold({.kind = Cold::Kind::kAroundStackMiss,
+           .jump = below,
+           .jump2 = above,
+           .back = code_.size(),
+           .site = StackSite(right, bytes, pinned),
+           .low = static_cast<int32_t>(low)});
   return true;
 }
 
 void BlockWriter::ProbeStackGroup(int number) {
   const OperandGroups::Group& group = groups_.group(number);
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   const Right right = group.write ? Right::kWrite : Right::kRead;
   HostPlace place = OnStack(group.low);
   if (group.index >= 0) {
@@ -194,21 +189,20 @@ HostPlace BlockWriter::KnownAt(uint32_t place) {
 }
 
 void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   code_.Load(kScratch, KnownAt(place));
   for (const unsigned byte : {0x4du, 0x85u, 0xdbu}) code_.Byte(byte);  // TEST R11, R11
   constexpr unsigned kEqual = 4;
   const uint32_t missed = code_.JumpIf(kEqual);
-  flags_ = Flags::kSaved;
+  SpoilFlags();
   AccessSite site = {};
   site.instruction = index_ & 0xff;
-  cold_.push_back({.kind = Cold::Kind::kPlaceMiss,
-                   .flags = Flags::kSaved,
-                   .jump = missed,
-                   .back = code_.size(),
-                   .extent = place,
-                   .site = std::bit_cast<uint32_t>(site),
-                   .pc = address & ~kPageMask});
+  AddCold({.kind = Cold::Kind::kPlaceMiss,
+           .jump = missed,
+           .back = code_.size(),
+           .extent = place,
+           .site = std::bit_cast<uint32_t>(site),
+           .pc = address & ~kPageMask});
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
@@ -230,7 +224,7 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
       return;
     }
   }
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
   const uint32_t extent = ExtentOf(instruction.pc, size_class) + (write ? kNumExtents : 0);
   Probe(write ? Right::kWrite : Right::kRead, bytes, extent, Result::kHost);
@@ -253,7 +247,7 @@ void BlockWriter::LoadDelta(int number) {
     kept_ |= uint64_t{1} << number;
     return ProbePlace(place, static_cast<uint64_t>(group.low));
   }
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   const auto bytes = static_cast<unsigned>(group.high - group.low);
   const bool constant = group.base == OperandGroups::kConstant;
   if (constant) {
@@ -320,8 +314,8 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
         .displacement = static_cast<int32_t>(page ? address & static_cast<int64_t>(kPageMask) : address - group.low)};
   }
   if (IsInContext(group.base) && group.index < 0) {
-    SaveFlagsBefore();
-    flags_ = Flags::kSaved;
+    KeepFlagsBefore();
+    SpoilFlags();
     code_.Memory(0x03, kScratch, InContext(group.base));
     return {.base = kScratch, .displacement = Displacement(memory)};
   }
@@ -340,8 +334,8 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
     if (groups_.group(number).first == index_) ProbeStackGroup(number);
     return OnStack(displacement);
   }
-  SaveFlagsBefore();
-  flags_ = Flags::kSaved;
+  KeepFlagsBefore();
+  SpoilFlags();
   held_ = OperandGroups::kNone;
   constexpr unsigned kWord = 8, kWordClass = 3;
   code_.Lea(kScratch, OnStack(displacement));
@@ -354,12 +348,11 @@ void BlockWriter::RequireAligned(unsigned size) {
   if (size == 1) return;
   for (const unsigned byte : {0x41u, 0xf7u, 0xc0u | (kScratch & 7u)}) code_.Byte(byte);  // TEST R11D, size - 1
   code_.Dword(size - 1);
-  cold_.push_back({.kind = Cold::Kind::kInterpret,
-                   .flags = Flags::kSaved,
-                   .jump = code_.JumpIf(kNotEqual),
-                   .index = index_,
-                   .moved = stack_moved_,
-                   .pc = index_pc_});
+  AddCold({.kind = Cold::Kind::kInterpret,
+           .jump = code_.JumpIf(kNotEqual),
+           .index = index_,
+           .moved = stack_moved_,
+           .pc = index_pc_});
 }
 
 }  // namespace remora::cpu::translator

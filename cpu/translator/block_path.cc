@@ -32,7 +32,7 @@ bool BlockWriter::IsOnPath(uint64_t pc) const {
 
 void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
   const uint64_t expected = instructions_[index_ + 1].pc;
-  Cold cold = {.kind = Cold::Kind::kOtherTarget, .flags = Flags::kSaved, .index = index_, .moved = stack_moved_};
+  Cold cold = {.kind = Cold::Kind::kOtherTarget, .index = index_, .moved = stack_moved_};
   const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
   HostPlace place;
   bool in_memory = false, in_register = false;
@@ -43,7 +43,7 @@ void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
     const int guest = GeneralRegister(operand.reg.value);
     in_register = !IsInContext(guest) && guest != kRsp;
   }
-  SaveFlagsBefore();
+  KeepFlagsBefore();
   if (FitsSigned32(expected) && in_memory) {
     code_.CompareConstant64(place, static_cast<int32_t>(expected));
   } else if (FitsSigned32(expected) && in_register) {
@@ -68,9 +68,9 @@ void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
       code_.Dword(0);
     }
   }
-  flags_ = Flags::kSaved;
+  SpoilFlags();
   cold.jump = code_.JumpIf(kNotEqual);
-  cold_.push_back(cold);
+  AddCold(cold);
   held_behind_ = held_;
 }
 
@@ -105,16 +105,15 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
 void BlockWriter::RequirePage() {
   const auto guard = std::ranges::find(guards_, index_, &PageGuard::behind);
   if (guard == guards_.end()) return;
-  SaveFlagsBehind();
-  flags_ = Flags::kSaved;
+  KeepFlags(index_ + 1);
+  SpoilFlags();
   code_.Immediate32(kCmp, WayField(guard->way, /*flags_saved=*/true, /*forward=*/false),
                     static_cast<int32_t>(guard->entry));
-  cold_.push_back({.kind = Cold::Kind::kOtherPage,
-                   .flags = Flags::kSaved,
-                   .jump = code_.JumpIf(kNotEqual),
-                   .index = index_,
-                   .moved = stack_moved_,
-                   .pc = instructions_[index_ + 1].pc});
+  AddCold({.kind = Cold::Kind::kOtherPage,
+           .jump = code_.JumpIf(kNotEqual),
+           .index = index_,
+           .moved = stack_moved_,
+           .pc = instructions_[index_ + 1].pc});
 }
 
 void BlockWriter::GiveBack() {

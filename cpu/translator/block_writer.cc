@@ -1,11 +1,13 @@
 #include "cpu/translator/block_writer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/check.h"
 #include "cpu/translator/block_frame.h"
+#include "cpu/translator/flags_replay.h"
 
 namespace remora::cpu::translator {
 
@@ -68,6 +70,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   held_behind_ = OperandGroups::kNone;
   kept_ = 0;
   stack_moved_ = 0;
+  maker_ = kNoMaker;
   bool at_entry = out_.forward_entry == code_.size();
   for (index_ = 0; index_ < count_; ++index_) {
     if (at_entry)
@@ -143,6 +146,7 @@ BlockWriter::Position BlockWriter::position() const {
           .marks = out_.marks.size(),
           .cold = cold_.size(),
           .flags = flags_,
+          .maker = maker_,
           .stack_moved = stack_moved_,
           .held_behind = held_behind_,
           .kept = kept_};
@@ -156,6 +160,7 @@ void BlockWriter::ReturnTo(const Position& position) {
   out_.marks.resize(position.marks);
   cold_.resize(position.cold);
   flags_ = position.flags;
+  maker_ = position.maker;
   stack_moved_ = position.stack_moved;
   held_behind_ = position.held_behind;
   kept_ = position.kept;
@@ -183,6 +188,13 @@ bool BlockWriter::Probes(uint32_t index) const {
   // Of PUSH and CALL the group is that of the stack.
   const GuestInstruction& instruction = instructions_[index];
   return instruction.memory >= 0 && (instruction.action == Action::kPush || instruction.action == Action::kCall);
+}
+
+// An operand whose place is known leads nowhere, unless the host's CPU has something against the instruction.
+bool BlockWriter::MayBeRefused(const GuestInstruction& instruction) {
+  const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
+  return instruction.uses_vectors || instruction.uses_x87 || mnemonic == ZYDIS_MNEMONIC_DIV ||
+         mnemonic == ZYDIS_MNEMONIC_IDIV;
 }
 
 // Where the state can be seen all flags count, if they are to be exact: see docs/engines.md.
@@ -215,10 +227,7 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     if (branches) live_at_target_[i] = ahead(instruction.side_exit());
     if (i + 1 == count_ && instructions.size() == count_)
       live_flags_[count_] = goes_on ? ahead(instruction.next_pc()) : live_at_target_[i];
-    const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
-    // An operand whose place is known leads nowhere, unless the host's CPU has something against the instruction.
-    const bool refusable = instruction.uses_vectors || instruction.uses_x87 || instruction.ends_block() ||
-                           mnemonic == ZYDIS_MNEMONIC_DIV || mnemonic == ZYDIS_MNEMONIC_IDIV;
+    const bool refusable = MayBeRefused(instruction) || instruction.ends_block();
     const bool seen = exact && ((instruction.may_leave && (Probes(i) || refusable)) || (branches && i + 1 < count_));
     uint32_t behind = live_flags_[i + 1];
     if (GoesOn() && instruction.ends_block() && instruction.action != Action::kJcc) {
@@ -252,6 +261,12 @@ void BlockWriter::FindEarlyProbes(std::span<const GuestInstruction> instructions
   }
 }
 
+void BlockWriter::AddCold(Cold cold) {
+  cold.flags = flags_;
+  cold.maker = maker_;
+  cold_.push_back(cold);
+}
+
 void BlockWriter::WriteColdCode() {
   // Cold code may have cold code of its own.
   for (size_t i = 0; i < cold_.size(); ++i) {
@@ -259,8 +274,10 @@ void BlockWriter::WriteColdCode() {
     code_.Land(cold.jump);
     if (cold.jump2 != 0) code_.Land(cold.jump2);
     flags_ = cold.flags;
+    maker_ = cold.maker;
     stack_moved_ = cold.moved;
     index_ = cold.index;
+    if (flags_ == Flags::kReplayable) SaveFlags(kAllFlags);
     WriteCold(cold);
     code_.CheckRoom();
   }
@@ -400,6 +417,7 @@ void BlockWriter::WriteSaveFlags(bool keep_rax) {
 }
 
 void BlockWriter::SaveFlags(uint32_t live) {
+  SettleFlags(live);
   if (flags_ != Flags::kHost) return;
   if (live == 0) {
     flags_ = Flags::kSaved;
@@ -409,8 +427,70 @@ void BlockWriter::SaveFlags(uint32_t live) {
   flags_ = Flags::kBoth;
 }
 
+void BlockWriter::KeepFlags(uint32_t index) {
+  if (flags_ != Flags::kHost) return;
+  if (CanReplayFlags(index))
+    flags_ = Flags::kReplayable;
+  else
+    SaveFlags(live_flags_[index]);
+}
+
+bool BlockWriter::CanReplayFlags(uint32_t index) const {
+  if (!optimizations_.replay || maker_ == kNoMaker || live_flags_[index] == 0) return false;
+  const FlagsReplay replay = ReplayOf(instructions_[maker_]);
+  if (replay.length == 0 || (live_flags_[index] & ~replay.flags) != 0) return false;
+  const auto writes_registers = [&](const GuestInstruction& instruction) {
+    for (uint32_t left = replay.registers; left != 0; left &= left - 1)
+      if (WritesRegister(instruction, static_cast<unsigned>(std::countr_zero(left)))) return true;
+    return false;
+  };
+  for (uint32_t i = maker_ + 1; i < count_; ++i) {
+    const GuestInstruction& instruction = instructions_[i];
+    if (i >= index) {
+      if (live_flags_[i] == 0) return true;
+      if (NeedsSavedFlags(i)) return false;
+      if (instruction.flags_written != 0) return true;
+    }
+    if (writes_registers(instruction)) return i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
+  }
+  return true;
+}
+
+bool BlockWriter::NeedsSavedFlags(uint32_t index) const {
+  const GuestInstruction& instruction = instructions_[index];
+  switch (instruction.action) {
+    case Action::kReemit:
+      return MayBeRefused(instruction);
+    case Action::kCall:
+    case Action::kRet:
+    case Action::kJmp:
+      return index + 1 == count_ && !instruction.is_direct_branch();
+    case Action::kInterpret:
+    case Action::kSyscall:
+    case Action::kString:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void BlockWriter::ReplayFlags() {
+  const FlagsReplay replay = ReplayOf(instructions_[maker_]);
+  code_.Append(replay.bytes.data(), replay.length);
+  flags_ = Flags::kHost;
+}
+
+void BlockWriter::SettleFlags(uint32_t live) {
+  if (flags_ != Flags::kReplayable) return;
+  if (live == 0)
+    flags_ = Flags::kSaved;
+  else
+    ReplayFlags();
+}
+
 // By SAHF and an addition that overflows if OF was set: POPFQ takes twenty times as long.
 void BlockWriter::RestoreFlags() {
+  if (flags_ == Flags::kReplayable) return ReplayFlags();
   if (flags_ != Flags::kSaved) return;
   const HostPlace spill = Frame(REMORA_FRAME(spill[1]));
   constexpr unsigned kMovzxWord = 0x0fb7, kAddAl = 0x04, kAlmostOverflow = 0x7f, kSahf = 0x9e;
@@ -430,7 +510,9 @@ void BlockWriter::PrepareFlags(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::NoteFlags(const GuestInstruction& instruction) {
-  if (instruction.flags_written != 0) flags_ = Flags::kHost;
+  if (instruction.flags_written == 0) return;
+  flags_ = Flags::kHost;
+  maker_ = index_;
 }
 
 }  // namespace remora::cpu::translator

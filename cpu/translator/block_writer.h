@@ -65,8 +65,8 @@ class BlockWriter {
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
-  // cannot be read any more need not be there.
-  enum class Flags : uint8_t { kHost, kBoth, kSaved };
+  // cannot be read any more need not be there. kReplayable: what maker_ has left in registers tells.
+  enum class Flags : uint8_t { kHost, kBoth, kSaved, kReplayable };
   // Which extent a memory operand looks into.
   enum class Right : uint8_t { kRead, kWrite };
   // What a probe leaves in R11: the host address, or host - guest.
@@ -75,6 +75,8 @@ class BlockWriter {
   // Whether an indirect branch is undone where its target turns out to be no address (BranchSite); kPopped: 8 bytes of
   // the stack, too.
   enum class Refusable : uint8_t { kNo, kYes, kPopped };
+
+  static constexpr uint32_t kNoMaker = UINT32_MAX;
 
   // Code that is seldom run, written behind the block's own.
   struct Cold {
@@ -93,7 +95,9 @@ class BlockWriter {
       kOtherPage
     };
     Kind kind;
-    Flags flags;
+    // Where it is come to from.
+    Flags flags = Flags::kSaved;
+    uint32_t maker = kNoMaker;
     uint32_t jump = 0;   // the displacement that leads here
     uint32_t jump2 = 0;  // another one, if not 0
     uint32_t back = 0;   // where it goes on
@@ -134,6 +138,7 @@ class BlockWriter {
     uint32_t code;
     size_t relocations, links, branches, marks, cold;
     Flags flags;
+    uint32_t maker;
     int32_t stack_moved;
     int held_behind;
     uint64_t kept;
@@ -141,14 +146,30 @@ class BlockWriter {
   Position position() const;
   void ReturnTo(const Position& position);
   void WriteInstruction(const GuestInstruction& instruction);
+  // Has cold code written later, with the flags where they are now.
+  void AddCold(Cold cold);
   void WriteColdCode();
   void WriteCold(const Cold& cold);
 
   // --- flags ---
-  // `live`: those that may be read from here on.
+  // Into the context. `live`: those that may be read from here on.
   void SaveFlags(uint32_t live);
-  void SaveFlagsBefore() { SaveFlags(live_flags_[index_]); }
   void SaveFlagsBehind() { SaveFlags(live_flags_[index_ + 1]); }
+  // Before the host's flags are spoilt: those that instruction `index` finds are saved, or can be made again.
+  void KeepFlags(uint32_t index);
+  void KeepFlagsBefore() { KeepFlags(index_); }
+  void SpoilFlags() {
+    if (flags_ != Flags::kReplayable) flags_ = Flags::kSaved;
+  }
+  // Whether, from before instruction `index` on, replaying is less than saving.
+  bool CanReplayFlags(uint32_t index) const;
+  // Whether what may come of the instruction there wants the flags in the context: the host's CPU may refuse it, or it
+  // goes where they have to be there.
+  bool NeedsSavedFlags(uint32_t index) const;
+  // Into the host's register.
+  void ReplayFlags();
+  // They are somewhere now, if any of `live` are.
+  void SettleFlags(uint32_t live);
   // RAX ends up in spill[1], too; there only, unless it is kept.
   void WriteSaveFlags(bool keep_rax = true);
   void RestoreFlags();
@@ -185,6 +206,7 @@ class BlockWriter {
   HostPlace KeptAt(int number);
   // Where the operand of a group is on the host, by way of R11.
   HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
+  static bool MayBeRefused(const GuestInstruction& instruction);
   // Whether the instruction under way has to look whether its operand is there.
   bool Probes(uint32_t index) const;
   int GroupOf(uint32_t index) const { return groups_.group_of(index); }
@@ -297,6 +319,7 @@ class BlockWriter {
   ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
+  uint32_t maker_ = kNoMaker;  // the instruction that wrote the flags last
   int32_t stack_moved_ = 0;
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;

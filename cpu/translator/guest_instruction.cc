@@ -2,6 +2,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -312,6 +313,14 @@ void Classify(GuestInstruction* instruction) {
   instruction->flags_written = flags.written;
   if (instruction->action == Action::kReemit) FindUnits(instruction);
   instruction->may_leave = MayLeave(*instruction);
+}
+
+bool WritesRegister(const GuestInstruction& instruction, unsigned guest) {
+  const DecodedInstruction& in = instruction.decoded;
+  return std::any_of(in.operands, in.operands + in.info.operand_count, [guest](const ZydisDecodedOperand& operand) {
+    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 &&
+           GeneralRegister(operand.reg.value) == static_cast<int>(guest);
+  });
 }
 
 void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes) {

@@ -90,6 +90,8 @@ template <typename Number>
 constexpr bool IsInContext(Number guest) {
   return guest == Number{kR10} || guest == Number{kR11};
 }
+// Whether the instruction writes that general register, or a part of it, in full view or not.
+bool WritesRegister(const GuestInstruction& instruction, unsigned guest);
 // AH, CH, DH, BH.
 bool IsHighByte(ZydisRegister reg);
 

@@ -56,17 +56,6 @@ std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base)
   }
 }
 
-bool Changes(const GuestInstruction& instruction, unsigned base) {
-  const DecodedInstruction& in = instruction.decoded;
-  for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 &&
-        GeneralRegister(operand.reg.value) == static_cast<int>(base))
-      return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruction) {
@@ -131,12 +120,12 @@ void OperandGroups::MoveBases(const GuestInstruction& instruction) {
     if (group.index >= 0) {
       // What is kept has the base in it.
       const auto index = static_cast<unsigned>(group.index);
-      if (Changes(instruction, base)) return true;
-      if (!Changes(instruction, index)) return false;
+      if (WritesRegister(instruction, base)) return true;
+      if (!WritesRegister(instruction, index)) return false;
       moved = Moves(instruction, index);
       if (moved) *moved *= group.scale;
     } else {
-      if (base >= kConstant || !Changes(instruction, base)) return false;
+      if (base >= kConstant || !WritesRegister(instruction, base)) return false;
       moved = Moves(instruction, base);
     }
     if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
@@ -157,8 +146,8 @@ bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
 
 bool OperandGroups::ChangesPlace(const GuestInstruction& instruction, uint32_t number) const {
   const Group& group = groups_[number];
-  return (group.base < kConstant && Changes(instruction, group.base)) ||
-         (group.index >= 0 && Changes(instruction, static_cast<unsigned>(group.index)));
+  return (group.base < kConstant && WritesRegister(instruction, group.base)) ||
+         (group.index >= 0 && WritesRegister(instruction, static_cast<unsigned>(group.index)));
 }
 
 void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool coalesce) {

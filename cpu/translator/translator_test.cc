@@ -575,6 +575,34 @@ TEST(TranslatorTest, AFaultShowsTheFlagsThatAreStillRead) {
   EXPECT_EQ(machine.state.rflags & kFlagCF, kFlagCF);
 }
 
+TEST(TranslatorTest, ATrapOfTheHostShowsTheFlagsThatAreStillRead) {
+  FakeMachine machine;
+  machine.state.gpr[kR8] = machine.state.gpr[kR9] = FakeMachine::kData;
+  // The addresses come too late for probes before the comparison.
+  const Exit first = machine.RunCode({0x48, 0x83, 0xfb, 0x02,  // cmp rbx, 2
+                                      0x4c, 0x89, 0xc7,        // mov rdi, r8
+                                      0x48, 0x8b, 0x0f,        // mov rcx, [rdi]
+                                      0x4c, 0x89, 0xce,        // mov rsi, r9
+                                      0x0f, 0x28, 0x06,        // movaps xmm0, [rsi]
+                                      0x72, 0x00,              // jb +0
+                                      0x48, 0x31, 0xc0,        // xor rax, rax
+                                      0x0f, 0x05},             // syscall
+                                     100);
+  EXPECT_EQ(first.reason, ExitReason::kSyscall);
+  // Extents are recorded at some misses only; then nothing is saved on the way.
+  for (int i = 0; i < 64; ++i) {
+    machine.state.rip = kCode;
+    EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+  }
+  machine.state.rip = kCode;
+  machine.state.gpr[kRbx] = 1;
+  machine.state.gpr[kR8] = FakeMachine::kData + 8;
+  machine.state.gpr[kR9] = FakeMachine::kData + 24;  // not aligned
+  EXPECT_EQ(machine.Run(100).reason, ExitReason::kProtection);
+  EXPECT_EQ(machine.state.rip, kCode + 13);
+  EXPECT_EQ(machine.state.rflags & kFlagCF, kFlagCF);
+}
+
 // The branch has not happened: it is where the exception is, and the stack is as before.
 TEST(TranslatorTest, ABranchToNowhereIsUndone) {
   constexpr uint64_t kNowhere = uint64_t{1} << 60;
