@@ -35,19 +35,24 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   Extent& extent = context->extents[site.write_extent][site.extent];
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
   const uint64_t size = site.extent_size();
-  const PageNumber page = GuestAddr(address).page();
-  const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
-                                          : context->tlb->RunAround<mm::Access::kRead>(page, delta);
-  const uint64_t first = run.start_addr().value(), end = run.end_addr().value();
+  constexpr uint64_t kLargest = uint64_t{1} << (kSizeClasses - 1);
   if (extent.host == 0)
     context->used_extents[context->num_used_extents++] =
         static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
   auto& recents = context->recents[site.write_extent];
-  const bool is_recent = std::any_of(recents.begin(), recents.end(), [&](const GuestContext::Recent& recent) {
-    return recent.start == first && recent.delta == delta && recent.limit != 0;
+  const auto recent = std::find_if(recents.begin(), recents.end(), [&](const GuestContext::Recent& of) {
+    return address - of.start < of.limit && of.delta == delta;
   });
-  if (!is_recent) {
-    constexpr uint64_t kLargest = uint64_t{1} << (kSizeClasses - 1);
+  uint64_t first, end;
+  if (recent != recents.end()) {
+    first = recent->start;
+    end = first + recent->limit + kLargest - 1;
+  } else {
+    const PageNumber page = GuestAddr(address).page();
+    const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
+                                            : context->tlb->RunAround<mm::Access::kRead>(page, delta);
+    first = run.start_addr().value();
+    end = run.end_addr().value();
     recents[context->next_recent[site.write_extent]++ % GuestContext::kRecents] = {first, end - first - kLargest + 1,
                                                                                    delta};
   }

@@ -209,10 +209,12 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  // Who has just begun runs a program that may soon end, as most do.
-  constexpr uint64_t kYoung = 20'000'000;
+  // Who has just begun runs a program that may soon end, as most do; who has run for long comes by everything again.
+  constexpr uint64_t kYoung = 20'000'000, kOld = 100'000'000;
   constexpr uint8_t kVisits = 4, kVisitsWhileYoung = 16;
-  const uint8_t needed = instructions_retired_.value() < kYoung ? kVisitsWhileYoung : kVisits;
+  const uint64_t age = instructions_retired_.value();
+  if (age >= kOld) return true;
+  const uint8_t needed = age < kYoung ? kVisitsWhileYoung : kVisits;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
   if (visits >= needed) return true;
   ++visits;

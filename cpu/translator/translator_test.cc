@@ -119,6 +119,20 @@ TEST(TranslatorTest, WhileAnEngineIsYoungABlockIsInterpretedLonger) {
   EXPECT_EQ(machine.engine->counters().blocks_decoded, 1u);
 }
 
+TEST(TranslatorTest, AnEngineThatHasRunForLongTranslatesAtOnce) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
+  machine.memory.Write(kCode, {0x48, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0x05});  // dec rcx; jnz; syscall
+  machine.state.gpr[kRcx] = 60'000'000;
+  while (machine.Run(10'000'000).reason == ExitReason::kBudget) {
+  }
+  EXPECT_GT(machine.engine->counters().instructions, 100'000'000u);
+  const uint64_t before = machine.engine->counters().blocks_decoded;
+  machine.memory.Write(kCode + kPageSize, {0x90, 0x0f, 0x05});  // nop; syscall
+  machine.state.rip = kCode + kPageSize;
+  EXPECT_EQ(machine.Run(10'000).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, before + 1);
+}
+
 TEST(TranslatorTest, ABudgetEndsWhereABlockBegins) {
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
   // Twenty times inc rax; jmp back.
