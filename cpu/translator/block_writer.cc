@@ -70,7 +70,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   held_behind_ = OperandGroups::kNone;
   kept_ = 0;
   stack_moved_ = 0;
-  maker_ = kNoMaker;
+  maker_ = {};
   bool at_entry = out_.forward_entry == code_.size();
   for (index_ = 0; index_ < count_; ++index_) {
     if (at_entry)
@@ -429,29 +429,32 @@ void BlockWriter::SaveFlags(uint32_t live) {
 
 void BlockWriter::KeepFlags(uint32_t index) {
   if (flags_ != Flags::kHost) return;
-  if (CanReplayFlags(index))
-    flags_ = Flags::kReplayable;
-  else
-    SaveFlags(live_flags_[index]);
+  if (!CanReplayFlags(index)) return SaveFlags(live_flags_[index]);
+  flags_ = Flags::kReplayable;
+  maker_.flags = live_flags_[index];
 }
 
 bool BlockWriter::CanReplayFlags(uint32_t index) const {
-  if (!optimizations_.replay || maker_ == kNoMaker || live_flags_[index] == 0) return false;
-  const FlagsReplay replay = ReplayOf(instructions_[maker_]);
-  if (replay.length == 0 || (live_flags_[index] & ~replay.flags) != 0) return false;
-  const auto writes_registers = [&](const GuestInstruction& instruction) {
+  if (!optimizations_.replay || maker_.instruction == Maker::kNone || live_flags_[index] == 0) return false;
+  const FlagsReplay replay = ReplayOf(instructions_[maker_.instruction], live_flags_[index]);
+  if (replay.length == 0) return false;
+  const bool of_stack = (replay.registers >> kRsp & 1) != 0;
+  const auto changes = [&](const GuestInstruction& instruction) {
+    // R10 stays where it is while POP and RET only move RSP off it; others may want that settled first.
+    if (of_stack) return instruction.action != Action::kPop && instruction.action != Action::kRet;
     for (uint32_t left = replay.registers; left != 0; left &= left - 1)
       if (WritesRegister(instruction, static_cast<unsigned>(std::countr_zero(left)))) return true;
     return false;
   };
-  for (uint32_t i = maker_ + 1; i < count_; ++i) {
+  for (uint32_t i = maker_.instruction + 1; i < count_; ++i) {
     const GuestInstruction& instruction = instructions_[i];
     if (i >= index) {
       if (live_flags_[i] == 0) return true;
       if (NeedsSavedFlags(i)) return false;
-      if (instruction.flags_written != 0) return true;
+      if (!of_stack && instruction.flags_written != 0) return true;
     }
-    if (writes_registers(instruction)) return i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
+    if (!changes(instruction)) continue;
+    return !of_stack && i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
   }
   return true;
 }
@@ -475,8 +478,10 @@ bool BlockWriter::NeedsSavedFlags(uint32_t index) const {
 }
 
 void BlockWriter::ReplayFlags() {
-  const FlagsReplay replay = ReplayOf(instructions_[maker_]);
+  const FlagsReplay replay = ReplayOf(instructions_[maker_.instruction], maker_.flags);
+  if (replay.spoils_scratch) code_.Store(Frame(REMORA_FRAME(held)), kScratch);
   code_.Append(replay.bytes.data(), replay.length);
+  if (replay.spoils_scratch) code_.Load(kScratch, Frame(REMORA_FRAME(held)));
   flags_ = Flags::kHost;
 }
 
@@ -512,7 +517,7 @@ void BlockWriter::PrepareFlags(const GuestInstruction& instruction) {
 void BlockWriter::NoteFlags(const GuestInstruction& instruction) {
   if (instruction.flags_written == 0) return;
   flags_ = Flags::kHost;
-  maker_ = index_;
+  maker_ = {.instruction = index_};
 }
 
 }  // namespace remora::cpu::translator

@@ -76,7 +76,12 @@ class BlockWriter {
   // the stack, too.
   enum class Refusable : uint8_t { kNo, kYes, kPopped };
 
-  static constexpr uint32_t kNoMaker = UINT32_MAX;
+  // The instruction that wrote the flags last, and which of them are to be replayed if any are.
+  struct Maker {
+    static constexpr uint32_t kNone = UINT32_MAX;
+    uint32_t instruction = kNone;
+    uint32_t flags = 0;
+  };
 
   // Code that is seldom run, written behind the block's own.
   struct Cold {
@@ -97,7 +102,7 @@ class BlockWriter {
     Kind kind;
     // Where it is come to from.
     Flags flags = Flags::kSaved;
-    uint32_t maker = kNoMaker;
+    Maker maker = {};
     uint32_t jump = 0;   // the displacement that leads here
     uint32_t jump2 = 0;  // another one, if not 0
     uint32_t back = 0;   // where it goes on
@@ -138,7 +143,7 @@ class BlockWriter {
     uint32_t code;
     size_t relocations, links, branches, marks, cold;
     Flags flags;
-    uint32_t maker;
+    Maker maker = {};
     int32_t stack_moved;
     int held_behind;
     uint64_t kept;
@@ -166,7 +171,7 @@ class BlockWriter {
   // Whether what may come of the instruction there wants the flags in the context: the host's CPU may refuse it, or it
   // goes where they have to be there.
   bool NeedsSavedFlags(uint32_t index) const;
-  // Into the host's register.
+  // Into the host's register. R11 stays.
   void ReplayFlags();
   // They are somewhere now, if any of `live` are.
   void SettleFlags(uint32_t live);
@@ -319,7 +324,7 @@ class BlockWriter {
   ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
-  uint32_t maker_ = kNoMaker;  // the instruction that wrote the flags last
+  Maker maker_;
   int32_t stack_moved_ = 0;
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;

@@ -7,7 +7,6 @@
 namespace remora::cpu::translator {
 namespace {
 
-constexpr auto kAll = static_cast<uint32_t>(kStatusFlags);
 // Those that a result alone tells.
 constexpr auto kOfResult = static_cast<uint32_t>(kFlagZF | kFlagSF | kFlagPF);
 
@@ -29,33 +28,67 @@ FlagsReplay ByItself(const GuestInstruction& instruction) {
   }
   replay.length = instruction.decoded.info.length;
   std::copy_n(instruction.bytes.begin(), replay.length, replay.bytes.begin());
-  replay.flags = kAll;
   return replay;
 }
 
-FlagsReplay ByResult(const GuestInstruction& instruction, uint32_t flags) {
+void Append(FlagsReplay* replay, unsigned byte) { replay->bytes[replay->length++] = static_cast<uint8_t>(byte); }
+
+FlagsReplay ByResult(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& result = instruction.decoded.operands[0];
   const int guest = InPlace(result);
   if (guest < 0 || IsHighByte(result.reg.value)) return {};
   FlagsReplay replay;
-  const auto byte = [&](unsigned value) { replay.bytes[replay.length++] = static_cast<uint8_t>(value); };
   const auto number = static_cast<unsigned>(guest);
   constexpr unsigned kOperandSize = 0x66, kRex = 0x40, kWide = 8, kBothUpper = 5, kTest = 0x84, kRegisters = 0xc0;
-  if (result.size == 16) byte(kOperandSize);
+  if (result.size == 16) Append(&replay, kOperandSize);
   const unsigned rex = (result.size == 64 ? kWide : 0) | (number >= 8 ? kBothUpper : 0);
   // Without a prefix SIL and its kin would be DH and its.
-  if (rex != 0 || (result.size == 8 && number >= 4)) byte(kRex | rex);
-  byte(kTest | (result.size == 8 ? 0 : 1));
-  byte(kRegisters | (number & 7) << 3 | (number & 7));
-  replay.flags = flags;
+  if (rex != 0 || (result.size == 8 && number >= 4)) Append(&replay, kRex | rex);
+  Append(&replay, kTest | (result.size == 8 ? 0 : 1));
+  Append(&replay, kRegisters | (number & 7) << 3 | (number & 7));
   replay.registers = 1u << number;
+  return replay;
+}
+
+// ADD or SUB: R11 becomes what the result was before, and then the result. RSP's is told by the host's R10, see
+// BlockWriter::WriteStackPointer.
+FlagsReplay ByUndoing(const GuestInstruction& instruction) {
+  const ZydisDecodedOperand &to = instruction.decoded.operands[0], &from = instruction.decoded.operands[1];
+  const bool constant = from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  const bool of_stack = constant && to.type == ZYDIS_OPERAND_TYPE_REGISTER && to.reg.value == ZYDIS_REGISTER_RSP;
+  const int result = of_stack ? int{kR10} : InPlace(to), other = InPlace(from);
+  if (result < 0 || to.size < 32 || result == other || (other < 0 && !constant)) return {};
+  FlagsReplay replay;
+  replay.registers = 1u << (of_stack ? int{kRsp} : result) | (constant ? 0 : 1u << other);
+  replay.spoils_scratch = true;
+  constexpr unsigned kRexToR11 = 0x41, kWide = 8, kUpper = 4, kRegisters = 0xc0, kR11Low = 3;
+  constexpr unsigned kMov = 0x89, kAdd = 0x01, kSub = 0x29, kWithConstant = 0x81;
+  const unsigned rex = kRexToR11 | (to.size == 64 ? kWide : 0);
+  const auto with_register = [&](unsigned opcode, int reg) {
+    const auto number = static_cast<unsigned>(reg);
+    Append(&replay, rex | (number >= 8 ? kUpper : 0));
+    Append(&replay, opcode);
+    Append(&replay, kRegisters | (number & 7) << 3 | kR11Low);
+  };
+  const auto with_operand = [&](unsigned opcode) {
+    if (!constant) return with_register(opcode, other);
+    Append(&replay, rex);
+    Append(&replay, kWithConstant);
+    Append(&replay, kRegisters | (opcode & 0x38) | kR11Low);
+    for (unsigned i = 0; i < 32; i += 8) Append(&replay, static_cast<unsigned>(from.imm.value.u >> i) & 0xff);
+  };
+  const bool adds = instruction.decoded.info.mnemonic == ZYDIS_MNEMONIC_ADD;
+  with_register(kMov, result);
+  with_operand(adds ? kSub : kAdd);
+  with_operand(adds ? kAdd : kSub);
   return replay;
 }
 
 }  // namespace
 
-FlagsReplay ReplayOf(const GuestInstruction& instruction) {
+FlagsReplay ReplayOf(const GuestInstruction& instruction, uint32_t flags) {
   if (instruction.action != Action::kReemit) return {};
+  const bool of_result = (flags & ~kOfResult) == 0;
   switch (instruction.decoded.info.mnemonic) {
     case ZYDIS_MNEMONIC_CMP:
     case ZYDIS_MNEMONIC_TEST:
@@ -63,15 +96,16 @@ FlagsReplay ReplayOf(const GuestInstruction& instruction) {
     case ZYDIS_MNEMONIC_AND:
     case ZYDIS_MNEMONIC_OR:
     case ZYDIS_MNEMONIC_XOR:
-      return ByResult(instruction, kAll);
-    case ZYDIS_MNEMONIC_ADC:
+      return ByResult(instruction);
     case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+      return of_result ? ByResult(instruction) : ByUndoing(instruction);
+    case ZYDIS_MNEMONIC_ADC:
     case ZYDIS_MNEMONIC_DEC:
     case ZYDIS_MNEMONIC_INC:
     case ZYDIS_MNEMONIC_NEG:
     case ZYDIS_MNEMONIC_SBB:
-    case ZYDIS_MNEMONIC_SUB:
-      return ByResult(instruction, kOfResult);
+      return of_result ? ByResult(instruction) : FlagsReplay();
     default:
       return {};
   }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <initializer_list>
 #include <random>
@@ -23,7 +24,7 @@
 namespace remora::cpu::translator {
 namespace {
 
-FlagsReplay ReplayOfCode(std::initializer_list<uint8_t> code) {
+FlagsReplay ReplayOfCode(std::initializer_list<uint8_t> code, uint32_t flags = kStatusFlags) {
   ZydisDecoder decoder;
   ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   GuestInstruction instruction;
@@ -31,7 +32,7 @@ FlagsReplay ReplayOfCode(std::initializer_list<uint8_t> code) {
   EXPECT_TRUE(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, instruction.bytes.data(), code.size(),
                                                   &instruction.decoded.info, instruction.decoded.operands)));
   Classify(&instruction);
-  return ReplayOf(instruction);
+  return ReplayOf(instruction, flags);
 }
 
 std::vector<uint8_t> Bytes(const FlagsReplay& replay) {
@@ -41,7 +42,6 @@ std::vector<uint8_t> Bytes(const FlagsReplay& replay) {
 TEST(FlagsReplayTest, ComparisonsAreReplayedByThemselves) {
   const FlagsReplay compare = ReplayOfCode({0x4c, 0x39, 0xe2});  // cmp rdx, r12
   EXPECT_EQ(Bytes(compare), (std::vector<uint8_t>{0x4c, 0x39, 0xe2}));
-  EXPECT_EQ(compare.flags, kStatusFlags);
   EXPECT_EQ(compare.registers, 1u << kRdx | 1u << kR12);
   const FlagsReplay test = ReplayOfCode({0xf6, 0xc4, 0x10});  // test ah, 16
   EXPECT_EQ(Bytes(test), (std::vector<uint8_t>{0xf6, 0xc4, 0x10}));
@@ -51,15 +51,32 @@ TEST(FlagsReplayTest, ComparisonsAreReplayedByThemselves) {
 TEST(FlagsReplayTest, OthersByATestOfTheirResult) {
   const FlagsReplay logic = ReplayOfCode({0x09, 0xc6});  // or esi, eax
   EXPECT_EQ(Bytes(logic), (std::vector<uint8_t>{0x85, 0xf6}));
-  EXPECT_EQ(logic.flags, kStatusFlags);
   EXPECT_EQ(logic.registers, 1u << kRsi);
   EXPECT_EQ(Bytes(ReplayOfCode({0x40, 0x30, 0xc6})), (std::vector<uint8_t>{0x40, 0x84, 0xf6}));  // xor sil, al
   EXPECT_EQ(Bytes(ReplayOfCode({0x30, 0xc3})), (std::vector<uint8_t>{0x84, 0xdb}));              // xor bl, al
   EXPECT_EQ(Bytes(ReplayOfCode({0x66, 0x41, 0x83, 0xe1, 0x03})),
             (std::vector<uint8_t>{0x66, 0x45, 0x85, 0xc9}));  // and r9w, 3
-  const FlagsReplay sum = ReplayOfCode({0x4d, 0x03, 0x28});   // add r13, [r8]
-  EXPECT_EQ(Bytes(sum), (std::vector<uint8_t>{0x4d, 0x85, 0xed}));
-  EXPECT_EQ(sum.flags, kFlagZF | kFlagSF | kFlagPF);
+  constexpr uint32_t kOfResult = kFlagZF | kFlagSF | kFlagPF;
+  EXPECT_EQ(Bytes(ReplayOfCode({0x4d, 0x03, 0x28}, kOfResult)),
+            (std::vector<uint8_t>{0x4d, 0x85, 0xed}));  // add r13, [r8]
+  EXPECT_EQ(ReplayOfCode({0x4d, 0x03, 0x28}, kOfResult | kFlagCF).length, 0);
+  EXPECT_EQ(Bytes(ReplayOfCode({0x29, 0xc1}, kOfResult)), (std::vector<uint8_t>{0x85, 0xc9}));  // sub ecx, eax
+}
+
+TEST(FlagsReplayTest, SumsAndDifferencesAreUndoneFirst) {
+  const FlagsReplay sum = ReplayOfCode({0x4c, 0x01, 0xc0});         // add rax, r8
+  EXPECT_EQ(Bytes(sum), (std::vector<uint8_t>{0x49, 0x89, 0xc3,     // mov r11, rax
+                                              0x4d, 0x29, 0xc3,     // sub r11, r8
+                                              0x4d, 0x01, 0xc3}));  // add r11, r8
+  EXPECT_EQ(sum.registers, 1u << kRax | 1u << kR8);
+  EXPECT_TRUE(sum.spoils_scratch);
+  const FlagsReplay difference = ReplayOfCode({0x41, 0x83, 0xe9, 0xff});                           // sub r9d, -1
+  EXPECT_EQ(Bytes(difference), (std::vector<uint8_t>{0x45, 0x89, 0xcb,                             // mov r11d, r9d
+                                                     0x41, 0x81, 0xc3, 0xff, 0xff, 0xff, 0xff,     // add r11d, -1
+                                                     0x41, 0x81, 0xeb, 0xff, 0xff, 0xff, 0xff}));  // sub r11d, -1
+  EXPECT_EQ(ReplayOfCode({0x01, 0xc0}).length, 0);                                                 // add eax, eax
+  EXPECT_EQ(ReplayOfCode({0x00, 0xc8}).length, 0);                                                 // add al, cl
+  EXPECT_EQ(ReplayOfCode({0x66, 0x01, 0xc8}).length, 0);                                           // add ax, cx
 }
 
 TEST(FlagsReplayTest, WhatNoRegisterOfTheHostsTellsIsNotReplayed) {
@@ -69,8 +86,32 @@ TEST(FlagsReplayTest, WhatNoRegisterOfTheHostsTellsIsNotReplayed) {
   EXPECT_EQ(ReplayOfCode({0x41, 0x83, 0xe3, 0x01}).length, 0);  // and r11d, 1
   EXPECT_EQ(ReplayOfCode({0x80, 0xcc, 0x01}).length, 0);        // or ah, 1
   EXPECT_EQ(ReplayOfCode({0x83, 0x28, 0x01}).length, 0);        // sub dword [rax], 1
+  EXPECT_EQ(ReplayOfCode({0x48, 0x01, 0xc4}).length, 0);        // add rsp, rax
+  EXPECT_EQ(ReplayOfCode({0xff, 0xc0}).length, 0);              // inc eax
   EXPECT_EQ(ReplayOfCode({0xd1, 0xe0}).length, 0);              // shl eax, 1
   EXPECT_EQ(ReplayOfCode({0x48, 0x89, 0xd8}).length, 0);        // mov rax, rbx
+}
+
+// RSP's own flags, with what moves it behind: the host's R10, which tells them, may have to follow before they are
+// read.
+TEST(FlagsReplayTest, OfTheStackPointerAreThoseOfItsOldPlace) {
+  for (uint64_t low = 0; low < 256; low += 8) {
+    FakeMachine machine([](BlockCache* cache) {
+      TranslatorOptions options;
+      options.optimizations.warm = false;
+      return MakeTranslator(cache, options);
+    });
+    const uint64_t to = (FakeMachine::kStackTop - 0x400) + low;
+    machine.state.gpr[kRsp] = to - 24;
+    const Exit exit = machine.RunCode({0x48, 0x83, 0xc4, 0x18,  // add rsp, 24
+                                       0x59,                    // pop rcx
+                                       0x7a, 0x02,              // jp over
+                                       0xb0, 0x01,              // mov al, 1
+                                       0x0f, 0x05},             // over: syscall
+                                      100);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], static_cast<uint64_t>(std::popcount(low) % 2)) << low;
+  }
 }
 
 // --- random programs: flags are made, the host's are spoilt by probes, the guest's are read ---
@@ -89,8 +130,14 @@ class RandomProgram : public Xbyak::CodeGenerator {
     syscall();
     for (Xbyak::Label& function : functions_) {
       L(function);
+      const bool pushes = Any(2) == 0, moves = Any(2) == 0;
+      if (pushes) push(Any64());
+      if (moves) lea(rsp, ptr[rsp - 24]);
       ReadFlags();
       if (Any(2) == 0) MakeFlags();
+      if (moves) Any(4) == 0 ? sub(rsp, -24) : add(rsp, 24);
+      if (pushes) pop(Any64());
+      if (Any(3) == 0) ReadFlags();
       ret();
     }
     ready();
@@ -128,7 +175,7 @@ class RandomProgram : public Xbyak::CodeGenerator {
       case 6:
         return add(Any64(), Any64());
       case 7:
-        return sub(Any32(), 1 + Any(3));
+        return Any(2) == 0 ? sub(Any32(), 1 + Any(3)) : sub(Any64(), Any64());
       case 8:
         return inc(Any64());
       default:

@@ -145,7 +145,7 @@ struct alignas(64) GuestContext {
   uint32_t misses = 0;
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
-  uint64_t held = 0;                // R11, while the stack is looked for
+  uint64_t held = 0;                // R11, while something else needs it
   // The runs that were recorded last, for reading and for writing: the first thing that a site looks at that has missed
   // its extent. The limit allows for the largest access.
   struct Recent {
