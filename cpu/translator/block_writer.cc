@@ -456,7 +456,8 @@ bool BlockWriter::CanReplayFlags(uint32_t index) const {
     if (!changes(instruction)) continue;
     return !of_stack && i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
   }
-  return true;
+  // Who leaves the block settles RSP first.
+  return !of_stack;
 }
 
 bool BlockWriter::NeedsSavedFlags(uint32_t index) const {

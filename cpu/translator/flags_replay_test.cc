@@ -18,6 +18,7 @@
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
+#include "cpu/translator/block_collector.h"
 #include "cpu/translator/translator.h"
 #include "mm/types.h"
 
@@ -92,25 +93,30 @@ TEST(FlagsReplayTest, WhatNoRegisterOfTheHostsTellsIsNotReplayed) {
   EXPECT_EQ(ReplayOfCode({0x48, 0x89, 0xd8}).length, 0);        // mov rax, rbx
 }
 
-// RSP's own flags, with what moves it behind: the host's R10, which tells them, may have to follow before they are
-// read.
+// RSP's own flags, with what moves it behind: the host's R10, which tells them, follows at the end of the block.
 TEST(FlagsReplayTest, OfTheStackPointerAreThoseOfItsOldPlace) {
-  for (uint64_t low = 0; low < 256; low += 8) {
+  for (const size_t nops : {size_t{0}, size_t{BlockCollector::kMaxInstructions} - 2}) {
+    std::vector<uint8_t> code(nops, 0x90);
+    code.insert(code.end(), {0x48, 0x83, 0xc4, 0x18,  // add rsp, 24
+                             0x59,                    // pop rcx
+                             0x7a, 0x02,              // jp over
+                             0xb0, 0x01,              // mov al, 1
+                             0x0f, 0x05});            // over: syscall
     FakeMachine machine([](BlockCache* cache) {
       TranslatorOptions options;
       options.optimizations.warm = false;
+      options.optimizations.exact_flags = true;
       return MakeTranslator(cache, options);
     });
-    const uint64_t to = (FakeMachine::kStackTop - 0x400) + low;
-    machine.state.gpr[kRsp] = to - 24;
-    const Exit exit = machine.RunCode({0x48, 0x83, 0xc4, 0x18,  // add rsp, 24
-                                       0x59,                    // pop rcx
-                                       0x7a, 0x02,              // jp over
-                                       0xb0, 0x01,              // mov al, 1
-                                       0x0f, 0x05},             // over: syscall
-                                      100);
-    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
-    EXPECT_EQ(machine.state.gpr[kRax], static_cast<uint64_t>(std::popcount(low) % 2)) << low;
+    machine.memory.Write(FakeMachine::kCode, code);
+    for (uint64_t low = 0; low < 256; low += 8) {
+      const uint64_t to = (FakeMachine::kStackTop - 0x400) + low;
+      machine.state.gpr[kRax] = 0;
+      machine.state.gpr[kRsp] = to - 24;
+      machine.state.rip = FakeMachine::kCode;
+      EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+      EXPECT_EQ(machine.state.gpr[kRax], static_cast<uint64_t>(std::popcount(low) % 2)) << low;
+    }
   }
 }
 
