@@ -49,6 +49,11 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
     else if (vectors)
       require(REMORA_FRAME(vectors_live), 1, kBelow, routines_.load_vectors);
   };
+  if (gate_ != GuestContext::kNoGate) {
+    code_.Memory(kCmpByte, kCmp, Frame(static_cast<int32_t>(REMORA_FRAME(gates) + gate_)), /*wide=*/false);
+    code_.Byte(1);
+    AddCold({.kind = Cold::Kind::kClosed, .jump = code_.JumpIf(kNotEqual)});
+  }
   // A loop that leads to its own beginning looks only once.
   const GuestInstruction& last = instructions_[count_ - 1];
   const bool loops = last.action == Action::kJcc && last.target() == pc_;

@@ -13,21 +13,20 @@ constexpr unsigned kImmediate = 0x81, kCmp = 7;
 
 }  // namespace
 
-const GeneratedBlock& BlockWriter::WritePath(std::span<const GuestInstruction> instructions,
-                                             std::span<const PageGuard> guards, LiveAt live_at, WayTo way_to,
-                                             PageOf page_of) {
+const GeneratedBlock& BlockWriter::WritePath(std::span<const GuestInstruction> instructions, uint32_t gate,
+                                             LiveAt live_at, WayTo way_to, PageOf page_of) {
   is_path_ = true;
-  guards_ = guards;
+  gate_ = gate;
   Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at, way_to, page_of);
   is_path_ = false;
-  guards_ = {};
+  gate_ = GuestContext::kNoGate;
   return out_;
 }
 
 bool BlockWriter::IsOnPath(uint64_t pc) const {
-  return std::ranges::any_of(guards_, [&](const PageGuard& guard) {
-    return guard.behind < index_ && (instructions_[guard.behind + 1].pc ^ pc) / kPageSize == 0;
-  });
+  return is_path_ && std::ranges::any_of(instructions_.first(count_), [&](const GuestInstruction& instruction) {
+           return (instruction.pc ^ pc) / kPageSize == 0;
+         });
 }
 
 void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
@@ -100,20 +99,6 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
   }
   GiveBack();
   GoThroughTable(refusable);
-}
-
-void BlockWriter::RequirePage() {
-  const auto guard = std::ranges::find(guards_, index_, &PageGuard::behind);
-  if (guard == guards_.end()) return;
-  KeepFlags(index_ + 1);
-  SpoilFlags();
-  code_.Immediate32(kCmp, WayField(guard->way, /*flags_saved=*/true, /*forward=*/false),
-                    static_cast<int32_t>(guard->entry));
-  AddCold({.kind = Cold::Kind::kOtherPage,
-           .jump = code_.JumpIf(kNotEqual),
-           .index = index_,
-           .moved = stack_moved_,
-           .pc = instructions_[index_ + 1].pc});
 }
 
 void BlockWriter::GiveBack() {

@@ -44,6 +44,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   if (is_path_)
     for (const GuestInstruction& instruction : instructions.first(count_)) out_.path.push_back(instruction.pc);
   out_.charge = static_cast<uint8_t>(charge_);
+  out_.gate = gate_;
   out_.loops = instructions[count_ - 1].action == Action::kJcc && instructions[count_ - 1].target() == pc_;
   way_to_ = nullptr;
   page_of_ = nullptr;
@@ -113,7 +114,6 @@ void BlockWriter::WriteNext() {
   const Position before = position();
   const int held = held_;
   WriteInstruction(instruction);
-  RequirePage();
   // What is lost in the middle of an instruction though it is needed is kept from the beginning.
   const auto is_lost = [&](int number) {
     return number != OperandGroups::kNone && held_behind_ != number && !IsKept(number) &&
@@ -126,7 +126,6 @@ void BlockWriter::WriteNext() {
   if (held_is_lost) KeepHeld(index_);
   keep_at_once_ = own_is_lost;
   WriteInstruction(instruction);
-  RequirePage();
   keep_at_once_ = false;
 }
 
@@ -237,9 +236,6 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     }
     if (branches && goes_on) behind |= live_at_target_[i];
     live_flags_[i] = seen ? kAllFlags : instruction.flags_read | (behind & ~instruction.flags_written);
-    // Where the page is another one, its code is other code.
-    if (std::ranges::any_of(guards_, [i](const PageGuard& guard) { return guard.behind + 1 == i; }))
-      live_flags_[i] = kAllFlags;
   }
   if (exact) live_flags_[0] = kAllFlags;
 }
@@ -346,10 +342,8 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return GoByTable(cold.pc, kAllFlags);
     case Cold::Kind::kOtherTarget:
       return WriteOtherTarget(cold);
-    case Cold::Kind::kOtherPage:
-      SettleStack();
-      GiveBack();
-      return GoAcross(cold.pc, kAllFlags);
+    case Cold::Kind::kClosed:
+      return LeaveBlock(routines_.leave_lookup, pc_);
     case Cold::Kind::kBranch:
       return WriteUnknownTarget(cold.refusable);
     case Cold::Kind::kUnit:

@@ -52,16 +52,11 @@ class BlockWriter {
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                               LiveAt live_at, WayTo way_to, PageOf page_of);
-  // Behind instruction `behind` a path comes to another page for the first time. That page is the one it was written
-  // for if the way to the next instruction leads to code whose address has `entry` as its low half.
-  struct PageGuard {
-    uint32_t behind = 0;
-    uint32_t way = 0, entry = 0;
-  };
   // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
-  // now, or a page is another one, it is left. Its links lead to blocks of all its pages.
-  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, std::span<const PageGuard> guards,
-                                  LiveAt live_at, WayTo way_to, PageOf page_of);
+  // now it is left. It begins only where its gate is open, if it has one (GeneratedBlock::gate). Its links lead to
+  // blocks of all its pages.
+  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, LiveAt live_at,
+                                  WayTo way_to, PageOf page_of);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -97,7 +92,7 @@ class BlockWriter {
       kShort,
       kBranch,
       kOtherTarget,
-      kOtherPage
+      kClosed
     };
     Kind kind;
     // Where it is come to from.
@@ -258,13 +253,11 @@ class BlockWriter {
   // --- paths ---
   // Whether the path goes on behind the instruction under way.
   bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
-  // Whether it has come to the page of `pc` by the instruction under way.
+  // Whether it comes through the page of `pc`.
   bool IsOnPath(uint64_t pc) const;
   // The target of an indirect branch is where the path goes on, else it is left. Flags are saved, R11 may be spoilt.
   void RequireTarget(const GuestInstruction& instruction);
   void WriteOtherTarget(const Cold& cold);
-  // The page that it goes on in, if that is a new one.
-  void RequirePage();
   // If all are counted: those behind the instruction under way. Spoils the host's flags.
   void GiveBack();
 
@@ -319,7 +312,7 @@ class BlockWriter {
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
   bool is_path_ = false;
-  std::span<const PageGuard> guards_;
+  uint32_t gate_ = GuestContext::kNoGate;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself

@@ -139,9 +139,7 @@ const void* FastWay(GuestContext* context) {
   return target.translation->code + target.translation->saved_entry;
 }
 
-void SetWay(GuestContext* context, const Translation& found) {
-  // To the block that was there first: by it paths know that the page is the one they were made for.
-  const Translation& translation = found.is_path ? *found.twin.load(std::memory_order_relaxed) : found;
+void SetWay(GuestContext* context, const Translation& translation) {
   GuestContext::Way& way = context->ways[context->way];
   way.saved_flags[0] = translation.code + translation.saved_entry;
   way.saved_flags[1] = translation.code + translation.forward_entry;

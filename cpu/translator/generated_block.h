@@ -44,6 +44,8 @@ struct GeneratedBlock {
   std::vector<Branch> branches;
   std::vector<Mark> marks;
   std::vector<uint64_t> path;  // the address of each instruction, if it is a path; else empty
+  // Of a path that comes through several pages: which of GuestContext::gates it looks at first; else kNoGate.
+  uint32_t gate = 0;
   // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
   // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
   // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.

@@ -204,6 +204,14 @@ struct alignas(64) GuestContext {
   static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
   uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
 
+  // Whether the pages of a path are those that it was made for, by GeneratedBlock::gate: 1, or not known. Gate 0 is no
+  // path's.
+  static constexpr uint32_t kGates = 1 << 13, kNoGate = 0;
+  std::array<uint8_t, kGates> gates{};
+  // For the engine: those that were ever opened since all were forgotten.
+  uint32_t num_open_gates = 0;
+  std::array<uint16_t, kGates> open_gates{};
+
   void ForgetStack() {
     stack_bounds.fill(StackBounds());
     stack_limits.fill(0);

@@ -23,8 +23,15 @@ struct Translation {
   };
   using Owner = std::unique_ptr<Translation, Delete>;
 
-  // `path`: GeneratedBlock::path.
-  static Owner Create(std::span<const Mark> marks, std::span<const uint64_t> path);
+  // A page of code as one address space has it.
+  struct Page {
+    uint64_t number = 0;
+    mm::FrameId frame;
+  };
+
+  // `path`: GeneratedBlock::path. `pages`: those that it comes through.
+  static Owner Create(std::span<const Mark> marks, std::span<const uint64_t> path = {},
+                      std::span<const Page> pages = {});
   static void Free(void* translation);  // for the Reclaimer, too
 
   uint64_t pc = 0;
@@ -38,7 +45,9 @@ struct Translation {
   uint16_t cold_offset = 0;  // what is seldom run begins there
   uint16_t dropped_host = 0, dropped_saved = 0;
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
+  uint16_t gate = 0;                                                          // see GeneratedBlock
   uint8_t num_marks = 0;
+  uint8_t num_pages = 0;
   uint8_t charge = 0;        // see GeneratedBlock
   bool repeats : 1 = false;  // if code is null: it has a REP prefix
   bool alone : 1 = false;    // each memory operand is probed by itself
@@ -49,9 +58,16 @@ struct Translation {
   uint32_t count() const { return num_marks; }
   // Whether jumps may lead straight to its entries.
   bool can_be_joined() const { return code != nullptr && !tail_frame.valid(); }
+  // Of a path: where its instructions are, and the pages that they lie on.
+  std::span<const uint64_t> path() const {
+    return {reinterpret_cast<const uint64_t*>(marks().data() + num_marks), is_path ? num_marks : size_t{0}};
+  }
+  std::span<const Page> pages() const {
+    return {reinterpret_cast<const Page*>(path().data() + path().size()), num_pages};
+  }
   // Where the instruction is.
   uint64_t AddressOf(uint32_t instruction) const {
-    if (is_path) return reinterpret_cast<const uint64_t*>(marks().data() + num_marks)[instruction];
+    if (is_path) return path()[instruction];
     return pc + static_cast<uint64_t>(int64_t{marks()[instruction].guest_offset});
   }
   // The instruction whose own code `host` is in.

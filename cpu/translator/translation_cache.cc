@@ -80,6 +80,12 @@ uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
   return NumberOf(GuestContext::PageKey(address, write), GuestContext::kPages, &pages_, page_keys_.get());
 }
 
+uint32_t TranslationCache::NewGate() {
+  const uint32_t gate = gates_.fetch_add(1, std::memory_order_relaxed) + 1;
+  // What is counted beyond does no harm before there are as many again as a 32-bit number has.
+  return std::min(gate, GuestContext::kGates);
+}
+
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {
   const uint32_t entry = !link.flags_saved ? target.host_entry
                          : link.forward    ? target.forward_entry
@@ -148,13 +154,15 @@ std::byte* TranslationCache::WritePiece(const std::byte* at, std::span<const uin
   return writable;
 }
 
-Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block) {
-  Translation::Owner made = Translation::Create(block.marks, block.path);
+Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block,
+                                                std::span<const Translation::Page> pages) {
+  Translation::Owner made = Translation::Create(block.marks, block.path, pages);
   CHECK(block.code.size() <= UINT16_MAX);
   const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
   made->code = piece.code;
   made->charge = block.charge;
   made->loops = block.loops;
+  made->gate = static_cast<uint16_t>(block.gate);
   made->code_bytes = offset(static_cast<uint32_t>(block.code.size()));
   made->host_entry = offset(block.host_entry);
   made->saved_entry = offset(block.saved_entry);
@@ -203,7 +211,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
     }
     made = WriteBlock(piece, *block);
   } else {
-    made = Translation::Create({}, {});
+    made = Translation::Create({});
   }
   made->pc = pc;
   made->frame = frame;
@@ -222,8 +230,8 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   return made.release();
 }
 
-Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const PathPage> pages, const GeneratedBlock& block,
-                                           uint64_t generation_before) {
+Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translation::Page> pages,
+                                           const GeneratedBlock& block, uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   const auto found = frames_.find(pages[0].frame.value());
@@ -234,12 +242,12 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const PathPage
   EvictLocked();
   // The eviction may have taken some of its frames.
   if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
-  Translation::Owner made = WriteBlock(piece, block);
+  Translation::Owner made = WriteBlock(piece, block, pages);
   made->pc = pc;
   made->frame = pages[0].frame;
   in_region_[piece.region].push_back(made.get());
   for (const Link& link : block.links) {
-    const auto page = std::ranges::find(pages, link.target / kPageSize, &PathPage::number);
+    const auto page = std::ranges::find(pages, link.target / kPageSize, &Translation::Page::number);
     const auto code = frames_.find(page->frame.value());
     const Translation* target = code == frames_.end() ? nullptr : code->second.Find(Key(link.target, /*alone=*/false));
     // Where there is nothing yet it stays with the table: the other frames know nothing of this path's links.
@@ -251,7 +259,7 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const PathPage
   code.translations.erase(replaced);
   code.translations.insert(made.get());
   code.replaced.push_back(replaced);
-  for (const PathPage& page : pages.subspan(1)) {
+  for (const Translation::Page& page : pages.subspan(1)) {
     std::vector<uint32_t>& heads = frames_[page.frame.value()].heads;
     if (std::ranges::find(heads, made->frame.value()) == heads.end()) heads.push_back(made->frame.value());
   }
@@ -271,7 +279,7 @@ uint64_t TranslationCache::BytesFor(const Translation& translation) const {
                      kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =
       translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
-  if (translation.is_path) bytes += sizeof(uint64_t) * translation.count();
+  bytes += translation.path().size_bytes() + translation.pages().size_bytes();
   MutexLock lock(&mu_);
   if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
     const std::byte* first = memory_->buffer.permanent();

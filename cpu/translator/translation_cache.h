@@ -58,16 +58,13 @@ class TranslationCache final : public mm::CodeObserver {
   // room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
                        bool repeats, bool alone, uint64_t generation_before);
-  // A page of code as one address space has it.
-  struct PathPage {
-    uint64_t number = 0;
-    mm::FrameId frame;
-  };
   // A path that begins at `pc`, on the first of `pages`, and goes through all of them. It takes the place of the block
   // that has been published there, whose entries lead to it from now on; it is dropped with any of its pages. Null as
   // above, or where there is no such block, or a path already.
-  Translation* PublishPath(uint64_t pc, std::span<const PathPage> pages, const GeneratedBlock& block,
+  Translation* PublishPath(uint64_t pc, std::span<const Translation::Page> pages, const GeneratedBlock& block,
                            uint64_t generation_before);
+  // One of GuestContext::gates that nobody has had; kNoGate: there are no more.
+  uint32_t NewGate();
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 
@@ -142,8 +139,8 @@ class TranslationCache final : public mm::CodeObserver {
   void DropFrameLocked(uint32_t frame, std::vector<uint32_t>* heads) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The block's code, put into the piece.
-  Translation::Owner WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Translation::Owner WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block,
+                                std::span<const Translation::Page> pages = {}) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -182,6 +179,7 @@ class TranslationCache final : public mm::CodeObserver {
       std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint32_t> gates_{0};              // that have been asked for
   HostCode inline_cache_ ABSL_GUARDED_BY(mu_);  // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   // Frames that have inline caches in each region: they are dropped with it.

@@ -147,6 +147,8 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   for (uint32_t i = 0; i < context.num_used_ways; ++i)
     context.ways[context.used_ways[i]] = UnsetWay(context.used_ways[i]);
   context.num_used_ways = 0;
+  for (uint32_t i = 0; i < context.num_open_gates; ++i) context.gates[context.open_gates[i]] = 0;
+  context.num_open_gates = 0;
   bound->fetch_generation = bound->tlb->fetch_generation();
   bound->code_generation = cache_->generation();
 }
@@ -255,17 +257,32 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
         return nullptr;
       }
     }
+    const bool closed = translation != nullptr && translation->gate != GuestContext::kNoGate &&
+                        bound_->context->gates[translation->gate] == 0;
+    const bool opens = closed && HasItsPages(*translation);
     if (!FollowChanges(*bound_->context)) {
       ForgetTargets(bound_);
       continue;
     }
     if (translation == nullptr) continue;
+    if (closed && !opens) {
+      // Another space has other pages behind the same one.
+      cache_->DropCode(frame);
+      continue;
+    }
+    if (opens) OpenGate(translation->gate);
     found = {pc, bound_->code_generation, frame, alone, translation};
     if (!bound_->tables_filled) FillTables(bound_);
     Install(*translation);
     return translation;
   }
   return nullptr;
+}
+
+void TranslatorCore::OpenGate(uint16_t gate) {
+  GuestContext& context = *bound_->context;
+  context.gates[gate] = 1;
+  context.open_gates[context.num_open_gates++] = gate;
 }
 
 void TranslatorCore::Install(const Translation& translation) {

@@ -120,9 +120,10 @@ class TranslatorCore final : public Engine {
   bool EndsPath(uint64_t pc) const;
   // What is in path_, if that is possible now. False: it is not worth while.
   bool TranslatePath();
-  // What has to be asked on the way, where the instructions come to another page; how many of them make a path.
-  size_t FindPageGuards(std::span<const GuestInstruction> instructions);
+  // Whether the pages of a path are those that it was made for, as far as the TLB knows.
+  bool HasItsPages(const Translation& path);
 
+  void OpenGate(uint16_t gate);
   // Into the tables of targets.
   void Install(const Translation& translation);
   // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
@@ -166,8 +167,7 @@ class TranslatorCore final : public Engine {
   uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
   // The path being made.
   std::vector<uint64_t> path_;
-  std::vector<TranslationCache::PathPage> path_pages_;
-  std::vector<BlockWriter::PageGuard> page_guards_;
+  std::vector<Translation::Page> path_pages_;
   Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 

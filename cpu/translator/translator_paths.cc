@@ -20,6 +20,14 @@ bool IsJoint(const GuestInstruction& instruction) {
          (instruction.action == Action::kJmp && !instruction.is_direct_branch());
 }
 
+// How many of the instructions have no more than kMaxJoints.
+size_t FewJoints(std::span<const GuestInstruction> instructions) {
+  size_t joints = 0;
+  for (size_t i = 0; i < instructions.size(); ++i)
+    if (IsJoint(instructions[i]) && ++joints > kMaxJoints) return i + 1;
+  return instructions.size();
+}
+
 }  // namespace
 
 bool TranslatorCore::BeginsPath(uint64_t pc) {
@@ -58,27 +66,14 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
   return exit;
 }
 
-size_t TranslatorCore::FindPageGuards(std::span<const GuestInstruction> instructions) {
-  page_guards_.clear();
-  const auto page_of = [](uint64_t pc) { return pc / kPageSize; };
-  size_t joints = 0;
-  for (uint32_t i = 1; i < instructions.size(); ++i) {
-    if (IsJoint(instructions[i - 1]) && ++joints > kMaxJoints) return i;
-    const uint64_t pc = instructions[i].pc;
-    const auto is_there = [&](const BlockWriter::PageGuard& guard) {
-      return page_of(instructions[guard.behind + 1].pc) == page_of(pc);
-    };
-    if (page_of(pc) == page_of(instructions[0].pc) || std::ranges::any_of(page_guards_, is_there)) continue;
-    const auto page = std::ranges::find(path_pages_, page_of(pc), &TranslationCache::PathPage::number);
-    const Translation* there = cache_->Find(page->frame, pc, /*alone=*/false);
-    if (there == nullptr || !there->can_be_joined()) return i;
-    if (there->is_path) there = there->twin.load(std::memory_order_relaxed);
-    const uint32_t way = options_.optimizations.ways ? cache_->WayTo(pc) : GuestContext::kNoWay;
-    if (way == GuestContext::kNoWay) return i;
-    const auto entry = reinterpret_cast<uintptr_t>(there->code + there->saved_entry);
-    page_guards_.push_back({.behind = i - 1, .way = way, .entry = static_cast<uint32_t>(entry)});
-  }
-  return instructions.size();
+bool TranslatorCore::HasItsPages(const Translation& path) {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  return std::ranges::all_of(path.pages(), [&](const Translation::Page& page) {
+    const GuestAddr address(page.number * kPageSize);
+    if (tlb.Lookup<mm::Access::kFetch>(address) != nullptr) return tlb.FetchFrame(address.page()) == page.frame;
+    tlb.ForgetFault();
+    return false;
+  });
 }
 
 bool TranslatorCore::TranslatePath() {
@@ -90,7 +85,7 @@ bool TranslatorCore::TranslatePath() {
   std::vector<const std::byte*> bytes;
   std::vector<BlockCollector::Step> steps;
   for (const uint64_t pc : path_) {
-    const auto known = std::ranges::find(path_pages_, pc / kPageSize, &TranslationCache::PathPage::number);
+    const auto known = std::ranges::find(path_pages_, pc / kPageSize, &Translation::Page::number);
     const auto number = static_cast<size_t>(known - path_pages_.begin());
     if (known == path_pages_.end()) {
       const PageNumber page = GuestAddr(pc).page();
@@ -106,7 +101,7 @@ bool TranslatorCore::TranslatePath() {
   constexpr size_t kMinLength = 8;
   collector_.CollectPath(steps);
   if (collector_.instructions().size() < kMinLength) return false;
-  collector_.CutPath(FindPageGuards(collector_.instructions()));
+  collector_.CutPath(FewJoints(collector_.instructions()));
   const std::span<const GuestInstruction> instructions = collector_.instructions();
   const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
   if (replaced == nullptr) return true;
@@ -115,16 +110,19 @@ bool TranslatorCore::TranslatePath() {
   if (std::ranges::none_of(instructions.first(instructions.size() - 1), IsJoint) &&
       instructions.size() < replaced->count() + replaced->count() / 2)
     return false;
-  std::erase_if(path_pages_, [&](const TranslationCache::PathPage& page) {
+  std::erase_if(path_pages_, [&](const Translation::Page& page) {
     return std::ranges::none_of(instructions,
                                 [&](const GuestInstruction& i) { return i.pc / kPageSize == page.number; });
   });
+  const bool one_page = path_pages_.size() == 1;
+  const uint32_t gate = one_page ? GuestContext::kNoGate : cache_->NewGate();
+  if (gate == GuestContext::kGates) return false;
   lookahead_.Begin(PageRoundDown(begin), bytes[0], path_pages_[0].frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
   const auto page_of = [this](uint64_t address, bool write) { return cache_->PageOf(address, write); };
   const Translation* made = cache_->PublishPath(
-      begin, path_pages_, writer_.WritePath(instructions, page_guards_, live_at, way_to, page_of), generation);
+      begin, path_pages_, writer_.WritePath(instructions, gate, live_at, way_to, page_of), generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
   return true;
 }
