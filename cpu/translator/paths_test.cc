@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
@@ -180,10 +181,10 @@ class OtherPageTest : public testing::Test {
     machine_.memory.Alias(kFunction, page, mm::Protection(5));
     machine_.memory.FlushAtNextSynchronize();
   }
-  uint64_t Run() {
+  uint64_t Run(uint64_t from = kCode) {
     machine_.state.gpr[kRax] = 0;
     machine_.state.gpr[kRcx] = 10'000;
-    EXPECT_EQ(paths_.RunInSlices(kCode).reason, ExitReason::kSyscall);
+    EXPECT_EQ(paths_.RunInSlices(from).reason, ExitReason::kSyscall);
     EXPECT_FALSE(paths_.paths().empty());
     return machine_.state.gpr[kRax];
   }
@@ -201,6 +202,22 @@ TEST_F(OtherPageTest, MayComeToBeThere) {
   EXPECT_EQ(Run(), 30'000u);
   Show(kAside);
   EXPECT_EQ(Run(), 10'000u);
+}
+
+// The engine does not see that a path is begun.
+TEST_F(OtherPageTest, MayBeThereForWhoComesFromABlock) {
+  constexpr uint64_t kBehindCall = kCode + 5, kBlock = kCode + 12;
+  Put({0xe8, 0xfb, 0x0f, 0, 0,                            // loop: call
+       0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05,          // dec rcx; jnz loop; syscall
+       0x85, 0xc9, 0x75, 0xf5, 0x0f, 0x05},               // test ecx, ecx; jnz behind the call; syscall
+      {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3},   // inc rax; nops; ret
+      {0x48, 0x83, 0xc0, 0x03, 0x90, 0x90, 0x90, 0xc3});  // add rax, 3; nops; ret
+  EXPECT_EQ(Run(), 10'000u);
+  ASSERT_TRUE(paths_.paths()[0].starts_with(absl::StrFormat("path %x:", kBehindCall))) << paths_.paths()[0];
+  // So that they are linked.
+  EXPECT_EQ(Run(kBlock), 9'999u);
+  Show(kSpare);
+  EXPECT_EQ(Run(kBlock), 3 * 9'999u);
 }
 
 TEST_F(OtherPageTest, MayReadFlagsThatThePathDoesNot) {
