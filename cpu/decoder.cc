@@ -115,7 +115,9 @@ class Builder {
 };
 
 void MakeRaise(uint32_t offset, ExitReason reason, Op* op) {
+  const uint8_t uncounted = op->uncounted;
   *op = Op();
+  op->uncounted = uncounted;
   op->offset = static_cast<uint16_t>(offset);
   op->handler = RaiseHandler();
   op->immediate = static_cast<int64_t>(reason);

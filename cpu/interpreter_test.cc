@@ -565,6 +565,14 @@ TEST(InterpreterTest, CpuidShowsWhatIsThere) {
   EXPECT_EQ(Cpuid(Cpuid(0, 0).eax + 1, 0).ebx, 0u);
 }
 
+TEST(InterpreterTest, WhatComesBeforeBytesThatAreNoInstructionIsCounted) {
+  FakeMachine machine;
+  const Exit exit = machine.RunCode({0x90, 0x90, 0xff, 0xff}, 100);  // nop; nop; FF /7
+  EXPECT_EQ(exit.reason, ExitReason::kIllegal);
+  EXPECT_EQ(exit.instructions_retired, 2u);
+  EXPECT_EQ(machine.state.rip, FakeMachine::kCode + 2);
+}
+
 TEST(InterpreterTest, CpuidAndXgetbvAgreeOnTheXsaveArea) {
   const uint32_t last = HostHasAvx512() ? 7 : 2;
   EXPECT_EQ(Cpuid(0xd, 0).eax, HostHasAvx512() ? 0xe7u : 7u);

@@ -193,7 +193,7 @@ bool BlockWriter::Probes(uint32_t index) const {
 bool BlockWriter::MayBeRefused(const GuestInstruction& instruction) {
   const ZydisMnemonic mnemonic = instruction.decoded.info.mnemonic;
   return instruction.uses_vectors || instruction.uses_x87 || mnemonic == ZYDIS_MNEMONIC_DIV ||
-         mnemonic == ZYDIS_MNEMONIC_IDIV;
+         mnemonic == ZYDIS_MNEMONIC_IDIV || mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
 }
 
 // Where the state can be seen all flags count, if they are to be exact: see docs/engines.md.
@@ -433,6 +433,8 @@ bool BlockWriter::CanReplayFlags(uint32_t index) const {
   const FlagsReplay replay = ReplayOf(instructions_[maker_.instruction], live_flags_[index]);
   if (replay.length == 0) return false;
   const bool of_stack = (replay.registers >> kRsp & 1) != 0;
+  // As in WriteStackPointer: where RSP is no stack's R10 has other flags, which only a fault shows.
+  if (of_stack && optimizations_.exact_flags) return false;
   const auto changes = [&](const GuestInstruction& instruction) {
     // R10 stays where it is while POP and RET only move RSP off it; others may want that settled first.
     if (of_stack) return instruction.action != Action::kPop && instruction.action != Action::kRet;

@@ -26,13 +26,15 @@ namespace remora::cpu::translator {
 //
 // The guest's registers are in the host's registers of the same name, but for R10 and R11 (in the GuestContext) and
 // RSP: R10 is where that is on the host. R11 is scratch. The host's flags are the guest's until something spoils them:
-// before that they are saved if anything can read them, and restored only where an instruction needs them.
+// before that they are saved if anything can read them and the registers that made them will not tell (FlagsReplay),
+// and brought back only where an instruction needs them.
 //
 // Invariants, at the first byte of each instruction's code:
 //  1. Guest registers and memory are as the instructions before have left them; GuestContext::remaining counts the
 //     block's instructions as retired, or those that a path is charged (GeneratedBlock::charge).
 //  2. Those of the guest's status flags that can still be read are in GuestContext::flags or in the host's register, as
-//     Mark says; with exact flags, all of them are.
+//     Mark says, or can be replayed; they are not just replayable where the host's CPU may refuse the instruction. With
+//     exact flags, all of them are.
 //     RSP may be some bytes off what R10 says, as Mark tells.
 //  3. What can refuse the instruction (a probe, the host's CPU) comes before its first effect.
 // Thread safety: one instance for each engine.
@@ -158,10 +160,12 @@ class BlockWriter {
   // Before the host's flags are spoilt: those that instruction `index` finds are saved, or can be made again.
   void KeepFlags(uint32_t index);
   void KeepFlagsBefore() { KeepFlags(index_); }
+  // Notes that the host's are spoilt.
   void SpoilFlags() {
     if (flags_ != Flags::kReplayable) flags_ = Flags::kSaved;
   }
-  // Whether, from before instruction `index` on, replaying is less than saving.
+  // Whether, from before instruction `index` on, the flags can be replayed wherever they are wanted, and that is less
+  // work than to save them.
   bool CanReplayFlags(uint32_t index) const;
   // Whether what may come of the instruction there wants the flags in the context: the host's CPU may refuse it, or it
   // goes where they have to be there.
@@ -180,7 +184,7 @@ class BlockWriter {
   // --- memory operands ---
   // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // From R11, a guest address. Flags are saved.
+  // From R11, a guest address. Flags are saved, or can be replayed.
   // `extent`: its number; those for writing come behind those for reading.
   void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
   // An AccessSite for operands on the stack.
@@ -255,7 +259,8 @@ class BlockWriter {
   bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
   // Whether it comes through the page of `pc`.
   bool IsOnPath(uint64_t pc) const;
-  // The target of an indirect branch is where the path goes on, else it is left. Flags are saved, R11 may be spoilt.
+  // The target of an indirect branch is where the path goes on, else it is left. R11 may be spoilt, the host's flags
+  // are.
   void RequireTarget(const GuestInstruction& instruction);
   void WriteOtherTarget(const Cold& cold);
   // If all are counted: those behind the instruction under way. Spoils the host's flags.

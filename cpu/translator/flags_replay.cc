@@ -50,12 +50,14 @@ FlagsReplay ByResult(const GuestInstruction& instruction) {
   return replay;
 }
 
-// ADD or SUB: R11 becomes what the result was before, and then the result. RSP's is told by the host's R10, see
-// BlockWriter::WriteStackPointer.
+// ADD or SUB: R11 becomes what the result was before, and then the result. RSP's is told by the host's R10, if it does
+// not move far: see BlockWriter::WriteStackPointer.
 FlagsReplay ByUndoing(const GuestInstruction& instruction) {
   const ZydisDecodedOperand &to = instruction.decoded.operands[0], &from = instruction.decoded.operands[1];
   const bool constant = from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  const bool of_stack = constant && to.type == ZYDIS_OPERAND_TYPE_REGISTER && to.reg.value == ZYDIS_REGISTER_RSP;
+  constexpr int64_t kSmall = 32768;
+  const bool of_stack = constant && to.type == ZYDIS_OPERAND_TYPE_REGISTER && to.reg.value == ZYDIS_REGISTER_RSP &&
+                        from.imm.value.s > -kSmall && from.imm.value.s < kSmall;
   const int result = of_stack ? int{kR10} : InPlace(to), other = InPlace(from);
   if (result < 0 || to.size < 32 || result == other || (other < 0 && !constant)) return {};
   FlagsReplay replay;

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <random>
 #include <span>
 #include <vector>
@@ -81,16 +82,24 @@ TEST(FlagsReplayTest, SumsAndDifferencesAreUndoneFirst) {
 }
 
 TEST(FlagsReplayTest, WhatNoRegisterOfTheHostsTellsIsNotReplayed) {
-  EXPECT_EQ(ReplayOfCode({0x48, 0x39, 0x10}).length, 0);        // cmp [rax], rdx
-  EXPECT_EQ(ReplayOfCode({0x48, 0x39, 0xe0}).length, 0);        // cmp rax, rsp
-  EXPECT_EQ(ReplayOfCode({0x4c, 0x39, 0xd0}).length, 0);        // cmp rax, r10
-  EXPECT_EQ(ReplayOfCode({0x41, 0x83, 0xe3, 0x01}).length, 0);  // and r11d, 1
-  EXPECT_EQ(ReplayOfCode({0x80, 0xcc, 0x01}).length, 0);        // or ah, 1
-  EXPECT_EQ(ReplayOfCode({0x83, 0x28, 0x01}).length, 0);        // sub dword [rax], 1
-  EXPECT_EQ(ReplayOfCode({0x48, 0x01, 0xc4}).length, 0);        // add rsp, rax
-  EXPECT_EQ(ReplayOfCode({0xff, 0xc0}).length, 0);              // inc eax
-  EXPECT_EQ(ReplayOfCode({0xd1, 0xe0}).length, 0);              // shl eax, 1
-  EXPECT_EQ(ReplayOfCode({0x48, 0x89, 0xd8}).length, 0);        // mov rax, rbx
+  EXPECT_EQ(ReplayOfCode({0x48, 0x39, 0x10}).length, 0);              // cmp [rax], rdx
+  EXPECT_EQ(ReplayOfCode({0x48, 0x39, 0xe0}).length, 0);              // cmp rax, rsp
+  EXPECT_EQ(ReplayOfCode({0x4c, 0x39, 0xd0}).length, 0);              // cmp rax, r10
+  EXPECT_EQ(ReplayOfCode({0x41, 0x83, 0xe3, 0x01}).length, 0);        // and r11d, 1
+  EXPECT_EQ(ReplayOfCode({0x80, 0xcc, 0x01}).length, 0);              // or ah, 1
+  EXPECT_EQ(ReplayOfCode({0x83, 0x28, 0x01}).length, 0);              // sub dword [rax], 1
+  EXPECT_EQ(ReplayOfCode({0x48, 0x01, 0xc4}).length, 0);              // add rsp, rax
+  EXPECT_EQ(ReplayOfCode({0x48, 0x81, 0xc4, 0, 0, 1, 0}).length, 0);  // add rsp, 65536
+  EXPECT_EQ(ReplayOfCode({0xff, 0xc0}).length, 0);                    // inc eax
+  EXPECT_EQ(ReplayOfCode({0xd1, 0xe0}).length, 0);                    // shl eax, 1
+  EXPECT_EQ(ReplayOfCode({0x48, 0x89, 0xd8}).length, 0);              // mov rax, rbx
+}
+
+std::unique_ptr<Engine> MakeAtOnce(BlockCache* cache, bool exact_flags) {
+  TranslatorOptions options;
+  options.optimizations.warm = false;
+  options.optimizations.exact_flags = exact_flags;
+  return MakeTranslator(cache, options);
 }
 
 // RSP's own flags, with what moves it behind: the host's R10, which tells them, follows at the end of the block.
@@ -102,12 +111,7 @@ TEST(FlagsReplayTest, OfTheStackPointerAreThoseOfItsOldPlace) {
                              0x7a, 0x02,              // jp over
                              0xb0, 0x01,              // mov al, 1
                              0x0f, 0x05});            // over: syscall
-    FakeMachine machine([](BlockCache* cache) {
-      TranslatorOptions options;
-      options.optimizations.warm = false;
-      options.optimizations.exact_flags = true;
-      return MakeTranslator(cache, options);
-    });
+    FakeMachine machine([](BlockCache* cache) { return MakeAtOnce(cache, /*exact_flags=*/false); });
     machine.memory.Write(FakeMachine::kCode, code);
     for (uint64_t low = 0; low < 256; low += 8) {
       const uint64_t to = (FakeMachine::kStackTop - 0x400) + low;
@@ -118,6 +122,39 @@ TEST(FlagsReplayTest, OfTheStackPointerAreThoseOfItsOldPlace) {
       EXPECT_EQ(machine.state.gpr[kRax], static_cast<uint64_t>(std::popcount(low) % 2)) << low;
     }
   }
+}
+
+TEST(FlagsReplayTest, ExactOnesAreRspsOwnWhereThereIsNoStack) {
+  FakeMachine machine([](BlockCache* cache) { return MakeAtOnce(cache, /*exact_flags=*/true); });
+  machine.state.gpr[kRsp] = uint64_t{0} - 8;
+  const Exit exit = machine.RunCode({0x48, 0x83, 0xc4, 0x08,  // add rsp, 8
+                                     0x5b,                    // pop rbx: nothing there
+                                     0x85, 0xc0,              // test eax, eax
+                                     0x0f, 0x05},             // syscall
+                                    100);
+  EXPECT_EQ(exit.reason, ExitReason::kFault);
+  EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagCF | kFlagPF | kFlagAF | kFlagZF);
+}
+
+TEST(FlagsReplayTest, ExactOnesAreThereWhereTheHostsCpuRefusesAnExchange) {
+  FakeMachine machine([](BlockCache* cache) { return MakeAtOnce(cache, /*exact_flags=*/true); });
+  machine.state.gpr[kR8] = FakeMachine::kData;
+  machine.memory.Write(FakeMachine::kCode, {0x48, 0x39, 0xc8,        // cmp rax, rcx
+                                            0x4c, 0x89, 0xc7,        // mov rdi, r8
+                                            0x48, 0x0f, 0xc7, 0x0f,  // cmpxchg16b [rdi]
+                                            0x31, 0xf6,              // xor esi, esi
+                                            0x0f, 0x05});            // syscall
+  for (int i = 0; i < 64; ++i) {
+    machine.state.gpr[kRax] = machine.state.gpr[kRcx] = 0;
+    machine.state.rip = FakeMachine::kCode;
+    EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+  }
+  machine.state.rip = FakeMachine::kCode;
+  machine.state.gpr[kR8] = FakeMachine::kData + 8;  // not aligned
+  machine.state.gpr[kRax] = 1;
+  machine.state.gpr[kRcx] = 2;
+  EXPECT_EQ(machine.Run(100).reason, ExitReason::kProtection);
+  EXPECT_EQ(machine.state.rflags & kStatusFlags, kFlagCF | kFlagPF | kFlagAF | kFlagSF);
 }
 
 // --- random programs: flags are made, the host's are spoilt by probes, the guest's are read ---
@@ -259,12 +296,7 @@ TEST_P(RandomFlagsTest, AreAsInTheInterpreter) {
     SCOPED_TRACE(seed);
     const RandomProgram program(seed);
     FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
-    FakeMachine found([](BlockCache* cache) {
-      TranslatorOptions options;
-      options.optimizations.warm = false;
-      options.optimizations.exact_flags = GetParam();
-      return MakeTranslator(cache, options);
-    });
+    FakeMachine found([](BlockCache* cache) { return MakeAtOnce(cache, /*exact_flags=*/GetParam()); });
     std::mt19937_64 random(seed);
     std::array<uint64_t, 16> start;
     for (uint64_t& value : start) value = random() >> random() % 64;
