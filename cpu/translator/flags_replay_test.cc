@@ -126,6 +126,8 @@ TEST(FlagsReplayTest, OfTheStackPointerAreThoseOfItsOldPlace) {
 
 TEST(FlagsReplayTest, ExactOnesAreRspsOwnWhereThereIsNoStack) {
   FakeMachine machine([](BlockCache* cache) { return MakeAtOnce(cache, /*exact_flags=*/true); });
+  // Behind this R10 is somewhere else than RSP.
+  EXPECT_EQ(machine.RunCode({0x50, 0x58, 0x0f, 0x05}, 100).reason, ExitReason::kSyscall);  // push rax; pop rax; syscall
   machine.state.gpr[kRsp] = uint64_t{0} - 8;
   const Exit exit = machine.RunCode({0x48, 0x83, 0xc4, 0x08,  // add rsp, 8
                                      0x5b,                    // pop rbx: nothing there
