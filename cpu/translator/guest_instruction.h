@@ -55,9 +55,9 @@ struct GuestInstruction {
         decoded.info.operand_count_visible > 0 && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
     return has_operand ? static_cast<uint16_t>(decoded.operands[0].imm.value.u) : uint16_t{0};
   }
-  // Of a branch.
   bool is_direct_branch() const {
-    return action != Action::kRet && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    const bool has_operand = action >= Action::kCall && action <= Action::kJrcxz && action != Action::kRet;
+    return has_operand && decoded.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   }
   // Of a direct branch.
   uint64_t target() const;
