@@ -81,9 +81,10 @@ uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
 }
 
 uint32_t TranslationCache::NewGate() {
-  const uint32_t gate = gates_.fetch_add(1, std::memory_order_relaxed) + 1;
-  // What is counted beyond does no harm before there are as many again as a 32-bit number has.
-  return std::min(gate, GuestContext::kGates);
+  uint32_t last = gates_.load(std::memory_order_relaxed);
+  while (last + 1 < GuestContext::kGates && !gates_.compare_exchange_weak(last, last + 1, std::memory_order_relaxed)) {
+  }
+  return last + 1;
 }
 
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {

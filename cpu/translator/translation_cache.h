@@ -63,7 +63,7 @@ class TranslationCache final : public mm::CodeObserver {
   // above, or where there is no such block, or a path already.
   Translation* PublishPath(uint64_t pc, std::span<const Translation::Page> pages, const GeneratedBlock& block,
                            uint64_t generation_before);
-  // One of GuestContext::gates that nobody has had; kNoGate: there are no more.
+  // One of GuestContext::gates that nobody has had; kGates: there are no more.
   uint32_t NewGate();
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
@@ -179,7 +179,7 @@ class TranslationCache final : public mm::CodeObserver {
       std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
-  std::atomic<uint32_t> gates_{0};              // that have been asked for
+  std::atomic<uint32_t> gates_{0};              // that have been given away
   HostCode inline_cache_ ABSL_GUARDED_BY(mu_);  // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   // Frames that have inline caches in each region: they are dropped with it.

@@ -20,7 +20,7 @@ bool IsJoint(const GuestInstruction& instruction) {
          (instruction.action == Action::kJmp && !instruction.is_direct_branch());
 }
 
-// How many of the instructions have no more than kMaxJoints.
+// How many of the instructions, from the first on, a path may have: up to the first joint beyond kMaxJoints.
 size_t FewJoints(std::span<const GuestInstruction> instructions) {
   size_t joints = 0;
   for (size_t i = 0; i < instructions.size(); ++i)
