@@ -215,7 +215,6 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
         !is_branch && status == Status::kGood && builder.num_instructions() + 1 < max_instructions && !builder.full(1);
 
     Op* op = builder.AddInstruction();
-    const uint8_t index = op->uncounted;
     Lowering lowering{*in, in->bytes, op};
     lowering.flags = flags;
     lowering.flags_dead = next_belongs && OverwritesFlags(*next);
@@ -224,7 +223,6 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
       lowering.end = BlockEnd::kPlain;
       lowering.has_details = false;
     }
-    op->uncounted = index;
     if (count_accesses_) op->accesses = CountAccesses(*in, *op) & 7;
     if (lowering.has_details) builder.AddDetails(lowering.details);
     if (lowering.end == BlockEnd::kLinked) builder.AddLinks(*op);

@@ -432,12 +432,8 @@ bool BlockWriter::CanReplayFlags(uint32_t index) const {
   if (!optimizations_.replay || maker_.instruction == Maker::kNone || live_flags_[index] == 0) return false;
   const FlagsReplay replay = ReplayOf(instructions_[maker_.instruction], live_flags_[index]);
   if (replay.length == 0) return false;
-  const bool of_stack = (replay.registers >> kRsp & 1) != 0;
-  // As in WriteStackPointer: where RSP is no stack's R10 has other flags, which only a fault shows.
-  if (of_stack && optimizations_.exact_flags) return false;
+  if ((replay.registers >> kRsp & 1) != 0) return CanReplayStackFlags(index);
   const auto changes = [&](const GuestInstruction& instruction) {
-    // R10 stays where it is while POP and RET only move RSP off it; others may want that settled first.
-    if (of_stack) return instruction.action != Action::kPop && instruction.action != Action::kRet;
     for (uint32_t left = replay.registers; left != 0; left &= left - 1)
       if (WritesRegister(instruction, static_cast<unsigned>(std::countr_zero(left)))) return true;
     return false;
@@ -447,13 +443,25 @@ bool BlockWriter::CanReplayFlags(uint32_t index) const {
     if (i >= index) {
       if (live_flags_[i] == 0) return true;
       if (NeedsSavedFlags(i)) return false;
-      if (!of_stack && instruction.flags_written != 0) return true;
+      if (instruction.flags_written != 0) return true;
     }
-    if (!changes(instruction)) continue;
-    return !of_stack && i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
+    if (changes(instruction)) return i >= index && !instruction.ends_block() && live_flags_[i + 1] == 0;
   }
-  // Who leaves the block settles RSP first.
-  return !of_stack;
+  return true;
+}
+
+// R10 stays where it is while POP and RET only move RSP off it; others may want that settled first, and so does the end
+// of the block. Exact flags: as in WriteStackPointer, where RSP is no stack's R10 has others, which only a fault shows.
+bool BlockWriter::CanReplayStackFlags(uint32_t index) const {
+  if (optimizations_.exact_flags) return false;
+  for (uint32_t i = maker_.instruction + 1; i < count_; ++i) {
+    if (i >= index && live_flags_[i] == 0) return true;
+    const GuestInstruction& instruction = instructions_[i];
+    const bool pops = instruction.action == Action::kPop && instruction.memory < 0 &&
+                      GeneralRegister(instruction.decoded.operands[0].reg.value) != kRsp;
+    if ((!pops && instruction.action != Action::kRet) || NeedsSavedFlags(i)) return false;
+  }
+  return false;
 }
 
 bool BlockWriter::NeedsSavedFlags(uint32_t index) const {

@@ -167,6 +167,7 @@ class BlockWriter {
   // Whether, from before instruction `index` on, the flags can be replayed wherever they are wanted, and that is less
   // work than to save them.
   bool CanReplayFlags(uint32_t index) const;
+  bool CanReplayStackFlags(uint32_t index) const;  // RSP's
   // Whether what may come of the instruction there wants the flags in the context: the host's CPU may refuse it, or it
   // goes where they have to be there.
   bool NeedsSavedFlags(uint32_t index) const;
