@@ -74,7 +74,8 @@ inline unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit
 // Which extent a site looks into. Sites of one block use different ones, and the same each time the block is
 // translated.
 inline uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
-  return size_class * kExtentsOfClass + static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40) % kExtentsOfClass;
+  const auto hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40);
+  return FirstExtentOf(size_class) + hash % kExtentsOfClass[size_class];
 }
 
 }  // namespace remora::cpu::translator

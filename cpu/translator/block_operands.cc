@@ -102,7 +102,7 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
 
 uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {
   AccessSite site = {};
-  site.extent = SizeClass(bytes) * kExtentsOfClass & 0xfff;
+  site.extent = FirstExtentOf(SizeClass(bytes)) & 0xfff;
   site.write = right == Right::kWrite;
   site.pinned = pinned;
   site.size_less_one = (bytes - 1) & 0x1ff;

@@ -1,7 +1,5 @@
 // General registers only: see BUILD.
 
-#include <algorithm>
-
 #include "base/guest_addr.h"
 #include "cpu/translator/access.h"
 #include "cpu/translator/translation.h"
@@ -39,22 +37,18 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   if (extent.host == 0)
     context->used_extents[context->num_used_extents++] =
         static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
-  auto& recents = context->recents[site.write_extent];
-  const auto recent = std::find_if(recents.begin(), recents.end(), [&](const GuestContext::Recent& of) {
-    return address - of.start < of.limit && of.delta == delta;
-  });
+  GuestContext::Recent& recent = context->recents[site.write_extent][GuestContext::RecentIndex(address)];
   uint64_t first, end;
-  if (recent != recents.end()) {
-    first = recent->start;
-    end = first + recent->limit + kLargest - 1;
+  if (address - recent.start < recent.limit && recent.delta == delta) {
+    first = recent.start;
+    end = first + recent.limit + kLargest - 1;
   } else {
     const PageNumber page = GuestAddr(address).page();
     const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
                                             : context->tlb->RunAround<mm::Access::kRead>(page, delta);
     first = run.start_addr().value();
     end = run.end_addr().value();
-    recents[context->next_recent[site.write_extent]++ % GuestContext::kRecents] = {first, end - first - kLargest + 1,
-                                                                                   delta};
+    recent = {first, end - first - kLargest + 1, delta};
   }
   extent.start = first;
   extent.limit = end - first - size + 1;
@@ -89,8 +83,7 @@ bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host,
 uint64_t FastStack(GuestContext* context, uint64_t address) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   // In the run, but too close to its end for the block to know.
-  if (address + context->stack_delta - context->stack_start < context->stack_limits[site.extent / kExtentsOfClass])
-    return 1;
+  if (address + context->stack_delta - context->stack_start < context->stack_limits[SizeClassOf(site.extent)]) return 1;
   const mm::Tlb& tlb = *context->tlb;
   const bool one_page = (address & kPageMask) + site.size() <= kPageSize;
   const std::byte* host = !one_page    ? AcrossPages(tlb, address, site.size(), site.write)

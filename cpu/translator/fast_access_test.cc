@@ -42,7 +42,7 @@ TEST(FastStackTest, WhatLiesInTheRunThatIsKnownIsFound) {
   context->stack_bytes = kBytes;
   AccessSite site = {};
   constexpr uint32_t kClassOfSixteen = 4;
-  site.extent = kClassOfSixteen * kExtentsOfClass & 0xfff;
+  site.extent = FirstExtentOf(kClassOfSixteen) & 0xfff;
   site.write = 1;
   site.size_less_one = 15;
   context->site = __builtin_bit_cast(uint32_t, site);

@@ -38,10 +38,21 @@ enum class Leave : uint32_t {
   kTrap,       // the host's CPU refused the instruction at exit_host_pc; trap_flags are the flags there
 };
 
-// Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit.
-inline constexpr uint32_t kSizeClasses = 10;  // 1 to 512 bytes
-inline constexpr uint32_t kExtentsOfClass = 256;
-inline constexpr uint32_t kNumExtents = kSizeClasses * kExtentsOfClass;
+// Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit. A class
+// of sizes, 1 to 512 bytes, has the more the more sites want it.
+inline constexpr uint32_t kSizeClasses = 10;
+inline constexpr std::array<uint32_t, kSizeClasses> kExtentsOfClass = {256, 256, 512, 1280, 512, 512, 512, 128, 64, 64};
+constexpr uint32_t FirstExtentOf(uint32_t size_class) {
+  uint32_t first = 0;
+  for (uint32_t smaller = 0; smaller < size_class; ++smaller) first += kExtentsOfClass[smaller];
+  return first;
+}
+constexpr uint32_t SizeClassOf(uint32_t extent) {
+  uint32_t size_class = 0;
+  while (extent >= FirstExtentOf(size_class + 1)) ++size_class;
+  return size_class;
+}
+inline constexpr uint32_t kNumExtents = FirstExtentOf(kSizeClasses);
 
 // What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
 struct AccessSite {
@@ -54,7 +65,7 @@ struct AccessSite {
 
   uint64_t size() const { return uint64_t{size_less_one} + 1; }
   // What the extent's limit allows for.
-  uint64_t extent_size() const { return uint64_t{1} << extent / kExtentsOfClass; }
+  uint64_t extent_size() const { return uint64_t{1} << SizeClassOf(extent); }
 };
 static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
 
@@ -146,14 +157,15 @@ struct alignas(64) GuestContext {
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
   uint64_t held = 0;                // R11, while something else needs it
-  // The runs that were recorded last, for reading and for writing: the first thing that a site looks at that has missed
-  // its extent. The limit allows for the largest access.
+  // The runs that were recorded last, for reading and for writing, by which 2 MiB they were wanted in: the first thing
+  // that a site looks at that has missed its extent. The limit allows for the largest access.
   struct Recent {
     uint64_t start = 0, limit = 0, delta = 0;
   };
-  static constexpr uint32_t kRecents = 4;
+  static constexpr uint32_t kRecents = 32;
+  static constexpr int kRecentShift = 21;
+  static uint32_t RecentIndex(uint64_t address) { return static_cast<uint32_t>(address >> kRecentShift) % kRecents; }
   std::array<std::array<Recent, kRecents>, 2> recents{};
-  std::array<uint32_t, 2> next_recent{};
   // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
   // `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};
@@ -180,7 +192,7 @@ struct alignas(64) GuestContext {
     const void* host_flags[2] = {};
     const void* saved_flags[2] = {};
   };
-  static constexpr uint32_t kWays = 1 << 13;
+  static constexpr uint32_t kWays = 1 << 14;
   alignas(64) std::array<Way, kWays> ways{};
   // For the engine and the miss path: those that were ever set since all were forgotten.
   uint32_t num_used_ways = 0;

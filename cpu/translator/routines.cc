@@ -325,38 +325,50 @@ class RoutineWriter : public ContextAssembler {
     Xbyak::Label miss, write;
     Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
     push(rax);
+    push(rcx);
     jc(miss, T_NEAR);
     Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
     jnz(write, T_NEAR);
     for (const bool writes : {false, true}) {
       if (writes) L(write);
-      for (uint32_t i = 0; i < GuestContext::kRecents; ++i) {
-        const auto field = [&](size_t member) {
-          const size_t number = (writes ? GuestContext::kRecents : 0) + i;
-          return static_cast<uint32_t>(REMORA_FIELD(recents) + sizeof(GuestContext::Recent) * number + member);
-        };
-        Xbyak::Label next;
-        mov(rax, kScratchRegister);
-        Gs(), sub(rax, Field(field(offsetof(GuestContext::Recent, start))));
-        Gs(), cmp(rax, Field(field(offsetof(GuestContext::Recent, limit))));
-        jae(next);
-        if (!as_delta) Gs(), add(kScratchRegister, Field(field(offsetof(GuestContext::Recent, delta))));
-        if (as_delta) LoadField(kScratchRegister, field(offsetof(GuestContext::Recent, delta)));
-        pop(rax);
-        ret();
-        L(next);
-      }
+      LookAtRecents(writes, as_delta);
       LookAtTlb(writes, as_delta);
       if (!writes) jmp(miss, T_NEAR);
     }
     L(miss);
+    pop(rcx);
     pop(rax);
   }
-  // Likewise if way 0 has the page, and the access does not go on in the next one. RAX is pushed.
+  // The two that follow return from the routine if they know where the address is. RAX and RCX are pushed.
+  void LookAtRecents(bool writes, bool as_delta) {
+    using Recent = GuestContext::Recent;
+    Xbyak::Label missed;
+    const auto field = [&](size_t member) {
+      const size_t first = REMORA_FIELD(recents) + (writes ? sizeof(Recent) * GuestContext::kRecents : 0);
+      return qword[rax * 8 + static_cast<int>(first + member)];
+    };
+    static_assert(sizeof(Recent) == 8 * 3);
+    mov(rax, kScratchRegister);
+    shr(rax, GuestContext::kRecentShift);
+    and_(eax, GuestContext::kRecents - 1);
+    lea(eax, ptr[rax + rax * 2]);
+    mov(rcx, kScratchRegister);
+    Gs(), sub(rcx, field(offsetof(Recent, start)));
+    Gs(), cmp(rcx, field(offsetof(Recent, limit)));
+    jae(missed);
+    if (as_delta)
+      Gs(), mov(kScratchRegister, field(offsetof(Recent, delta)));
+    else
+      Gs(), add(kScratchRegister, field(offsetof(Recent, delta)));
+    pop(rcx);
+    pop(rax);
+    ret();
+    L(missed);
+  }
+  // By way 0, if the access does not go on in the next page.
   void LookAtTlb(bool writes, bool as_delta) {
     constexpr uint32_t kSizeShift = 14, kSizeMask = 0x1ff;
     Xbyak::Label missed;
-    push(rcx);
     push(rdx);
     Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
     shr(eax, kSizeShift);
@@ -388,7 +400,6 @@ class RoutineWriter : public ContextAssembler {
     ret();
     L(missed);
     pop(rdx);
-    pop(rcx);
   }
   // Asks `fast`, then `fill`, for the guest address in R11. All is pushed then; `found` comes with the answer in RAX.
   template <typename Function, typename Found>
