@@ -98,6 +98,8 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
     return {.base = kConstant, .low = address, .high = address + operand.size / 8, .write = write};
   }
   const int64_t displacement = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
+  // What a group covers has to be in reach of the instructions that use it, however far its registers have moved.
+  if (displacement < -kMaxDisplacement || displacement > kMaxDisplacement) return {};
   return {.base = base,
           .index = index,
           .scale = index < 0 ? uint8_t{0} : operand.mem.scale,

@@ -51,6 +51,7 @@ class OperandGroups {
   static constexpr int64_t kMaxBytes = 512;
   static constexpr int64_t kMaxBytesBehindBranch = 64;
   static constexpr uint32_t kMaxGroups = 64;
+  static constexpr int64_t kMaxDisplacement = int64_t{1} << 30;
 
   // `coalesce` false: there are none.
   void Find(std::span<const GuestInstruction> instructions, bool coalesce = true);

@@ -119,5 +119,17 @@ TEST_F(OperandGroupsTest, WhatIsFarApartIsProbedAlone) {
   EXPECT_EQ(groups_.group(groups_.group_of(1)).members, 1u);
 }
 
+// Else the bytes that both cover would begin below what four bytes of displacement can say.
+TEST_F(OperandGroupsTest, WhatIsFarFromItsBaseIsProbedAlone) {
+  Find({0x48, 0x8b, 0x83, 0x00, 0x00, 0x00, 0x80,        // mov rax, [rbx-0x80000000]
+        0x48, 0x83, 0xeb, 0x08,                          // sub rbx, 8
+        0x48, 0x8b, 0x8b, 0x00, 0x00, 0x00, 0x80,        // mov rcx, [rbx-0x80000000]
+        0x48, 0x8b, 0x84, 0x24, 0x04, 0x00, 0x00, 0x80,  // mov rax, [rsp-0x7ffffffc]
+        0x50,                                            // push rax
+        0x48, 0x8b, 0x8c, 0x24, 0x04, 0x00, 0x00, 0x80,  // mov rcx, [rsp-0x7ffffffc]
+        0x48, 0x8b, 0x83, 0x01, 0x00, 0x00, 0x40});      // mov rax, [rbx+0x40000001]
+  for (const uint32_t far : {0, 2, 3, 5, 6}) EXPECT_EQ(groups_.group_of(far), OperandGroups::kNone) << far;
+}
+
 }  // namespace
 }  // namespace remora::cpu::translator

@@ -660,6 +660,34 @@ TEST(TranslatorTest, AGroupAcrossPagesThatAreApartIsReached) {
 }
 
 // A loop that is unrolled stops at the same instruction as any other, wherever the budget ends.
+// Where the registers have moved further than an instruction can say from where they began.
+TEST(TranslatorTest, OperandsFarFromTheirBaseAreFound) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kFar = uint64_t{1} << 31, kFirst = FakeMachine::kData, kOnStack = FakeMachine::kStackTop - 0x800;
+  machine.memory.Map(kFirst + 2 * kFar, 1, mm::Protection(3));
+  machine.memory.Store<uint64_t>(kFirst, 1);
+  machine.memory.Store<uint64_t>(kFirst + 8, 2);
+  machine.memory.Store<uint64_t>(kOnStack, 3);
+  machine.memory.Store<uint64_t>(kOnStack - 8, 4);
+  machine.memory.Write(kCode, {0x48, 0x8b, 0x83, 0x00, 0x00, 0x00, 0x80,        // mov rax, [rbx-0x80000000]
+                               0x48, 0x83, 0xeb, 0x08,                          // sub rbx, 8
+                               0x48, 0x8b, 0xbb, 0x00, 0x00, 0x00, 0x80,        // mov rdi, [rbx-0x80000000]
+                               0x48, 0x8b, 0x94, 0x24, 0x04, 0x00, 0x00, 0x80,  // mov rdx, [rsp-0x7ffffffc]
+                               0x48, 0x83, 0xec, 0x08,                          // sub rsp, 8
+                               0x48, 0x8b, 0xb4, 0x24, 0x04, 0x00, 0x00, 0x80,  // mov rsi, [rsp-0x7ffffffc]
+                               0x0f, 0x05});                                    // syscall
+  for (int i = 0; i < 40; ++i) {
+    machine.state.rip = kCode;
+    machine.state.gpr[kRbx] = kFirst + 8 + kFar;
+    machine.state.gpr[kRsp] = kOnStack + kFar - 4;
+    ASSERT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], 2u);
+    EXPECT_EQ(machine.state.gpr[kRdi], 1u);
+    EXPECT_EQ(machine.state.gpr[kRdx], 3u);
+    EXPECT_EQ(machine.state.gpr[kRsi], 4u);
+  }
+}
+
 TEST(TranslatorTest, AnUnrolledLoopStopsWithTheBudget) {
   // add rax, [rbx]; add rbx, 8; dec rcx; jnz
   const std::initializer_list<uint8_t> code = {0x48, 0x03, 0x03, 0x48, 0x83, 0xc3, 0x08,
