@@ -223,10 +223,9 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   // What still needs the scratch register when the instruction itself runs.
   bool scratch_free = !memory;
   if (group != OperandGroups::kNone) {
-    const OperandGroups::Group& of = groups_.group(group);
-    if (of.base < OperandGroups::kConstant && !IsInContext(of.base)) used |= 1u << of.base;
-    if (of.index >= 0) used |= 1u << of.index;
-    scratch_free = of.on_stack();
+    for (const ZydisRegister reg : {instruction.memory_operand().mem.base, instruction.memory_operand().mem.index})
+      if (const int guest = GeneralRegister(reg); guest >= 0 && !IsInContext(guest)) used |= 1u << guest;
+    scratch_free = groups_.group(group).on_stack();
     const HostPlace place = PlaceInGroup(instruction, group);
     placement.memory = place.base;
     placement.index = place.index;

@@ -272,7 +272,8 @@ void BlockWriter::LoadDelta(int number) {
       code_.Lea(kScratch, place);
   }
   const uint32_t extent = ExtentOf(index_pc_, SizeClass(bytes)) + (group.write ? kNumExtents : 0);
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, constant ? Result::kHost : Result::kDelta);
+  const Result result = group.index < 0 && (constant || group.keeps_place()) ? Result::kHost : Result::kDelta;
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, result);
   if (group.index >= 0) {
     if (IsInContext(group.base))
       code_.Memory(0x03, kScratch, InContext(group.base));
@@ -290,15 +291,17 @@ void BlockWriter::LoadDelta(int number) {
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
   const OperandGroups::Group& group = groups_.group(number);
   const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
-  if (group.on_stack()) {
-    if (group.first == index_) ProbeStackGroup(number);
-    held_behind_ = held_;
-    HostPlace place = OnStack(Displacement(memory));
+  const auto with_index = [&](HostPlace place) {
     if (group.index >= 0) {
-      place.index = HostRegister(static_cast<unsigned>(group.index));
+      place.index = HostRegister(static_cast<unsigned>(GeneralRegister(memory.index)));
       place.shift = static_cast<uint8_t>(std::countr_zero(group.scale));
     }
     return place;
+  };
+  if (group.on_stack()) {
+    if (group.first == index_) ProbeStackGroup(number);
+    held_behind_ = held_;
+    return with_index(OnStack(Displacement(memory)));
   }
   LoadDelta(number);
   if (group.base == OperandGroups::kFs) {
@@ -313,19 +316,18 @@ HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int num
         .base = kScratch,
         .displacement = static_cast<int32_t>(page ? address & static_cast<int64_t>(kPageMask) : address - group.low)};
   }
-  if (IsInContext(group.base) && group.index < 0) {
+  const int32_t displacement = Displacement(memory);
+  const auto base = static_cast<unsigned>(GeneralRegister(memory.base));
+  if (!group.keeps_place() && IsInContext(base)) {
     KeepFlagsBefore();
     SpoilFlags();
-    code_.Memory(0x03, kScratch, InContext(group.base));
-    return {.base = kScratch, .displacement = Displacement(memory)};
+    code_.Memory(0x03, kScratch, InContext(base));
+    return {.base = kScratch, .displacement = displacement};
   }
   held_behind_ = number;
-  if (group.index < 0)
-    return {.base = HostRegister(group.base), .index = kScratch, .displacement = Displacement(memory)};
-  return {.base = kScratch,
-          .index = HostRegister(static_cast<unsigned>(group.index)),
-          .shift = static_cast<uint8_t>(std::countr_zero(group.scale)),
-          .displacement = Displacement(memory)};
+  if (!group.keeps_place()) return {.base = HostRegister(base), .index = kScratch, .displacement = displacement};
+  if (group.index >= 0) return with_index({.base = kScratch, .displacement = displacement});
+  return {.base = kScratch, .displacement = static_cast<int32_t>(displacement - group.low)};
 }
 
 HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {

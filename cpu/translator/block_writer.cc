@@ -434,9 +434,7 @@ bool BlockWriter::CanReplayFlags(uint32_t index) const {
   if (replay.length == 0) return false;
   if ((replay.registers >> kRsp & 1) != 0) return CanReplayStackFlags(index);
   const auto changes = [&](const GuestInstruction& instruction) {
-    for (uint32_t left = replay.registers; left != 0; left &= left - 1)
-      if (WritesRegister(instruction, static_cast<unsigned>(std::countr_zero(left)))) return true;
-    return false;
+    return (instruction.registers_written & replay.registers) != 0;
   };
   for (uint32_t i = maker_.instruction + 1; i < count_; ++i) {
     const GuestInstruction& instruction = instructions_[i];

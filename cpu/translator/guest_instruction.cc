@@ -305,6 +305,10 @@ void Classify(GuestInstruction* instruction) {
     const ZydisDecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
       instruction->memory = i;
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0)
+      continue;
+    const int guest = GeneralRegister(operand.reg.value);
+    if (guest >= 0) instruction->registers_written |= static_cast<uint16_t>(1u << guest);
   }
   instruction->action = ActionOf(*instruction);
   if (instruction->action == Action::kNothing) return;
@@ -313,14 +317,6 @@ void Classify(GuestInstruction* instruction) {
   instruction->flags_written = flags.written;
   if (instruction->action == Action::kReemit) FindUnits(instruction);
   instruction->may_leave = MayLeave(*instruction);
-}
-
-bool WritesRegister(const GuestInstruction& instruction, unsigned guest) {
-  const DecodedInstruction& in = instruction.decoded;
-  return std::any_of(in.operands, in.operands + in.info.operand_count, [guest](const ZydisDecodedOperand& operand) {
-    return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 &&
-           GeneralRegister(operand.reg.value) == static_cast<int>(guest);
-  });
 }
 
 void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes) {
@@ -335,6 +331,7 @@ void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes*
     instruction->uses_avx512 = (word >> 19 & 1) != 0;
     instruction->flags_read = notes->words[1];
     instruction->flags_written = notes->words[2];
+    instruction->registers_written = static_cast<uint16_t>(notes->words[3]);
     return;
   }
   Classify(instruction);
@@ -345,6 +342,7 @@ void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes*
                     (instruction->uses_x87 ? 1u << 18 : 0) | (instruction->uses_avx512 ? 1u << 19 : 0);
   notes->words[1] = instruction->flags_read;
   notes->words[2] = instruction->flags_written;
+  notes->words[3] = instruction->registers_written;
   notes->made = true;
 }
 

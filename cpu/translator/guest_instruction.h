@@ -41,7 +41,9 @@ struct GuestInstruction {
   Action action = Action::kInterpret;
   uint32_t flags_read = 0;     // those that it may keep count as read
   uint32_t flags_written = 0;  // those that it may leave undefined count as written
-  bool may_leave = false;      // it may fault or trap: the state before it can be seen
+  // General registers that it writes, or a part of, in full view or not: a bit each.
+  uint16_t registers_written = 0;
+  bool may_leave = false;  // it may fault or trap: the state before it can be seen
   bool uses_vectors = false, uses_x87 = false;
   bool uses_avx512 = false;        // then it uses vectors, too
   bool goes_on_at_target = false;  // a conditional branch in a trace: the trace is where it is taken
@@ -68,6 +70,7 @@ struct GuestInstruction {
   }
   // Of a conditional branch within a trace: where the trace is left.
   uint64_t side_exit() const { return goes_on_at_target ? next_pc() : target(); }
+  bool writes_register(unsigned guest) const { return ((registers_written >> guest) & 1) != 0; }
   bool ends_block() const { return action >= Action::kCall || action == Action::kInterpret; }
 };
 
@@ -90,8 +93,6 @@ template <typename Number>
 constexpr bool IsInContext(Number guest) {
   return guest == Number{kR10} || guest == Number{kR11};
 }
-// Whether the instruction writes that general register, or a part of it, in full view or not.
-bool WritesRegister(const GuestInstruction& instruction, unsigned guest);
 // AH, CH, DH, BH.
 bool IsHighByte(ZydisRegister reg);
 

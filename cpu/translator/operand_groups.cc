@@ -1,7 +1,9 @@
 #include "cpu/translator/operand_groups.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
+#include <utility>
 
 #include "cpu/cpu_state.h"
 #include "cpu/translator/guest_context.h"
@@ -15,26 +17,25 @@ bool NamesHighByte(const DecodedInstruction& in) {
   return false;
 }
 
-// By how much the instruction moves `base`; nothing: in some other way, or not at all.
-std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base) {
+// By how much the instruction moves `reg`, which it writes; nothing: in some other way.
+std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned reg) {
   const DecodedInstruction& in = instruction.decoded;
   switch (instruction.action) {
     case Action::kPush:
     case Action::kCall:
-      if (base == kRsp) return -8;
+      if (reg == kRsp) return -8;
       return std::nullopt;
     case Action::kRet:
-      if (base == kRsp) return 8 + instruction.drops();
+      if (reg == kRsp) return 8 + instruction.drops();
       return std::nullopt;
     case Action::kPop:
-      if (base == kRsp && GeneralRegister(in.operands[0].reg.value) != kRsp) return 8;
+      if (reg == kRsp && GeneralRegister(in.operands[0].reg.value) != kRsp) return 8;
       return std::nullopt;
     default:
       break;
   }
   const ZydisDecodedOperand& to = in.operands[0];
-  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64 ||
-      GeneralRegister(to.reg.value) != static_cast<int>(base))
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64 || GeneralRegister(to.reg.value) != static_cast<int>(reg))
     return std::nullopt;
   const ZydisDecodedOperand& from = in.operands[1];
   switch (in.info.mnemonic) {
@@ -46,14 +47,33 @@ std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned base)
       return 1;
     case ZYDIS_MNEMONIC_DEC:
       return -1;
-    case ZYDIS_MNEMONIC_LEA:
-      if (from.mem.index != ZYDIS_REGISTER_NONE || in.info.address_width != 64 ||
-          GeneralRegister(from.mem.base) != static_cast<int>(base))
-        return std::nullopt;
-      return from.mem.disp.has_displacement ? from.mem.disp.value : 0;
     default:
       return std::nullopt;
   }
+}
+
+// MOV from another register, LEA of a register and a constant. RSP is another thing on the host, so its copies are not
+// followed.
+struct Copy {
+  unsigned from;
+  int64_t more;
+};
+std::optional<Copy> CopyOf(const DecodedInstruction& in) {
+  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64) return std::nullopt;
+  int source = -1;
+  int64_t more = 0;
+  if (in.info.mnemonic == ZYDIS_MNEMONIC_MOV && from.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    source = GeneralRegister(from.reg.value);
+  } else if (in.info.mnemonic == ZYDIS_MNEMONIC_LEA && from.mem.index == ZYDIS_REGISTER_NONE &&
+             in.info.address_width == 64) {
+    source = GeneralRegister(from.mem.base);
+    if (from.mem.disp.has_displacement) more = from.mem.disp.value;
+  }
+  const bool of_stack = source == kRsp && GeneralRegister(to.reg.value) != kRsp;
+  const bool to_stack = source != kRsp && GeneralRegister(to.reg.value) == kRsp;
+  if (source < 0 || of_stack || to_stack) return std::nullopt;
+  return Copy{static_cast<unsigned>(source), more};
 }
 
 }  // namespace
@@ -114,26 +134,44 @@ int64_t OperandGroups::ConstantAddress(const GuestInstruction& instruction) {
   return memory.base == ZYDIS_REGISTER_NONE ? displacement : displacement + static_cast<int64_t>(instruction.next_pc());
 }
 
-void OperandGroups::MoveBases(const GuestInstruction& instruction) {
-  std::erase_if(open_, [&](Open& open) {
-    const Group& group = groups_[static_cast<uint32_t>(open.group)];
-    const unsigned base = group.base;
-    std::optional<int64_t> moved;
-    if (group.index >= 0) {
-      // What is kept has the base in it.
-      const auto index = static_cast<unsigned>(group.index);
-      if (WritesRegister(instruction, base)) return true;
-      if (!WritesRegister(instruction, index)) return false;
-      moved = Moves(instruction, index);
-      if (moved) *moved *= group.scale;
-    } else {
-      if (base >= kConstant || !WritesRegister(instruction, base)) return false;
-      moved = Moves(instruction, base);
+void OperandGroups::FollowValues(const GuestInstruction& instruction) {
+  for (uint32_t left = instruction.registers_written; left != 0; left &= left - 1) {
+    const auto reg = static_cast<unsigned>(std::countr_zero(left));
+    Value value = {num_origins_, 0};
+    if (const std::optional<int64_t> moved = Moves(instruction, reg)) {
+      value = {values_[reg].origin, values_[reg].moved + *moved};
+    } else if (const std::optional<Copy> copy = CopyOf(instruction.decoded);
+               copy && GeneralRegister(instruction.decoded.operands[0].reg.value) == static_cast<int>(reg)) {
+      value = {values_[copy->from].origin, values_[copy->from].moved + copy->more};
     }
-    if (!moved || *moved > INT32_MAX || *moved < INT32_MIN) return true;
-    open.moved += *moved;
-    return open.moved > INT32_MAX || open.moved < INT32_MIN;
-  });
+    if (value.moved > INT32_MAX || value.moved < INT32_MIN) value = {num_origins_, 0};
+    if (value.origin == num_origins_) ++num_origins_;
+    const uint32_t before = std::exchange(values_[reg], value).origin;
+    if (std::ranges::any_of(values_, [&](const Value& other) { return other.origin == before; })) continue;
+    // Nobody has it any more.
+    std::erase_if(open_, [&](const Open& open) {
+      const Group& group = groups_[static_cast<uint32_t>(open.group)];
+      return group.base < kConstant &&
+             (open.base.origin == before || (group.index >= 0 && open.index.origin == before));
+    });
+  }
+}
+
+std::optional<int64_t> OperandGroups::MovedSince(const Open& open, const Operand& operand) const {
+  const Group& group = groups_[static_cast<uint32_t>(open.group)];
+  const auto base = static_cast<unsigned>(operand.base);
+  if (base >= kConstant || group.base >= kConstant) {
+    if (base != group.base) return std::nullopt;
+    return 0;
+  }
+  const Value& value = values_[base];
+  if (value.origin != open.base.origin || (group.index < 0) != (operand.index < 0)) return std::nullopt;
+  const int64_t moved = value.moved - open.base.moved;
+  if (group.keeps_place() && moved != 0) return std::nullopt;
+  if (group.index < 0) return moved;
+  const Value& index = values_[static_cast<unsigned>(operand.index)];
+  if (index.origin != open.index.origin || group.scale != operand.scale) return std::nullopt;
+  return moved + (index.moved - open.index.moved) * group.scale;
 }
 
 bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
@@ -148,8 +186,43 @@ bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
 
 bool OperandGroups::ChangesPlace(const GuestInstruction& instruction, uint32_t number) const {
   const Group& group = groups_[number];
-  return (group.base < kConstant && WritesRegister(instruction, group.base)) ||
-         (group.index >= 0 && WritesRegister(instruction, static_cast<unsigned>(group.index)));
+  return (group.base < kConstant && instruction.writes_register(group.base)) ||
+         (group.index >= 0 && instruction.writes_register(static_cast<unsigned>(group.index)));
+}
+
+int OperandGroups::Join(const Operand& operand, uint32_t instruction) {
+  for (const Open& open : open_) {
+    const std::optional<int64_t> moved = MovedSince(open, operand);
+    if (!moved) continue;
+    Group& group = groups_[static_cast<uint32_t>(open.group)];
+    const int64_t low = std::min(group.low, operand.low + *moved);
+    const int64_t high = std::max(group.high, operand.high + *moved);
+    if (high - low > kMaxBytes) continue;
+    const bool grows = low != group.low || high != group.high;
+    if (open.closed && !group.on_stack() &&
+        ((operand.write && !group.write) || (grows && high - low > kMaxBytesBehindBranch)))
+      continue;
+    group.low = low;
+    group.high = high;
+    group.write |= operand.write;
+    ++group.members;
+    group.last = instruction;
+    return open.group;
+  }
+  if (groups_.size() == kMaxGroups) return kNone;
+  const auto number = static_cast<int>(groups_.size());
+  groups_.push_back({.base = static_cast<unsigned>(operand.base),
+                     .index = operand.index,
+                     .scale = operand.scale,
+                     .low = operand.low,
+                     .high = operand.high,
+                     .write = operand.write,
+                     .first = instruction,
+                     .members = 1,
+                     .last = instruction});
+  const auto value = [&](int reg) { return reg >= 0 && reg < static_cast<int>(kConstant) ? values_[reg] : Value(); };
+  open_.push_back({number, value(operand.base), value(operand.index), false});
+  return number;
 }
 
 void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool coalesce) {
@@ -158,48 +231,14 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
   group_of_.assign(instructions.size(), kNone);
   num_slots_ = 0;
   if (!coalesce) return;
+  num_origins_ = 0;
+  for (Value& value : values_) value = {num_origins_++, 0};
   for (uint32_t i = 0; i < instructions.size(); ++i) {
     const GuestInstruction& instruction = instructions[i];
-    if (const Operand operand = OperandOf(instruction); operand.base >= 0) {
-      int joined = kNone;
-      for (const Open& open : open_) {
-        Group& group = groups_[static_cast<uint32_t>(open.group)];
-        if (group.base != static_cast<unsigned>(operand.base) || group.index != operand.index ||
-            group.scale != operand.scale)
-          continue;
-        const int64_t low = std::min(group.low, operand.low + open.moved);
-        const int64_t high = std::max(group.high, operand.high + open.moved);
-        if (high - low > kMaxBytes) continue;
-        const bool grows = low != group.low || high != group.high;
-        if (open.closed && !group.on_stack() &&
-            ((operand.write && !group.write) || (grows && high - low > kMaxBytesBehindBranch)))
-          continue;
-        group.low = low;
-        group.high = high;
-        group.write |= operand.write;
-        ++group.members;
-        group.last = i;
-        joined = open.group;
-        break;
-      }
-      if (joined == kNone && groups_.size() < kMaxGroups) {
-        joined = static_cast<int>(groups_.size());
-        groups_.push_back({.base = static_cast<unsigned>(operand.base),
-                           .index = operand.index,
-                           .scale = operand.scale,
-                           .low = operand.low,
-                           .high = operand.high,
-                           .write = operand.write,
-                           .first = i,
-                           .members = 1,
-                           .last = i});
-        open_.push_back({joined, 0, false});
-      }
-      group_of_[i] = joined;
-    }
+    if (const Operand operand = OperandOf(instruction); operand.base >= 0) group_of_[i] = Join(operand, i);
     if (instruction.action == Action::kJcc || (instruction.ends_block() && !instruction.is_direct_branch()))
       for (Open& open : open_) open.closed = true;
-    MoveBases(instruction);
+    FollowValues(instruction);
   }
   for (Group& group : groups_)
     if (group.members > 1 && group.needs_slot() && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas))

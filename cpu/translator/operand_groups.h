@@ -1,7 +1,9 @@
 #ifndef REMORA_CPU_TRANSLATOR_OPERAND_GROUPS_H_
 #define REMORA_CPU_TRANSLATOR_OPERAND_GROUPS_H_
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,18 +19,21 @@ namespace remora::cpu::translator {
 //     push rbx            rsp - 16
 //     mov [rsp - 8], rdi  rsp - 24 (at the start)
 //
-// What moves a base by a constant (PUSH, ADD RSP, 8, LEA RBX, [RBX + 16]), or an index if there is one, does not end a
-// group; any other change of its registers does. Behind a conditional branch, or an indirect one of a path, the operand
-// might never be reached, so there a group becomes no longer than a line of the host's cache, and asks for no right to
-// write that it did not want before; the stack's groups, which always want it, are free of that. Where the bytes of a
-// group have no place in one piece, the block is run without groups.
+// What counts is the register's value: what moves it by a constant (PUSH, ADD RSP, 8) or copies it into another
+// register (MOV, LEA RBX, [RDI + 16]) does not end a group; it ends when no register has the value any more. Behind a
+// conditional branch, or an indirect one of a path, the operand might never be reached, so there a group becomes no
+// longer than a line of the host's cache, and asks for no right to write that it did not want before; the stack's
+// groups, which always want it, are free of that. Where the bytes of a group have no place in one piece, the block is
+// run without groups.
 //
 // Thread safety: one instance for each engine.
 class OperandGroups {
  public:
   struct Group {
-    unsigned base = 0;  // guest register; kConstant: `low` is an address; kFs: relative to FS
-    int index = -1;     // another that is added, by `scale`; -1: none
+    // At the first operand: a guest register; kConstant: `low` is an address; kFs: relative to FS. Others may have the
+    // same by other registers.
+    unsigned base = 0;
+    int index = -1;  // another that is added, by `scale`; -1: none
     uint8_t scale = 0;
     int64_t low = 0;  // of the bytes covered, from the registers' sum at the first operand
     int64_t high = 0;
@@ -42,6 +47,9 @@ class OperandGroups {
     bool on_stack() const { return base == kRsp; }
     // Where it is is known by a place of its own already, if at all.
     bool needs_slot() const { return base != kRsp && base != kFs; }
+    // What is kept has the base in it, whose value is the same for all: there is an index to be added, or the base is
+    // not in a register of the host's.
+    bool keeps_place() const { return index >= 0 || IsInContext(base); }
   };
   static constexpr int kNone = -1;
   // No register: operands relative to RIP, and absolute ones. What is kept then is where `low` is on the host.
@@ -75,17 +83,28 @@ class OperandGroups {
     int64_t low = 0, high = 0;
     bool write = false;
   };
-  static Operand OperandOf(const GuestInstruction& instruction);
-  void MoveBases(const GuestInstruction& instruction);
-
+  // What a register has: what some register had, and so much more.
+  struct Value {
+    uint32_t origin = 0;
+    int64_t moved = 0;
+  };
   struct Open {
     int group = kNone;
-    int64_t moved = 0;  // the registers' sum, since the group began
+    Value base, index;  // when it began
     bool closed = false;
   };
+  static Operand OperandOf(const GuestInstruction& instruction);
+  // The group that the instruction's operand is in now; kNone: there is room for no more groups.
+  int Join(const Operand& operand, uint32_t instruction);
+  // Nothing: the operand has other registers, or they have other values. Else by how much these have moved.
+  std::optional<int64_t> MovedSince(const Open& open, const Operand& operand) const;
+  void FollowValues(const GuestInstruction& instruction);
+
   std::vector<Group> groups_;
   std::vector<int> group_of_;
   std::vector<Open> open_;
+  std::array<Value, kConstant> values_;  // of each register
+  uint32_t num_origins_ = 0;
   int num_slots_ = 0;
 };
 
