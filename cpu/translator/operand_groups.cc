@@ -144,7 +144,6 @@ void OperandGroups::FollowValues(const GuestInstruction& instruction) {
                copy && GeneralRegister(instruction.decoded.operands[0].reg.value) == static_cast<int>(reg)) {
       value = {values_[copy->from].origin, values_[copy->from].moved + copy->more};
     }
-    if (value.moved > INT32_MAX || value.moved < INT32_MIN) value = {num_origins_, 0};
     if (value.origin == num_origins_) ++num_origins_;
     const uint32_t before = std::exchange(values_[reg], value).origin;
     if (std::ranges::any_of(values_, [&](const Value& other) { return other.origin == before; })) continue;

@@ -2,12 +2,23 @@
 
 #include <Zydis/Zydis.h>
 #include <gtest/gtest.h>
+#include <xbyak/xbyak.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <initializer_list>
+#include <random>
+#include <span>
 #include <vector>
 
+#include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
+#include "cpu/engine.h"
+#include "cpu/interpreter.h"
+#include "cpu/testing/fake_memory.h"
+#include "cpu/translator/translator.h"
+#include "mm/types.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -119,6 +130,68 @@ TEST_F(OperandGroupsTest, WhatIsFarApartIsProbedAlone) {
   EXPECT_EQ(groups_.group(groups_.group_of(1)).members, 1u);
 }
 
+TEST_F(OperandGroupsTest, AValueIsFollowedToOtherRegisters) {
+  Find({0x48, 0x8b, 0x07,          // mov rax, [rdi]
+        0x48, 0x89, 0xfb,          // mov rbx, rdi
+        0x48, 0x8d, 0x73, 0x10,    // lea rsi, [rbx+16]
+        0x48, 0x83, 0xc6, 0x08,    // add rsi, 8
+        0x31, 0xff,                // xor edi, edi
+        0x48, 0x8b, 0x0e,          // mov rcx, [rsi]: 24
+        0x89, 0xdd,                // mov ebp, ebx
+        0x48, 0x8b, 0x55, 0x00,    // mov rdx, [rbp]: half of it
+        0x48, 0x8b, 0x17,          // mov rdx, [rdi]
+        0x48, 0x8b, 0x53, 0x08});  // mov rdx, [rbx+8]
+  const int group = groups_.group_of(0);
+  EXPECT_EQ(groups_.group_of(5), group);
+  EXPECT_NE(groups_.group_of(7), group);
+  EXPECT_NE(groups_.group_of(8), group);
+  EXPECT_EQ(groups_.group_of(9), group);
+  EXPECT_EQ(groups_.group(group).low, 0);
+  EXPECT_EQ(groups_.group(group).high, 32);
+  EXPECT_EQ(groups_.group(group).members, 3u);
+}
+
+TEST_F(OperandGroupsTest, AnIndexIsFollowedToOtherRegisters) {
+  Find({0x48, 0x8b, 0x04, 0xcf,    // mov rax, [rdi+rcx*8]
+        0x48, 0x8d, 0x51, 0x01,    // lea rdx, [rcx+1]
+        0x48, 0x89, 0xfb,          // mov rbx, rdi
+        0x48, 0x8b, 0x34, 0xd3,    // mov rsi, [rbx+rdx*8]
+        0x48, 0xff, 0xc3,          // inc rbx
+        0x48, 0x8b, 0x34, 0xd3,    // mov rsi, [rbx+rdx*8]: what is kept has another base in it
+        0x48, 0x8b, 0x34, 0x97});  // mov rsi, [rdi+rdx*4]
+  const int group = groups_.group_of(0);
+  EXPECT_EQ(groups_.group_of(3), group);
+  EXPECT_EQ(groups_.group(group).high, 16);
+  EXPECT_NE(groups_.group_of(5), group);
+  EXPECT_NE(groups_.group_of(6), group);
+}
+
+TEST_F(OperandGroupsTest, CopiesOfTheStackPointerAreNotFollowed) {
+  Find({0x48, 0x8b, 0x04, 0x24,    // mov rax, [rsp]
+        0x48, 0x89, 0xe5,          // mov rbp, rsp
+        0x48, 0x8b, 0x4d, 0x00,    // mov rcx, [rbp]
+        0x48, 0x89, 0xec,          // mov rsp, rbp
+        0x48, 0x8b, 0x14, 0x24});  // mov rdx, [rsp]
+  EXPECT_NE(groups_.group_of(2), groups_.group_of(0));
+  EXPECT_NE(groups_.group_of(4), groups_.group_of(0));
+  EXPECT_NE(groups_.group_of(4), groups_.group_of(2));
+}
+
+// What is kept then is the place, since R10 is not in a register of the host's.
+TEST_F(OperandGroupsTest, BehindR10AGroupEndsWhereItMoves) {
+  Find({0x49, 0x8b, 0x02,        // mov rax, [r10]
+        0x4c, 0x89, 0xd7,        // mov rdi, r10
+        0x48, 0x8b, 0x4f, 0x08,  // mov rcx, [rdi+8]
+        0x49, 0x83, 0xc2, 0x08,  // add r10, 8
+        0x49, 0x8b, 0x12,        // mov rdx, [r10]
+        0x48, 0x8b, 0x17});      // mov rdx, [rdi]
+  const int group = groups_.group_of(0);
+  EXPECT_TRUE(groups_.group(group).keeps_place());
+  EXPECT_EQ(groups_.group_of(2), group);
+  EXPECT_NE(groups_.group_of(4), group);
+  EXPECT_EQ(groups_.group_of(5), group);
+}
+
 // Else the bytes that both cover would begin below what four bytes of displacement can say.
 TEST_F(OperandGroupsTest, WhatIsFarFromItsBaseIsProbedAlone) {
   Find({0x48, 0x8b, 0x83, 0x00, 0x00, 0x00, 0x80,        // mov rax, [rbx-0x80000000]
@@ -129,6 +202,115 @@ TEST_F(OperandGroupsTest, WhatIsFarFromItsBaseIsProbedAlone) {
         0x48, 0x8b, 0x8c, 0x24, 0x04, 0x00, 0x00, 0x80,  // mov rcx, [rsp-0x7ffffffc]
         0x48, 0x8b, 0x83, 0x01, 0x00, 0x00, 0x40});      // mov rax, [rbx+0x40000001]
   for (const uint32_t far : {0, 2, 3, 5, 6}) EXPECT_EQ(groups_.group_of(far), OperandGroups::kNone) << far;
+}
+
+// --- random programs: pointers are copied, moved, used ---
+
+constexpr uint64_t kCode = FakeMachine::kCode, kPlaces = 0x800000;
+
+class RandomProgram : public Xbyak::CodeGenerator {
+ public:
+  static constexpr uint64_t kSteps = 48;
+
+  explicit RandomProgram(uint32_t seed) : CodeGenerator(kPageSize), random_(seed) {
+    for (uint64_t i = 0; i < kSteps; ++i) Step();
+    syscall();
+  }
+
+ private:
+  uint32_t Any(uint32_t limit) { return static_cast<uint32_t>(random_() % limit); }
+  Xbyak::Reg64 Pointer() {
+    static constexpr std::array<int, 7> kPointers = {kRbx, kRdi, kR8, kR10, kR11, kR12, kR13};
+    return Xbyak::Reg64(kPointers[Any(kPointers.size())]);
+  }
+  Xbyak::Reg64 Number() {
+    static constexpr std::array<int, 3> kNumbers = {kRax, kRdx, kR9};
+    return Xbyak::Reg64(kNumbers[Any(kNumbers.size())]);
+  }
+  Xbyak::Reg64 Index() { return Xbyak::Reg64(Any(2) == 0 ? kRcx : kRsi); }
+  int Near() { return 8 * static_cast<int>(Any(16)) - 64; }
+  Xbyak::Address Word() {
+    if (Any(4) == 0) return Any(2) == 0 ? qword[Pointer() + Index() * 8 + Near()] : qword[Pointer() + Index() + Near()];
+    return qword[Pointer() + Near()];
+  }
+
+  void Step() {
+    Xbyak::Label over;
+    switch (Any(16)) {
+      case 0:
+      case 1:
+        return mov(Pointer(), Pointer());
+      case 2:
+        return lea(Pointer(), ptr[Pointer() + Near()]);
+      case 3:
+        return add(Pointer(), Near());
+      case 4:
+        return Any(2) == 0 ? inc(Index()) : dec(Index());
+      case 5:
+        return mov(Index(), Index());
+      case 6:
+        return xchg(Pointer(), Pointer());
+      case 7:
+        cmp(Number(), Number());
+        return cmovc(Pointer(), Pointer());
+      case 8: {
+        const Xbyak::Reg64 half = Pointer();
+        return mov(half.cvt32(), half.cvt32());
+      }
+      case 9:
+        push(Pointer());
+        return pop(Pointer());
+      case 10:
+        cmp(Number(), Number());
+        jp(over);
+        Any(2) == 0 ? mov(Pointer(), Pointer()) : mov(Word(), Number());
+        return L(over);
+      case 11:
+      case 12:
+        return mov(Word(), Number());
+      default:
+        return mov(Number(), Word());
+    }
+  }
+
+  std::mt19937 random_;
+};
+
+TEST(OperandGroupsInCodeTest, RandomProgramsDoAsInTheInterpreter) {
+  constexpr uint32_t kPrograms = 1500, kRounds = 3;
+  for (uint32_t seed = 1; seed <= kPrograms; ++seed) {
+    SCOPED_TRACE(seed);
+    const RandomProgram program(seed);
+    TranslatorOptions options;
+    options.optimizations.warm = false;
+    FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
+    FakeMachine found([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+    for (FakeMachine* machine : {&expected, &found}) {
+      machine->memory.Write(kCode, std::span<const uint8_t>(program.getCode(), program.getSize()));
+      // No frame lies behind the one before it.
+      for (const uint64_t page : {4, 2, 0, 3, 1, 5})
+        machine->memory.Map(kPlaces + page * kPageSize, 1, mm::Protection(3));
+      for (uint64_t at = 0; at < 6 * kPageSize; at += 8) machine->memory.Store(kPlaces + at, at * 0x9e3779b97f4a7c15);
+    }
+    for (uint32_t round = 0; round < kRounds; ++round) {
+      for (FakeMachine* machine : {&expected, &found}) {
+        machine->state.rip = kCode;
+        uint64_t at = kPlaces + 3 * kPageSize - 64 * (seed % 3);
+        for (const int pointer : {kRbx, kRdi, kR8, kR10, kR11, kR12, kR13}) machine->state.gpr[pointer] = at += 40;
+        machine->state.gpr[kRcx] = seed % 5;
+        machine->state.gpr[kRsi] = round;
+      }
+      const Exit reference = expected.Run(1'000), exit = found.Run(1'000);
+      ASSERT_EQ(exit.reason, reference.reason);
+      ASSERT_EQ(found.state.rip, expected.state.rip);
+      // SYSCALL puts the flags into R11, of which AF may be anything.
+      for (uint64_t i = 0; i < 16; ++i)
+        if (i != kR11) ASSERT_EQ(found.state.gpr[i], expected.state.gpr[i]) << i;
+      if (exit.reason != ExitReason::kSyscall) ASSERT_EQ(found.state.gpr[kR11], expected.state.gpr[kR11]);
+      for (uint64_t at = 0; at < 6 * kPageSize; at += 8)
+        ASSERT_EQ(found.memory.Load<uint64_t>(kPlaces + at), expected.memory.Load<uint64_t>(kPlaces + at)) << at;
+    }
+  }
 }
 
 }  // namespace
