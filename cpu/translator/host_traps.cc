@@ -37,7 +37,14 @@ void PassOn(int signal, siginfo_t* info, void* context) {
   }
 }
 
+// A page of the host's that is not there. Translated code asks before it goes anywhere, so this is no matter of the
+// guest's, but a mistake in the translator: to go on would be to hide that it has left the guest's memory.
+bool IsStray(int signal, const siginfo_t& info) {
+  return signal == SIGSEGV && (info.si_code == SEGV_MAPERR || info.si_code == SEGV_ACCERR);
+}
+
 void OnTrap(int signal, siginfo_t* info, void* raw_context) {
+  if (IsStray(signal, *info)) return PassOn(signal, info, raw_context);
   auto* context = static_cast<ucontext_t*>(raw_context);
   const auto pc = context->uc_mcontext.gregs[REG_RIP];
   for (const Registered& registered : g_registered) {

@@ -140,8 +140,7 @@ void OperandGroups::FollowValues(const GuestInstruction& instruction) {
     Value value = {num_origins_, 0};
     if (const std::optional<int64_t> moved = Moves(instruction, reg)) {
       value = {values_[reg].origin, values_[reg].moved + *moved};
-    } else if (const std::optional<Copy> copy = CopyOf(instruction.decoded);
-               copy && GeneralRegister(instruction.decoded.operands[0].reg.value) == static_cast<int>(reg)) {
+    } else if (const std::optional<Copy> copy = CopyOf(instruction.decoded)) {
       value = {values_[copy->from].origin, values_[copy->from].moved + copy->more};
     }
     if (value.origin == num_origins_) ++num_origins_;
