@@ -75,6 +75,27 @@ TEST_F(AddressSpaceRunsTest, PagesTouchedInAnyOrderAreOneRun) {
   EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
 }
 
+// As a heap does that begins some MiB behind its program's data, when other mappings have their places already.
+TEST_F(AddressSpaceRunsTest, WhatBeginsNearAnotherMappingAndGrowsIsOneRun) {
+  constexpr uint64_t kFirst = 16, kPages = 2 * kBlock;
+  for (uint64_t leaves = 5; leaves < 15; ++leaves) {
+    SCOPED_TRACE(leaves);
+    const Ref<AddressSpace> space = NewSpace(1);
+    ASSERT_TRUE(Touch(*space, 0));
+    for (uint64_t other = 1; other <= 8; ++other) {
+      const uint64_t page = other * 1000 * kBlock;
+      ASSERT_TRUE(space->Map(FixedRequest(kBase + page * kPageSize, 1)).ok());
+      ASSERT_TRUE(Touch(*space, page));
+    }
+    const uint64_t heap = leaves * kBlock;
+    ASSERT_TRUE(space->Map(FixedRequest(kBase + heap * kPageSize, kFirst)).ok());
+    ASSERT_TRUE(Touch(*space, heap));
+    ASSERT_TRUE(space->Map(FixedRequest(kBase + (heap + kFirst) * kPageSize, kPages - kFirst)).ok());
+    for (uint64_t page = 0; page < kPages; ++page) ASSERT_TRUE(Touch(*space, heap + page));
+    EXPECT_EQ(CountRuns(*space, heap, heap + kPages), 1u);
+  }
+}
+
 TEST_F(AddressSpaceRunsTest, AStackThatGrowsDownIsOneRun) {
   const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
   constexpr uint64_t kPages = 2 * kBlock;

@@ -240,8 +240,11 @@ bool PageTable::IsExclusive(PageNumber page) const {
   return false;
 }
 
-FrameId PageTable::FindReservationBeside(PageNumber page) const {
+FrameId PageTable::FindReservationBeside(PageNumber page, PageRange region) const {
   constexpr uint64_t kMaxLeavesAway = FrameAllocator::kMaxRoom;
+  const uint64_t own = page.value() / kFanOut;
+  const uint64_t before = std::max<uint64_t>(1, own - region.first.value() / kFanOut);
+  const uint64_t behind = std::max<uint64_t>(1, (region.end - 1).value() / kFanOut - own);
   const auto continued = [&](PageNumber other) {
     const PageTableLeaf* leaf = FindLeaf(other);
     // A shared one's block belongs to a relative as well, and what continues it to that one.
@@ -249,10 +252,12 @@ FrameId PageTable::FindReservationBeside(PageNumber page) const {
     return leaf->reservation.Beside(static_cast<int64_t>(page.value() / kFanOut) -
                                     static_cast<int64_t>(other.value() / kFanOut));
   };
-  for (uint64_t pages = kFanOut; pages <= kMaxLeavesAway * kFanOut; pages += kFanOut) {
-    if (page.value() >= pages)
+  for (uint64_t away = 1; away <= std::min(std::max(before, behind), kMaxLeavesAway); ++away) {
+    const uint64_t pages = away * kFanOut;
+    if (away <= before && page.value() >= pages)
       if (const FrameId place = continued(PageNumber(page.value() - pages)); place.valid()) return place;
-    if (const FrameId place = continued(page + pages); place.valid()) return place;
+    if (away <= behind)
+      if (const FrameId place = continued(page + pages); place.valid()) return place;
   }
   return FrameId();
 }
@@ -276,7 +281,8 @@ ErrnoOr<FrameId> PageTable::AllocateFrame(PageNumber page, PageRange region, boo
   FrameId frame = frames_->TryAllocateAt(places, own_place(), zeroed);
   if (frame.valid()) return frame;
   // The place is taken: by a relative that shares what stood there, by a frame in its grace period, or lent.
-  if (FrameReservation fresh = frames_->Reserve(FindReservationBeside(page), RoomFor(page, region)); !fresh.empty()) {
+  if (FrameReservation fresh = frames_->Reserve(FindReservationBeside(page, region), RoomFor(page, region));
+      !fresh.empty()) {
     leaf->reservation = std::move(fresh);
     const FrameId place[] = {own_place()};
     frame = frames_->TryAllocateAt(place, own_place(), zeroed);

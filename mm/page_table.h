@@ -95,8 +95,9 @@ class PageTable {
   // How many, a power of two, MapAround looks at.
   static uint32_t PagesAround(const PageTableLeaf& leaf, PageRange region);
   // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
-  // itself. Invalid: anywhere.
-  FrameId FindReservationBeside(PageNumber page) const;
+  // itself. Of those that are not next to it only the region's own count: what is between others' will not be filled.
+  // Invalid: anywhere.
+  FrameId FindReservationBeside(PageNumber page, PageRange region) const;
   uint64_t RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired);
   // Drops nodes on the path of `page` that have become empty.
   void PruneEmpty(PageNumber page, RetiredFrames* retired);
