@@ -19,6 +19,7 @@
 #include "cpu/cpu_level.h"
 #include "cpu/instruction_decoder.h"
 #include "cpu/translator/block_collector.h"
+#include "cpu/translator/block_numbers.h"
 #include "cpu/translator/block_writer.h"
 #include "cpu/translator/flag_lookahead.h"
 #include "cpu/translator/generated_block.h"
@@ -47,11 +48,21 @@ std::span<const std::byte> OwnCode() {
   CHECK_MSG(false, "no code");
 }
 
+class Numbers final : public BlockNumbers {
+ public:
+  uint32_t WayTo(uint64_t pc) override { return static_cast<uint32_t>(pc % GuestContext::kWays); }
+  uint32_t PageOf(uint64_t address, bool) override {
+    return static_cast<uint32_t>(address / kPageSize % GuestContext::kPages);
+  }
+  uint32_t NewExtent(uint32_t size_class) override { return FirstExtentOf(size_class); }
+};
+
 void BM_Translation(benchmark::State& state) {
   const std::span<const std::byte> code = OwnCode();
   cpu::InstructionDecoder decoder(cpu::CpuLevel::kHost);
   BlockCollector collector(&decoder, Optimizations());
-  BlockWriter writer{Routines(), Optimizations()};
+  Numbers numbers;
+  BlockWriter writer{Routines(), &numbers, Optimizations()};
   FlagLookahead lookahead(&decoder);
   uint64_t guest_bytes = 0, host_bytes = 0, blocks = 0, generation = 0;
   for (auto _ : state) {
@@ -71,10 +82,8 @@ void BM_Translation(benchmark::State& state) {
       offset += std::max<uint64_t>(row, 1);
       if (instructions.empty() || instructions[0].action == Action::kInterpret) continue;
       lookahead.Begin(PageRoundDown(pc), page, mm::FrameId(), generation);
-      const GeneratedBlock& block = writer.Write(
-          instructions, crosses, /*alone=*/false, [&](uint64_t at) { return lookahead.LiveAt(at); },
-          [](uint64_t to) { return static_cast<uint32_t>(to % GuestContext::kWays); },
-          [](uint64_t at, bool) { return static_cast<uint32_t>(at / kPageSize % GuestContext::kPages); });
+      const GeneratedBlock& block =
+          writer.Write(instructions, crosses, /*alone=*/false, [&](uint64_t at) { return lookahead.LiveAt(at); });
       host_bytes += block.code.size();
       ++blocks;
     }

@@ -333,7 +333,7 @@ void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
 }
 
 void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
-  const uint32_t way = optimizations_.ways ? (*way_to_)(pc) : GuestContext::kNoWay;
+  const uint32_t way = optimizations_.ways ? numbers_->WayTo(pc) : GuestContext::kNoWay;
   if (way == GuestContext::kNoWay) return GoByTable(pc, live);
   if (live == 0) flags_ = Flags::kSaved;
   const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, NeedNotCount(pc));

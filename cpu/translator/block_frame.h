@@ -71,13 +71,6 @@ inline int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
 
 inline unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }
 
-// Which extent a site looks into. Sites of one block use different ones, and the same each time the block is
-// translated.
-inline uint32_t ExtentOf(uint64_t pc, unsigned size_class) {
-  const auto hash = static_cast<uint32_t>((pc * 0x9e3779b97f4a7c15) >> 40);
-  return FirstExtentOf(size_class) + hash % kExtentsOfClass[size_class];
-}
-
 }  // namespace remora::cpu::translator
 
 #endif  // REMORA_CPU_TRANSLATOR_BLOCK_FRAME_H_

@@ -436,8 +436,8 @@ void BlockWriter::WritePop(const GuestInstruction& instruction) {
 void BlockWriter::WriteLeaveFrame() {
   KeepFlagsBefore();
   code_.Move(kScratch, kHostRbp);
-  constexpr unsigned kWord = 8, kWordClass = 3;
-  Probe(Right::kRead, kWord, ExtentOf(index_pc_, kWordClass), Result::kHost);
+  constexpr unsigned kWord = 8;
+  Probe(Right::kRead, kWord, Result::kHost);
   code_.Load(kGuestRspHost, Frame(REMORA_FRAME(stack_delta)));
   code_.Lea(kGuestRspHost, {.base = kHostRbp, .index = kGuestRspHost, .displacement = 8});
   code_.Load(kHostRbp, {.base = kScratch});

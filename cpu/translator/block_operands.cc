@@ -75,8 +75,12 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result result) {
+void BlockWriter::Probe(Right right, unsigned bytes, Result result) {
   const bool as_delta = result != Result::kHost;
+  const bool write = right == Right::kWrite;
+  const uint32_t number = numbers_->NewExtent(SizeClass(bytes));
+  // Those for writing come behind those for reading.
+  const uint32_t extent = number + (write ? kNumExtents : 0);
   const auto field = [&](size_t offset) { return ExtentField(extent, offset); };
   code_.Memory(0x2b, kScratch, field(offsetof(Extent, start)));
   code_.Memory(0x3b, kScratch, field(offsetof(Extent, limit)));
@@ -87,9 +91,8 @@ void BlockWriter::Probe(Right right, unsigned bytes, uint32_t extent, Result res
     code_.Memory(0x03, kScratch, field(offsetof(Extent, host)));
   SpoilFlags();
   AccessSite site = {};
-  site.extent = extent % kNumExtents & 0xfff;
-  site.write_extent = extent >= kNumExtents;
-  site.write = right == Right::kWrite;
+  site.extent = number & 0xfff;
+  site.write = write;
   site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & 0xff;
   AddCold({.kind = Cold::Kind::kMiss,
@@ -174,7 +177,7 @@ uint32_t BlockWriter::PlaceOfConstant(int64_t low, int64_t high, bool write) con
   constexpr uint64_t kUserTop = uint64_t{1} << 47;
   const auto first = static_cast<uint64_t>(low), last = static_cast<uint64_t>(high) - 1;
   if (first >= kUserTop || first / kPageSize != last / kPageSize) return GuestContext::kNoPage;
-  return (*page_of_)(first, write);
+  return numbers_->PageOf(first, write);
 }
 
 uint32_t BlockWriter::PlaceOfGroup(const OperandGroups::Group& group) const {
@@ -208,7 +211,6 @@ void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   const ZydisDecodedOperand& operand = instruction.memory_operand();
   const unsigned bytes = operand.size / 8u;
-  const unsigned size_class = SizeClass(bytes);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   const ZydisDecodedOperandMem_& memory = operand.mem;
   const bool constant = (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_NONE) &&
@@ -226,8 +228,7 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   }
   KeepFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  const uint32_t extent = ExtentOf(instruction.pc, size_class) + (write ? kNumExtents : 0);
-  Probe(write ? Right::kWrite : Right::kRead, bytes, extent, Result::kHost);
+  Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost);
 }
 
 HostPlace BlockWriter::KeptAt(int number) {
@@ -271,9 +272,8 @@ void BlockWriter::LoadDelta(int number) {
     else
       code_.Lea(kScratch, place);
   }
-  const uint32_t extent = ExtentOf(index_pc_, SizeClass(bytes)) + (group.write ? kNumExtents : 0);
   const Result result = group.index < 0 && (constant || group.keeps_place()) ? Result::kHost : Result::kDelta;
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, extent, result);
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, result);
   if (group.index >= 0) {
     if (IsInContext(group.base))
       code_.Memory(0x03, kScratch, InContext(group.base));
@@ -339,10 +339,10 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
   KeepFlagsBefore();
   SpoilFlags();
   held_ = OperandGroups::kNone;
-  constexpr unsigned kWord = 8, kWordClass = 3;
+  constexpr unsigned kWord = 8;
   code_.Lea(kScratch, OnStack(displacement));
   code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
-  Probe(right, kWord, ExtentOf(index_pc_, kWordClass) + (right == Right::kWrite ? kNumExtents : 0), Result::kHost);
+  Probe(right, kWord, Result::kHost);
   return {.base = kScratch};
 }
 

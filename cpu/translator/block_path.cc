@@ -14,10 +14,10 @@ constexpr unsigned kImmediate = 0x81, kCmp = 7;
 }  // namespace
 
 const GeneratedBlock& BlockWriter::WritePath(std::span<const GuestInstruction> instructions, uint32_t gate,
-                                             LiveAt live_at, WayTo way_to, PageOf page_of) {
+                                             LiveAt live_at) {
   is_path_ = true;
   gate_ = gate;
-  Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at, way_to, page_of);
+  Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at);
   is_path_ = false;
   gate_ = GuestContext::kNoGate;
   return out_;

@@ -11,16 +11,14 @@
 
 namespace remora::cpu::translator {
 
-BlockWriter::BlockWriter(const Routines& routines, Optimizations optimizations)
-    : routines_(routines), optimizations_(optimizations) {
+BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, Optimizations optimizations)
+    : routines_(routines), numbers_(numbers), optimizations_(optimizations) {
   ZydisDecoderInit(&lengths_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   ZydisDecoderEnableMode(&lengths_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
 }
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                                         LiveAt live_at, WayTo way_to, PageOf page_of) {
-  way_to_ = &way_to;
-  page_of_ = &page_of;
+                                         LiveAt live_at) {
   instructions_ = instructions;
   crosses_page_ = crosses_page;
   index_ = 0;
@@ -46,8 +44,6 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   out_.charge = static_cast<uint8_t>(charge_);
   out_.gate = gate_;
   out_.loops = instructions[count_ - 1].action == Action::kJcc && instructions[count_ - 1].target() == pc_;
-  way_to_ = nullptr;
-  page_of_ = nullptr;
   instructions_ = {};
   return out_;
 }

@@ -11,6 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "base/guest_addr.h"
 #include "cpu/translator/block_frame.h"
+#include "cpu/translator/block_numbers.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/guest_instruction.h"
@@ -42,23 +43,17 @@ class BlockWriter {
  public:
   // Which flags may be read by code from `pc` on, on the block's own page.
   using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
-  // TranslationCache::WayTo.
-  using WayTo = absl::FunctionRef<uint32_t(uint64_t pc)>;
-
-  // TranslationCache::PageOf.
-  using PageOf = absl::FunctionRef<uint32_t(uint64_t address, bool write)>;
-
-  BlockWriter(const Routines& routines, Optimizations optimizations);
+  // `numbers` outlives the writer.
+  BlockWriter(const Routines& routines, BlockNumbers* numbers, Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                              LiveAt live_at, WayTo way_to, PageOf page_of);
+                              LiveAt live_at);
   // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
   // now it is left. It begins only where its gate is open, if it has one (GeneratedBlock::gate). Its links lead to
   // blocks of all its pages.
-  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, LiveAt live_at,
-                                  WayTo way_to, PageOf page_of);
+  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, LiveAt live_at);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -186,8 +181,7 @@ class BlockWriter {
   // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
   // From R11, a guest address. Flags are saved, or can be replayed.
-  // `extent`: its number; those for writing come behind those for reading.
-  void Probe(Right right, unsigned bytes, uint32_t extent, Result result);
+  void Probe(Right right, unsigned bytes, Result result);
   // An AccessSite for operands on the stack.
   uint32_t StackSite(Right right, unsigned bytes, bool pinned) const;
   // None of the bytes from `low` to `high`, behind R10, lies elsewhere than that has it. False: they are too far from
@@ -298,12 +292,11 @@ class BlockWriter {
   void LinkedJump(int condition, uint64_t target, uint32_t live);
 
   const Routines routines_;
+  BlockNumbers* const numbers_;
   const Optimizations optimizations_;
   HostCode code_;
   GeneratedBlock out_;
   // While a block is written.
-  const WayTo* way_to_ = nullptr;
-  const PageOf* page_of_ = nullptr;
   std::span<const GuestInstruction> instructions_;
   std::vector<Cold> cold_;
   OperandGroups groups_;

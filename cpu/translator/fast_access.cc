@@ -30,22 +30,22 @@ std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
-  Extent& extent = context->extents[site.write_extent][site.extent];
+  Extent& extent = context->extents[site.write][site.extent];
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
   const uint64_t size = site.extent_size();
   constexpr uint64_t kLargest = uint64_t{1} << (kSizeClasses - 1);
   if (extent.host == 0)
     context->used_extents[context->num_used_extents++] =
-        static_cast<uint16_t>(site.extent + (site.write_extent ? kNumExtents : 0));
-  GuestContext::Recent& recent = context->recents[site.write_extent][GuestContext::RecentIndex(address)];
+        static_cast<uint16_t>(site.extent + (site.write ? kNumExtents : 0));
+  GuestContext::Recent& recent = context->recents[site.write][GuestContext::RecentIndex(address)];
   uint64_t first, end;
   if (address - recent.start < recent.limit && recent.delta == delta) {
     first = recent.start;
     end = first + recent.limit + kLargest - 1;
   } else {
     const PageNumber page = GuestAddr(address).page();
-    const PageRange run = site.write_extent ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
-                                            : context->tlb->RunAround<mm::Access::kRead>(page, delta);
+    const PageRange run = site.write ? context->tlb->RunAround<mm::Access::kWrite>(page, delta)
+                                     : context->tlb->RunAround<mm::Access::kRead>(page, delta);
     first = run.start_addr().value();
     end = run.end_addr().value();
     recent = {first, end - first - kLargest + 1, delta};

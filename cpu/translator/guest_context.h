@@ -38,8 +38,8 @@ enum class Leave : uint32_t {
   kTrap,       // the host's CPU refused the instruction at exit_host_pc; trap_flags are the flags there
 };
 
-// Extents are numbered by site and by the access's size, so that all users of one extent mean the same limit. A class
-// of sizes, 1 to 512 bytes, has the more the more sites want it.
+// Extents are numbered by the access's size, so that all users of one extent mean the same limit. A class of sizes, 1
+// to 512 bytes, has the more the more sites want it.
 inline constexpr uint32_t kSizeClasses = 10;
 inline constexpr std::array<uint32_t, kSizeClasses> kExtentsOfClass = {256, 256, 512, 1280, 512, 512, 512, 128, 64, 64};
 constexpr uint32_t FirstExtentOf(uint32_t size_class) {
@@ -57,8 +57,7 @@ inline constexpr uint32_t kNumExtents = FirstExtentOf(kSizeClasses);
 // What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
 struct AccessSite {
   uint32_t extent : 12;
-  uint32_t write_extent : 1;   // which of the two arrays
-  uint32_t write : 1;          // the right that is wanted
+  uint32_t write : 1;          // the right that is wanted; there are extents for each
   uint32_t size_less_one : 9;  // bytes: 1 to 512
   uint32_t instruction : 8;    // of the block
   uint32_t pinned : 1;         // of the stack: what is known of it is still needed by others in the block

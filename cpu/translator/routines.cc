@@ -367,7 +367,7 @@ class RoutineWriter : public ContextAssembler {
   }
   // By way 0, if the access does not go on in the next page.
   void LookAtTlb(bool writes, bool as_delta) {
-    constexpr uint32_t kSizeShift = 14, kSizeMask = 0x1ff;
+    constexpr uint32_t kSizeShift = 13, kSizeMask = 0x1ff;
     Xbyak::Label missed;
     push(rdx);
     Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);

@@ -80,6 +80,11 @@ uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
   return NumberOf(GuestContext::PageKey(address, write), GuestContext::kPages, &pages_, page_keys_.get());
 }
 
+uint32_t TranslationCache::NewExtent(uint32_t size_class) {
+  const uint32_t turn = extents_[size_class].fetch_add(1, std::memory_order_relaxed);
+  return FirstExtentOf(size_class) + turn % kExtentsOfClass[size_class];
+}
+
 uint32_t TranslationCache::NewGate() {
   uint32_t last = gates_.load(std::memory_order_relaxed);
   while (last + 1 < GuestContext::kGates && !gates_.compare_exchange_weak(last, last + 1, std::memory_order_relaxed)) {

@@ -1,6 +1,7 @@
 #ifndef REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
 #define REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
 #include "base/mutex.h"
+#include "cpu/translator/block_numbers.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_context.h"
@@ -41,7 +43,7 @@ namespace remora::cpu::translator {
 //     dropped.
 // Linux twin: none; hardware's instruction cache. Thread safety: all methods from any thread. Translations that were
 // found stay valid until the caller's next quiescent point.
-class TranslationCache final : public mm::CodeObserver {
+class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
  public:
   TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls);
   ~TranslationCache() override;
@@ -68,9 +70,10 @@ class TranslationCache final : public mm::CodeObserver {
   // The translation that a host address lies in; it may be dropped already. Null: none.
   const Translation* FindByHostAddress(const std::byte* host) const;
 
-  // The number of the way to `pc` for direct branches from other pages (GuestContext::ways), the same one for ever;
-  // kNoWay: there are no more.
-  uint32_t WayTo(uint64_t pc);
+  // BlockNumbers
+  uint32_t WayTo(uint64_t pc) override;
+  uint32_t PageOf(uint64_t address, bool write) override;
+  uint32_t NewExtent(uint32_t size_class) override;
   const std::atomic<uint64_t>* way_targets() const { return way_targets_.get(); }
   // Tells that the indirect branch which the translation around the host address `site` ends with has gone to `target`,
   // which is translated: its inline cache will know. Without a target that is not translated.
@@ -80,8 +83,6 @@ class TranslationCache final : public mm::CodeObserver {
     std::span<const std::byte> code;  // its inline cache, if there is a new one
   };
   Learned LearnBranch(const std::byte* site, std::optional<uint64_t> target);
-  // The number of GuestContext::pages for the page of `address` and the right; kNoPage: there are no more.
-  uint32_t PageOf(uint64_t address, bool write);
   const std::atomic<uint64_t>* page_keys() const { return page_keys_.get(); }
 
   // mm::CodeObserver
@@ -179,8 +180,9 @@ class TranslationCache final : public mm::CodeObserver {
       std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
-  std::atomic<uint32_t> gates_{0};              // that have been given away
-  HostCode inline_cache_ ABSL_GUARDED_BY(mu_);  // being written
+  std::atomic<uint32_t> gates_{0};                             // that have been given away
+  std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // likewise
+  HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                 // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   // Frames that have inline caches in each region: they are dropped with it.
   std::vector<uint32_t> caches_in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);

@@ -87,7 +87,7 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
       interpreter_(blocks, options.interpreter),
       collector_(interpreter_.instructions(), options.optimizations, options.interpreter.level,
                  options.interpreter.host_tsc),
-      writer_(cache->routines(), options.optimizations) {}
+      writer_(cache->routines(), cache, options.optimizations) {}
 
 TranslatorCore::~TranslatorCore() = default;
 
@@ -336,11 +336,8 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
     return cache_->Publish(pc, frame, tail, nullptr, instructions[0].repeats(), alone, generation);
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
-  const auto page_of = [this](uint64_t address, bool write) { return cache_->PageOf(address, write); };
   Translation* made =
-      cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at, way_to, page_of), false,
-                      alone, generation);
+      cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at), false, alone, generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
   return made;
 }

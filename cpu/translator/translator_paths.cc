@@ -119,10 +119,8 @@ bool TranslatorCore::TranslatePath() {
   if (gate == GuestContext::kGates) return false;
   lookahead_.Begin(PageRoundDown(begin), bytes[0], path_pages_[0].frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  const auto way_to = [this](uint64_t to) { return cache_->WayTo(to); };
-  const auto page_of = [this](uint64_t address, bool write) { return cache_->PageOf(address, write); };
-  const Translation* made = cache_->PublishPath(
-      begin, path_pages_, writer_.WritePath(instructions, gate, live_at, way_to, page_of), generation);
+  const Translation* made =
+      cache_->PublishPath(begin, path_pages_, writer_.WritePath(instructions, gate, live_at), generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
   return true;
 }
