@@ -249,9 +249,10 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   Translation InstallWritableLocked(PageNumber page, PageTableEntry entry, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation Present(FrameId frame, bool writable) const;
-  // The same of a page that was found so in the table, with the run around it.
-  Translation PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame, bool writable) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same of a page that is so in the table, with the run around it, at most `farthest` pages each way.
+  Translation PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame, bool writable,
+                                 uint64_t farthest = kNear) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static constexpr uint64_t kNear = 32;
   static Translation Failed(FaultKind kind) { return {nullptr, FrameId(), false, kind}; }
 
   // address_space_shootdown.cc

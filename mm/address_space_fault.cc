@@ -46,11 +46,11 @@ TlbSource::Translation AddressSpace::Present(FrameId frame, bool writable) const
   return {.host_page = context_->frames->Data(frame), .frame = frame, .writable = writable};
 }
 
-TlbSource::Translation AddressSpace::PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame,
-                                                        bool writable) const {
+TlbSource::Translation AddressSpace::PresentInRowLocked(const Vma& vma, PageNumber page, FrameId frame, bool writable,
+                                                        uint64_t farthest) const {
   Translation result = Present(frame, writable);
   const FramePool& frames = *context_->frames;
-  result.run = table_.RowAround(page, vma.range, [&](PageTableEntry entry) {
+  result.run = table_.RowAround(page, vma.range, farthest, [&](PageTableEntry entry) {
     if (!entry.resident()) return false;
     return !writable || ((frames.bits(entry.frame()) & kWriteState) == kFreelyWritable &&
                          (vma.shared || (entry.anonymous() && frames.ref_count(entry.frame()) == 1)));
@@ -193,9 +193,11 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   const ErrnoOr<FrameId> copy = table_.AllocateFrame(page, vma.range, /*zeroed=*/zero, retired);
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
-  Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
-  if (!vma.object && zero && !vma.page_by_page) result.run = table_.MapAround(page, vma.range, retired);
-  return result;
+  const Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
+  if (vma.object || !zero || vma.page_by_page) return result;
+  table_.MapAround(page, vma.range, retired);
+  // What was there before and what has come between it is one run now.
+  return PresentInRowLocked(vma, page, *copy, /*writable=*/true, FrameReservation::kNumFrames);
 }
 
 }  // namespace remora::mm

@@ -93,13 +93,12 @@ FrameId FramePool::TryAllocateAt(std::span<const FrameId> places, FrameId own_pl
   return taken ? Hand(*taken, zeroed) : FrameId();
 }
 
-uint32_t FramePool::TryAllocateRow(FrameId first, int step, uint32_t count, FrameId own_place) {
+uint32_t FramePool::TryAllocateRow(FrameId first, uint32_t count, FrameId own_place) {
   absl::InlinedVector<FrameAllocator::Taken, 64> row;
   {
     MutexLock lock(&mu_);
     while (row.size() < count) {
-      const auto next =
-          static_cast<uint32_t>(static_cast<int64_t>(first.value()) + step * static_cast<int>(row.size()));
+      const auto next = first.value() + static_cast<uint32_t>(row.size());
       if (BlockOf(FrameId(next)) != BlockOf(first)) break;
       const std::optional<FrameAllocator::Taken> taken = allocator_->TakeAt(next, BlockOf(own_place));
       if (!taken) break;

@@ -90,9 +90,9 @@ class FramePool {
   // The same for the first of `places` that is free and not reserved by another than who owns `own_place` (any frame of
   // that reservation, or invalid). Invalid places are skipped. Invalid: none of them.
   FrameId TryAllocateAt(std::span<const FrameId> places, FrameId own_place, bool zeroed);
-  // As many zeroed frames as are free there in a row, at most `count`: `first`, and those behind it, or before it if
-  // `step` is -1, not beyond its block of 512.
-  uint32_t TryAllocateRow(FrameId first, int step, uint32_t count, FrameId own_place);
+  // As many zeroed frames as are free there in a row, at most `count`: `first`, and those behind it, not beyond its
+  // block of 512.
+  uint32_t TryAllocateRow(FrameId first, uint32_t count, FrameId own_place);
   // 512 free frames side by side: the block of `wanted` (may be invalid, or no frame at all) if it is free, else
   // another, with `room` beside it if there is such. Empty when no block is free: then single frames will have to do.
   FrameReservation Reserve(FrameId wanted, FrameAllocator::Room room);

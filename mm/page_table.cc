@@ -53,7 +53,7 @@ void CountBelow(const PageTableNode* node, Count* count) {
 // How many leaves the region may have before and behind that of `page`. What is small may grow, and what has grown may
 // grow as much again.
 FrameAllocator::Room RoomFor(PageNumber page, PageRange region) {
-  constexpr uint64_t kBefore = 1, kBehind = 2;
+  constexpr uint64_t kBefore = 4, kBehind = 6;
   const uint64_t leaf = page.value() / kFanOut;
   const uint64_t before = std::max(kBefore, leaf - region.first.value() / kFanOut);
   const uint64_t behind = std::max({kBehind, (region.end - 1).value() / kFanOut - leaf, before});
@@ -210,11 +210,11 @@ PageTableEntry PageTable::Find(PageNumber page) const {
   return leaf == nullptr ? PageTableEntry() : leaf->entries[PageTableNode::SlotOf(page, 0)];
 }
 
-PageRange PageTable::RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const {
+PageRange PageTable::RowAround(PageNumber page, PageRange region, uint64_t farthest,
+                               absl::FunctionRef<bool(PageTableEntry)> fits) const {
   const PageTableLeaf* leaf = FindLeaf(page);
-  constexpr uint64_t kFarthest = 32;
   const uint64_t slot = page - leaf->first_page;
-  const PageRange near = {page - std::min(slot, kFarthest), page + std::min(kFanOut - slot, kFarthest)};
+  const PageRange near = {page - std::min(slot, farthest), page + std::min(kFanOut - slot, farthest)};
   const PageRange within = Clip(near, region);
   const uint32_t frame = leaf->entries[page - leaf->first_page].frame().value();
   const auto continues = [&](PageNumber other) {
@@ -243,8 +243,8 @@ bool PageTable::IsExclusive(PageNumber page) const {
 FrameId PageTable::FindReservationBeside(PageNumber page, PageRange region) const {
   constexpr uint64_t kMaxLeavesAway = FrameAllocator::kMaxRoom;
   const uint64_t own = page.value() / kFanOut;
-  const uint64_t before = std::max<uint64_t>(1, own - region.first.value() / kFanOut);
-  const uint64_t behind = std::max<uint64_t>(1, (region.end - 1).value() / kFanOut - own);
+  uint64_t before = own - region.first.value() / kFanOut, behind = (region.end - 1).value() / kFanOut - own;
+  if (before == 0 && behind == 0) before = behind = 1;
   const auto continued = [&](PageNumber other) {
     const PageTableLeaf* leaf = FindLeaf(other);
     // A shared one's block belongs to a relative as well, and what continues it to that one.
@@ -314,8 +314,9 @@ void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* re
 }
 
 uint32_t PageTable::PagesAround(const PageTableLeaf& leaf, PageRange region) {
-  // A sixteenth of the region, at most 128 KiB, at first; then half of what is mapped.
+  // A sixteenth of the region, at most 128 KiB, at first; then half of what is mapped; in the end all.
   constexpr uint64_t kPart = 16, kAtFirst = 32;
+  if (leaf.num_resident >= kFanOut / 2) return kFanOut;
   const auto at_first = static_cast<uint32_t>(std::min(region.num_pages() / kPart, kAtFirst));
   return std::bit_floor(std::max(at_first, leaf.num_resident / 2));
 }
@@ -326,36 +327,39 @@ bool PageTable::IsBeingFilled(PageNumber page) const {
   return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
-PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
+void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
   const uint32_t size = PagesAround(*leaf, region);
   // More than a quarter of all memory is not given on suspicion.
-  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 4) return {page, page + 1};
+  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 4) return;
   const PageNumber piece_first = leaf->first_page + (slot & ~(size - 1));
   const PageRange piece = Clip({piece_first, piece_first + size}, region);
-  const auto map = [&](int step, uint64_t most) {
-    uint32_t count = 0;
-    while (count < most && !leaf->entries[slot + step * static_cast<int>(count + 1)].present()) ++count;
-    count = frames_->TryAllocateRow(FrameId(frame.value() + step), step, count,
-                                    leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0));
-    for (int i = 1; i <= static_cast<int>(count); ++i) {
-      const FrameId fresh(frame.value() + step * i);
+  const FrameId own_place = leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0);
+  const auto end = static_cast<uint32_t>(piece.end - leaf->first_page);
+  uint32_t given = 0;
+  for (auto first = static_cast<uint32_t>(piece.first - leaf->first_page); first < end;) {
+    uint32_t behind = first;
+    while (behind < end && !leaf->entries[behind].present()) ++behind;
+    const int64_t place = int64_t{frame.value()} + first - slot;
+    const bool beside = place / FrameReservation::kNumFrames == frame.value() / FrameReservation::kNumFrames;
+    const uint32_t count = behind == first || !beside ? 0
+                                                      : frames_->TryAllocateRow(FrameId(static_cast<uint32_t>(place)),
+                                                                                behind - first, own_place);
+    for (uint32_t i = 0; i < count; ++i) {
+      const FrameId fresh(static_cast<uint32_t>(place) + i);
       frames_->PrepareWrite(fresh);
-      leaf->entries[slot + step * i] = PageTableEntry(fresh, /*anonymous=*/true);
-      reverse_map_->Add(fresh, leaf, slot + step * i);
+      leaf->entries[first + i] = PageTableEntry(fresh, /*anonymous=*/true);
+      reverse_map_->Add(fresh, leaf, first + i);
     }
-    leaf->num_used += count;
-    leaf->num_resident += count;
-    num_resident_ += count;
-    return count;
-  };
-  const uint32_t behind = map(1, piece.end - (page + 1));
-  const uint32_t before = map(-1, page - piece.first);
-  const PageRange row = {page - before, page + 1 + behind};
-  if (leaf->num_resident == kFanOut && row.num_pages() > 1) frames_->MakeLargePage(frame);
-  return row;
+    given += count;
+    first = behind + 1;
+  }
+  leaf->num_used += given;
+  leaf->num_resident += given;
+  num_resident_ += given;
+  if (leaf->num_resident == kFanOut && given > 0) frames_->MakeLargePage(frame);
 }
 
 PageTableEntry PageTable::Take(PageNumber page, RetiredFrames* retired) {

@@ -46,8 +46,9 @@ class PageTable {
   // Some pages of the 2 MiB around have frames.
   bool IsBeingFilled(PageNumber page) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
-  // MiB around, for which `fits` holds; at most 32 each way.
-  PageRange RowAround(PageNumber page, PageRange region, absl::FunctionRef<bool(PageTableEntry)> fits) const;
+  // MiB around, for which `fits` holds; at most `farthest` each way.
+  PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest,
+                      absl::FunctionRef<bool(PageTableEntry)> fits) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
 
@@ -57,11 +58,11 @@ class PageTable {
   // Unshares the path.
   ErrnoOr<FrameId> AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired);
   // After a zeroed frame has been installed at `page`: gives the pages around it, where nothing is mapped yet, frames
-  // beside it, the more the more of the 2 MiB around are in use: so the first 2 MiB of what fills from one end cost
-  // some 20 faults, and what is touched here and there stays small. Not beyond `region`. The frames are ready to be
-  // written (FramePool::PrepareWrite). The host is asked for a large page when all is full. Answers those pages and
-  // `page`.
-  PageRange MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
+  // that lie as far from it as they do, the more the more of the 2 MiB around are in use: so the first 2 MiB of what
+  // fills from one end cost some 20 faults, what is touched here and there stays small, and what is half full keeps no
+  // holes, which would cut its run. Not beyond `region`. The frames are ready to be written (FramePool::PrepareWrite).
+  // The host is asked for a large page when all is full.
+  void MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
   void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
