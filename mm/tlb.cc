@@ -115,7 +115,13 @@ std::byte* Tlb::Fill(GuestAddr addr, Access access) {
     Promote(set, way);
     return reinterpret_cast<std::byte*>(addr.value() + front_[set].delta);
   }
+  return Refill(addr, access);
+}
 
+std::byte* Tlb::Refill(GuestAddr addr, Access access) {
+  const PageNumber page = addr.page();
+  const uint32_t set = SetOf(page);
+  const uint32_t way = WayOf(set, page);
   misses_.Add();
   const uint64_t generation = source_->generation();
   const TlbSource::Translation translation = source_->Translate(page, access);

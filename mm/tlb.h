@@ -114,6 +114,9 @@ class Tlb {
 
   // The miss path: looks at the other ways, then asks the source. Null: last_fault() tells why.
   std::byte* Fill(GuestAddr addr, Access access);
+  // The same, but the source is asked in any case: the run around the page may have grown since, by pages that this TLB
+  // has never met.
+  std::byte* Refill(GuestAddr addr, Access access);
   const Fault& last_fault() const { return last_fault_; }
   void ForgetFault() { last_fault_ = Fault(); }
 

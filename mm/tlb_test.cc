@@ -327,6 +327,20 @@ TEST_F(TlbTest, OneFaultMayTellOfAWholeRun) {
   EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(12), delta), Pages(12, 19));
 }
 
+TEST_F(TlbTest, AskedAgainTheSourceTellsOfPagesThatHaveComeToLieBetween) {
+  source_.tells_runs = true;
+  for (const uint64_t page : {10, 11, 13}) source_.Map(page, static_cast<uint32_t>(page), true, false);
+  for (const uint64_t page : {10, 11, 13}) Write(page << kPageShift);
+  source_.Map(12, 12, true, false);
+  std::byte* const host = Write(0xa000);
+  const uint64_t delta = reinterpret_cast<uint64_t>(host) - 0xa000;
+  EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(10), delta), Pages(10, 12));
+  EXPECT_EQ(tlb_->Refill(GuestAddr(0xa000), Access::kWrite), host);
+  EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(10), delta), Pages(10, 14));
+  EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(13), delta), Pages(10, 14));
+  tlb_->CheckInvariants();
+}
+
 TEST_F(TlbTest, FetchGenerationIgnoresDataAndDisplacement) {
   source_.Map(5, 7, true, false);
   for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);

@@ -21,7 +21,10 @@ std::byte* Fill(GuestContext* context, AccessSite site, uint64_t address) {
   mm::Tlb& tlb = *context->tlb;
   const mm::Access access = site.write ? mm::Access::kWrite : mm::Access::kRead;
   const uint64_t losses = tlb.losses();
-  std::byte* host = tlb.Fill(GuestAddr(address), access);
+  // Whoever is sent here although the page is known wants to know of the run around it.
+  const bool known = site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) != nullptr
+                                : tlb.Probe<mm::Access::kRead>(GuestAddr(address)) != nullptr;
+  std::byte* host = known ? tlb.Refill(GuestAddr(address), access) : tlb.Fill(GuestAddr(address), access);
   if (host == nullptr) {
     // The interpreter will find out why, and say so.
     tlb.ForgetFault();

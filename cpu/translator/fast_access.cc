@@ -150,8 +150,13 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   if ((address & kPageMask) + size > kPageSize) return AcrossPages(tlb, address, size, site.write);
   std::byte* host =
       site.write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-  if (host != nullptr) RecordExtent(context, address, host);
-  return host;
+  if (host == nullptr) return nullptr;
+  RecordExtent(context, address, host);
+  // What is short may be so only as far as the TLB knows: once in a while FillAccess asks.
+  constexpr uint64_t kShort = 64 * kPageSize;
+  constexpr uint32_t kShortRunsForEachQuestion = 256;
+  const bool is_short = context->extents[site.write][site.extent].limit < kShort;
+  return is_short && ++context->short_runs % kShortRunsForEachQuestion == 0 ? nullptr : host;
 }
 
 }  // namespace remora::cpu::translator

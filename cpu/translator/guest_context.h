@@ -153,6 +153,7 @@ struct alignas(64) GuestContext {
   // 2^32, so that in a loop each site's turn comes.
   static constexpr uint32_t kOneMiss = 0x10c6f7a1;
   uint32_t misses = 0;
+  uint32_t short_runs = 0;          // recorded, see FastAccess
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
   uint64_t held = 0;                // R11, while something else needs it
