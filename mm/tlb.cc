@@ -93,9 +93,10 @@ void Tlb::Record(uint32_t set, PageNumber page, Access access, const TlbSource::
   front_frames_[set] = translation.frame;
   rights.delta = reinterpret_cast<uint64_t>(translation.host_page) - tag;
   rights.read_tag = tag;
-  if (access == Access::kWrite || translation.writable) rights.write_tag = tag;
+  // A right to write that the page has from before says nothing of the run that the source tells of now.
+  const bool writable = access == Access::kWrite || translation.writable;
+  if (writable) rights.write_tag = tag;
   if (access == Access::kFetch) rights.fetch_tag = tag;
-  const bool writable = rights.write_tag != kNoTag;
   if (translation.run.empty()) {
     read_runs_.Add(page, rights.delta);
     if (writable) write_runs_.Add(page, rights.delta);

@@ -341,6 +341,19 @@ TEST_F(TlbTest, AskedAgainTheSourceTellsOfPagesThatHaveComeToLieBetween) {
   tlb_->CheckInvariants();
 }
 
+TEST_F(TlbTest, ARunThatIsForReadingStaysSoBesideAPageThatMayBeWritten) {
+  source_.tells_runs = true;
+  source_.Map(10, 10, true, false);
+  std::byte* const host = Write(0xa000);
+  const uint64_t delta = reinterpret_cast<uint64_t>(host) - 0xa000;
+  // Granted page by page from now on, as a source may.
+  source_.pages.at(10).writable = false;
+  source_.Map(11, 11, false, false);
+  EXPECT_EQ(tlb_->Refill(GuestAddr(0xa000), Access::kRead), host);
+  EXPECT_EQ(tlb_->RunAround<Access::kRead>(PageNumber(10), delta), Pages(10, 12));
+  EXPECT_EQ(tlb_->RunAround<Access::kWrite>(PageNumber(10), delta), Pages(10, 11));
+}
+
 TEST_F(TlbTest, FetchGenerationIgnoresDataAndDisplacement) {
   source_.Map(5, 7, true, false);
   for (uint64_t i = 0; i < kMoreThanWays; ++i) source_.Map(Colliding(i) >> kPageShift, 10 + i, false, true);
