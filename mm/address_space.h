@@ -115,35 +115,46 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   uint64_t ReplayInvalidations(uint64_t since, Tlb* tlb) override;
 
   // --- shootdown ---
-  // A worker's mailbox: it is in guest code of this space, and which generation it has seen. Lives in the worker,
-  // registered while it runs a task of this space.
+  // A worker's mailbox: whether it is in guest code of this space, and which generation it has seen. Lives in the
+  // worker, registered while it runs a task of this space.
   struct Runner {
+    enum class Where : uint8_t {
+      kOutside,
+      kInCall,  // has left guest code for a system call, and may be back before others see it
+      kInGuest,
+    };
     std::atomic<uint64_t> seen_generation{0};
-    std::atomic<bool> in_guest{false};
+    std::atomic<Where> where{Where::kOutside};
     std::atomic<uint32_t>* interrupt = nullptr;  // the flag that makes the engine leave at the next block boundary
     std::atomic<uintptr_t> host_thread{0};       // set by RegisterRunner: whose faults are the runner's own
   };
   void RegisterRunner(Runner* runner);  // by the thread that will enter guest code
   void UnregisterRunner(Runner* runner);
-  // Before guest code: publishes in_guest, then synchronizes the TLB; loops until both agree. After: LeaveGuest wakes
-  // whoever waits, unless it has begun to only just now: who waits has to ask again after some time.
+  // Before guest code: shows that the runner is there, then synchronizes the TLB; loops until both agree.
   void EnterGuest(Runner* runner, Tlb* tlb) {
-    // Either an initiator that bumps the generation sees in_guest, or this sees its generation: both store first and
-    // load then, sequentially consistent.
-    runner->in_guest.store(true, std::memory_order_seq_cst);
-    // Usually unchanged since the last time: this is the way back from every syscall.
+    // Either an initiator that bumps the generation sees us, or we see its generation: both store first and load then,
+    // sequentially consistent.
+    runner->where.store(Runner::Where::kInGuest, std::memory_order_seq_cst);
     const uint64_t seen = tlb->seen_generation();
     if (generation() != seen || runner->seen_generation.load(std::memory_order_relaxed) != seen) [[unlikely]]
       FollowBeforeGuest(runner, tlb);
     if (context_->acknowledged_queue.has_waiters()) [[unlikely]]
       NotifyAcknowledged();
   }
-  void LeaveGuest(Runner* runner) {
-    // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked
-    // instruction in each syscall.
-    runner->in_guest.store(false, std::memory_order_release);
-    if (context_->acknowledged_queue.has_waiters()) [[unlikely]]
-      NotifyAcknowledged();
+  // After guest code. Wakes whoever waits, unless it has begun to only just now: who waits has to ask again after some
+  // time.
+  void LeaveGuest(Runner* runner) { Leave(runner, Runner::Where::kOutside); }
+  // Around a system call behind which guest code goes on at once. ReenterGuest is for a runner that was not interrupted
+  // and has, as its TLB has, seen `generation`. False: there is a newer one, and it is not in guest code.
+  void LeaveGuestForCall(Runner* runner) { Leave(runner, Runner::Where::kInCall); }
+  bool ReenterGuest(Runner* runner, uint64_t generation) {
+    // As in EnterGuest, but this is a part of each system call: the fence is the initiator's.
+    runner->where.store(Runner::Where::kInGuest, std::memory_order_relaxed);
+    context_->guest_fence.Light();
+    if (this->generation() == generation) [[likely]]
+      return true;
+    LeaveGuest(runner);
+    return false;
   }
   // True if every other runner in guest code has seen `generation`. Where false: those have been interrupted; wait on
   // acknowledged_queue() and ask again.
@@ -258,9 +269,23 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // address_space_shootdown.cc
   void RecordLocked(PageRange range, bool writes_only) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RevokeWriteRights(PageNumber page);
+  void Leave(Runner* runner, Runner::Where to) {
+    // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked
+    // instruction in each syscall.
+    runner->where.store(to, std::memory_order_release);
+    if (context_->acknowledged_queue.has_waiters()) [[unlikely]]
+      NotifyAcknowledged();
+  }
   void FollowBeforeGuest(Runner* runner, Tlb* tlb);
   void NotifyAcknowledged();
+  // Whether other runners are in guest code and have not seen `generation`: those are interrupted.
   bool LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) ABSL_LOCKS_EXCLUDED(runners_mu_);
+  struct Laggards {
+    bool found = false;
+    bool may_be_more = false;  // in calls: they may be back in guest code, which need not be visible yet
+  };
+  Laggards InterruptLaggards(uint64_t generation, const Runner* self, bool skip_this_thread)
+      ABSL_LOCKS_EXCLUDED(runners_mu_);
 
   MemoryContext* const context_;
   const AddressLayout layout_;

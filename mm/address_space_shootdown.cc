@@ -47,6 +47,7 @@ uint64_t AddressSpace::ReplayInvalidations(uint64_t since, Tlb* tlb) {
 
 void AddressSpace::RegisterRunner(Runner* runner) {
   runner->host_thread.store(static_cast<uintptr_t>(pthread_self()), std::memory_order_relaxed);
+  runner->where.store(Runner::Where::kOutside, std::memory_order_relaxed);
   MutexLock lock(&runners_mu_);
   runners_.push_back(runner);
 }
@@ -71,18 +72,29 @@ void AddressSpace::FollowBeforeGuest(Runner* runner, Tlb* tlb) {
 
 void AddressSpace::NotifyAcknowledged() { context_->acknowledged_queue.Notify(sync::kReadable); }
 
-bool AddressSpace::LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) {
+AddressSpace::Laggards AddressSpace::InterruptLaggards(uint64_t generation, const Runner* self, bool skip_this_thread) {
   const auto this_thread = static_cast<uintptr_t>(pthread_self());
-  bool found = false;
+  Laggards laggards;
   MutexLock lock(&runners_mu_);
   for (Runner* runner : runners_) {
-    if (runner == self || !runner->in_guest.load(std::memory_order_seq_cst)) continue;
+    if (runner == self) continue;
     if (runner->seen_generation.load(std::memory_order_seq_cst) >= generation) continue;
     if (skip_this_thread && runner->host_thread.load(std::memory_order_relaxed) == this_thread) continue;
-    found = true;
+    const Runner::Where where = runner->where.load(std::memory_order_seq_cst);
+    if (where == Runner::Where::kInCall) laggards.may_be_more = true;
+    if (where != Runner::Where::kInGuest) continue;
+    laggards.found = true;
     if (runner->interrupt != nullptr) runner->interrupt->fetch_or(1, std::memory_order_seq_cst);
   }
-  return found;
+  return laggards;
+}
+
+bool AddressSpace::LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) {
+  const Laggards laggards = InterruptLaggards(generation, self, skip_this_thread);
+  if (laggards.found || !laggards.may_be_more) return laggards.found;
+  // Who is not seen in guest code behind this will see the generation.
+  context_->guest_fence.Heavy();
+  return InterruptLaggards(generation, self, skip_this_thread).found;
 }
 
 bool AddressSpace::AcknowledgedByOthers(uint64_t generation, const Runner* self) {

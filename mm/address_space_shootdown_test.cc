@@ -320,6 +320,68 @@ TEST_F(ShootdownTest, AGuestNeverSeesAFrameThatWasTakenFromIt) {
   guest.join();
 }
 
+TEST_F(ShootdownTest, WhoReentersHearsOfANewerGenerationAndStaysOutside) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker worker(space_.get());
+  worker.Enter();
+  ASSERT_NE(Write(worker, kBase), nullptr);
+  const uint64_t seen = space_->generation();
+  space_->LeaveGuestForCall(&worker.runner);
+  EXPECT_TRUE(space_->ReenterGuest(&worker.runner, seen));
+  space_->LeaveGuestForCall(&worker.runner);
+  ASSERT_TRUE(space_->Unmap(kBase, kPageSize).ok());
+  EXPECT_FALSE(space_->ReenterGuest(&worker.runner, seen));
+  EXPECT_EQ(worker.runner.where.load(), AddressSpace::Runner::Where::kOutside);
+  EXPECT_TRUE(space_->AcknowledgedByOthers(space_->generation(), nullptr));
+}
+
+// One thread goes in and out of "guest code" as fast as it can, and uses what its TLB says there; the other takes the
+// right to write away. Once that is acknowledged nobody writes: either it is seen that the first one is about to go in,
+// or that one sees that something has changed.
+TEST_F(ShootdownTest, NobodyUsesARightThatWasTakenAwayJustBeforeHeEntered) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> writes{0};
+  std::thread guest([&] {
+    sync::Reclaimer::Participant participant(&memory_.reclaimer);
+    Worker worker(space_.get());
+    participant.Online();
+    while (!stop.load(std::memory_order_relaxed)) {
+      worker.Enter();
+      const uint64_t seen = worker.tlb->seen_generation();
+      bool inside = true;
+      for (int i = 0; i < 100 && inside; ++i) {
+        if (worker.tlb->Probe<Access::kWrite>(kBase) != nullptr)
+          writes.store(writes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        else
+          worker.tlb->Lookup<Access::kWrite>(kBase);
+        space_->LeaveGuestForCall(&worker.runner);
+        inside = space_->ReenterGuest(&worker.runner, seen);
+      }
+      if (inside) worker.Leave();
+      worker.interrupt.store(0, std::memory_order_relaxed);
+    }
+    participant.Offline();
+  });
+  constexpr int kRounds = 20'000;
+  int used = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    ASSERT_TRUE(space_->Protect(kBase, kPageSize, Protection(3)).ok());
+    const uint64_t before = writes.load(std::memory_order_relaxed);
+    for (int wait = 0; wait < 200 && writes.load(std::memory_order_relaxed) < before + 3; ++wait) {
+    }
+    ASSERT_TRUE(space_->Protect(kBase, kPageSize, Protection(1)).ok());
+    while (!space_->AcknowledgedByOthers(space_->generation(), nullptr)) std::this_thread::yield();
+    const uint64_t acknowledged = writes.load(std::memory_order_relaxed);
+    for (int wait = 0; wait < 100; ++wait)
+      ASSERT_EQ(writes.load(std::memory_order_relaxed), acknowledged) << "round " << i;
+    if (acknowledged != before) ++used;
+  }
+  stop = true;
+  guest.join();
+  EXPECT_GT(used, 0);
+}
+
 // Both threads increment their own words of pages that a third forks again and again.
 TEST_F(ShootdownTest, WritesAreNotLostWhileTheSpaceForks) {
   constexpr uint64_t kPages = 8, kRounds = 3000;

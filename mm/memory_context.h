@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/asymmetric_fence.h"
 #include "base/lock_rank.h"
 #include "base/mutex.h"
 #include "mm/frame_pool.h"
@@ -21,6 +22,8 @@ struct MemoryContext {
   ReverseMap* reverse_map;
   std::atomic<uint64_t> next_object_id{1};  // spaces, files, shared anonymous memory: ids never repeat
   std::atomic<uint64_t> hole_searches{0};   // of all HoleTrackers, for --stats
+  // Light on the way back from a system call, Heavy where somebody has to know who is there (AddressSpace).
+  const AsymmetricFence guest_fence{};
   // Notified when a worker acknowledges a generation or leaves guest code, while somebody waits.
   sync::WaitQueue acknowledged_queue{};
   // Notified when bytes that a file did not have at once have come: who met FaultKind::kNotReady, or EAGAIN of a
