@@ -110,6 +110,7 @@ struct Kernel::Impl {
 
 Kernel::Kernel(Options options) : impl_(std::make_unique<Impl>(this, std::move(options))) {
   CHECK_MSG(impl_->options.dispatcher != nullptr && impl_->options.make_engine, "a Kernel needs calls and an engine");
+  impl_->options.dispatcher->Prepare(impl_->options.num_workers);
   {
     MutexLock lock(&impl_->mu);
     impl_->host_name = impl_->options.host_name;

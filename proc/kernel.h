@@ -50,6 +50,8 @@ class Worker;
 class SyscallDispatcher {
  public:
   virtual ~SyscallDispatcher() = default;
+  // Before all else, once: tasks will run on workers 0 to num_workers - 1, each a thread of its own.
+  virtual void Prepare(uint32_t /*num_workers*/) {}
   // task.syscall_number is set. `memory` reaches task's address space through the worker's TLB.
   virtual SyscallOutcome Dispatch(Task& task, mm::UserMemory memory) = 0;
   // For strace: a handler is being called or a default action taken; a thread or (whole_group) the process has ended.

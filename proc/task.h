@@ -106,6 +106,8 @@ class Task final : public RefCounted {
   std::atomic<int32_t> nice{0};                  // -20..19
   std::atomic<int32_t> io_priority{0};           // ioprio_set(2)
   std::atomic<uint64_t> affinity{~uint64_t{0}};  // CPUs 0..63
+  // The number of the worker that it runs on or ran on last.
+  uint32_t worker_number() const { return last_worker_; }
   // The CPU that it runs on or ran on last, as guests see it: the worker's number, or the lowest that its affinity
   // allows if that one does not.
   uint32_t cpu_number() const {

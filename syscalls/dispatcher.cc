@@ -30,10 +30,10 @@ constexpr std::array<Handler, kNumSyscalls + 1> MakeHandlers() {
 constexpr std::array<Handler, kNumSyscalls + 1> kHandlers = MakeHandlers();
 
 // Adds the time that the handler takes.
-proc::SyscallOutcome Measure(Handler handler, SyscallContext& context, std::atomic<uint64_t>* nanos) {
+proc::SyscallOutcome Measure(Handler handler, SyscallContext& context, Counter* nanos) {
   const int64_t started = context.MonotonicNanos();
   const proc::SyscallOutcome outcome = handler(context);
-  nanos->fetch_add(static_cast<uint64_t>(context.MonotonicNanos() - started), std::memory_order_relaxed);
+  nanos->Add(static_cast<uint64_t>(context.MonotonicNanos() - started));
   return outcome;
 }
 
@@ -74,40 +74,43 @@ absl::StatusOr<std::unique_ptr<Dispatcher>> Dispatcher::Create(Options options) 
 Dispatcher::Dispatcher(Options options, std::unique_ptr<Tracer> tracer)
     : measure_time_(options.measure_time),
       tracer_(std::move(tracer)),
-      shards_(std::make_unique<std::array<Shard, kShards>>()) {}
+      is_watched_(measure_time_ || tracer_ != nullptr) {}
 
 Dispatcher::~Dispatcher() = default;
 
-uint32_t Dispatcher::ShardOf(const mm::UserMemory& memory) {
-  // Each worker has TLBs of its own, each larger than 64 KiB.
-  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&memory.tlb()) >> 16) % kShards;
+void Dispatcher::Prepare(uint32_t num_workers) { shards_ = std::vector<Shard>(num_workers); }
+
+// Most calls begin with nothing left over from before, and end with a result: that is all there is to do for them.
+proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memory) {
+  memory.tlb().ForgetFault();
+  task.park_deadline_nanos = proc::Task::kNoDeadline;
+  if (is_watched_ || task.memory_wait || task.syscall_state || task.saved_blocked_signals) [[unlikely]]
+    return DispatchWithCare(task, memory);
+  const uint64_t slot = std::min<uint64_t>(task.syscall_number, kNumSyscalls);
+  shards_[task.worker_number()].calls[slot].Add();
+  SyscallContext context(task, memory);
+  const proc::SyscallOutcome outcome = kHandlers[slot](context);
+  if (outcome.kind() == proc::SyscallOutcome::Kind::kReturned && outcome.value() >= 0 && !task.syscall_state &&
+      !task.saved_blocked_signals) [[likely]]
+    return outcome;
+  return Settle(task, memory, outcome);
 }
 
-proc::SyscallOutcome Dispatcher::Dispatch(proc::Task& task, mm::UserMemory memory) {
-  const uint64_t number = task.syscall_number;
-  const uint64_t slot = std::min<uint64_t>(number, kNumSyscalls);
-  const Handler handler = kHandlers[slot];
+proc::SyscallOutcome Dispatcher::DispatchWithCare(proc::Task& task, mm::UserMemory memory) {
+  const uint64_t slot = std::min<uint64_t>(task.syscall_number, kNumSyscalls);
+  Shard& shard = shards_[task.worker_number()];
   // A call that met a page which was still on its way begins anew: only how it is counted and traced tells.
   const bool again = task.memory_wait != nullptr;
   const bool begins = task.syscall_state == nullptr;
-  if (again) [[unlikely]]
-    task.memory_wait.reset();
-  memory.tlb().ForgetFault();
-  Shard& shard = (*shards_)[ShardOf(memory)];
-  task.park_deadline_nanos = proc::Task::kNoDeadline;
+  task.memory_wait.reset();
   if (begins) RestoreMask(task);
   if (begins && !again) {
-    shard.calls[slot].fetch_add(1, std::memory_order_relaxed);
-    if (tracer_) [[unlikely]]
-      tracer_->Enter(task, memory);
+    shard.calls[slot].Add();
+    if (tracer_) tracer_->Enter(task, memory);
   }
   SyscallContext context(task, memory);
-  const proc::SyscallOutcome outcome = measure_time_ ? Measure(handler, context, &shard.nanos[slot]) : handler(context);
-  // Most calls: nothing was saved, nothing has to be put back.
-  if (outcome.kind() == proc::SyscallOutcome::Kind::kReturned && outcome.value() >= 0 &&
-      task.syscall_state == nullptr && !task.saved_blocked_signals && !tracer_) [[likely]]
-    return outcome;
-  return Settle(task, memory, outcome);
+  const Handler handler = kHandlers[slot];
+  return Settle(task, memory, measure_time_ ? Measure(handler, context, &shard.nanos[slot]) : handler(context));
 }
 
 proc::SyscallOutcome Dispatcher::Settle(proc::Task& task, mm::UserMemory memory, proc::SyscallOutcome outcome) {
@@ -143,9 +146,9 @@ std::vector<Dispatcher::CallCount> Dispatcher::counts() const {
     count.number = number;
     count.absent = kHandlers[number] == &SysAbsent;
     if (number < kNumSyscalls) count.name = RowOf(number).name;
-    for (const Shard& shard : *shards_) {
-      count.calls += shard.calls[number].load(std::memory_order_relaxed);
-      count.nanos += shard.nanos[number].load(std::memory_order_relaxed);
+    for (const Shard& shard : shards_) {
+      count.calls += shard.calls[number].value();
+      count.nanos += shard.nanos[number].value();
     }
     if (count.calls != 0) counts.push_back(count);
   }

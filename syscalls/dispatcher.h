@@ -2,7 +2,6 @@
 #define REMORA_SYSCALLS_DISPATCHER_H_
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/counter.h"
 #include "proc/kernel.h"
 #include "syscalls/table.h"
 
@@ -37,6 +37,7 @@ class Dispatcher final : public proc::SyscallDispatcher {
   static absl::StatusOr<std::unique_ptr<Dispatcher>> Create(Options options);
   ~Dispatcher() override;
 
+  void Prepare(uint32_t num_workers) override;
   proc::SyscallOutcome Dispatch(proc::Task& task, mm::UserMemory memory) override;
   void OnSignalDelivered(proc::Task& task, const proc::SignalInfo& info) override;
   void OnTaskExit(proc::Task& task, int32_t status, bool whole_group) override;
@@ -54,19 +55,20 @@ class Dispatcher final : public proc::SyscallDispatcher {
  private:
   explicit Dispatcher(Options options, std::unique_ptr<Tracer> tracer);
 
-  // Workers count in shards of their own, so that a loop of getpid shares no cache line.
-  static constexpr uint32_t kShards = 16;
+  // Each worker counts for itself: a locked instruction would take a third of a getpid.
   struct alignas(64) Shard {
-    std::array<std::atomic<uint64_t>, kNumSyscalls + 1> calls{};  // the last one: numbers beyond the table
-    std::array<std::atomic<uint64_t>, kNumSyscalls + 1> nanos{};
+    std::array<Counter, kNumSyscalls + 1> calls;  // the last one: numbers beyond the table
+    std::array<Counter, kNumSyscalls + 1> nanos;
   };
+  // Dispatch where there may be more to do than to call the handler.
+  proc::SyscallOutcome DispatchWithCare(proc::Task& task, mm::UserMemory memory);
   // What is left to do behind a handler that did not simply succeed; the call's outcome.
   proc::SyscallOutcome Settle(proc::Task& task, mm::UserMemory memory, proc::SyscallOutcome outcome);
-  static uint32_t ShardOf(const mm::UserMemory& memory);
 
   const bool measure_time_;
   const std::unique_ptr<Tracer> tracer_;  // null unless strace is asked for
-  const std::unique_ptr<std::array<Shard, kShards>> shards_;
+  const bool is_watched_;                 // each call is timed or traced
+  std::vector<Shard> shards_;             // by worker
 };
 
 }  // namespace remora::syscalls

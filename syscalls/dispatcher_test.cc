@@ -19,6 +19,7 @@ constexpr uint64_t kGetpid = 39;
 TEST(DispatcherTest, ALoopOfGetpidTakesNoLock) {
   absl::StatusOr<std::unique_ptr<Dispatcher>> dispatcher = Dispatcher::Create({});
   ASSERT_TRUE(dispatcher.ok());
+  (*dispatcher)->Prepare(1);
   proc::ScriptedKernel script(1);
   constexpr uint64_t kCalls = 100;  // within one slice: between two the scheduler is asked
   uint64_t calls = 0, locks = 0;
