@@ -182,46 +182,53 @@ void Worker::BeginCall(Task& task, uint64_t retired) {
   task.syscall_number = task.cpu.gpr[cpu::kRax];
   task.in_syscall = true;
   ++task.slice.calls;
-  task.slice.instructions += retired;
   Charge(retired + Task::kSyscallCost);
+  task.slice.instructions += retired;
 }
 
 bool Worker::NothingIsDue(const Task& task) const {
   return slot_.interrupt.load(std::memory_order_relaxed) == 0 && !task.signal_pending() && !task.memory_wait &&
-         !task.rseq.due && bound_space_ == task.space() && bound_space_->generation() == acknowledged_generation_ &&
-         budget_left_ != 0;
+         !task.rseq.due && bound_space_ == task.space() && budget_left_ != 0;
 }
 
 // In line: it is a part of each call's way.
 [[gnu::always_inline]] inline Worker::CallEnd Worker::RunCall(Task& task) {
   Scheduler::ClearWoken(task);
-  if (task.group().must_end(&task)) [[unlikely]] {
-    // Killed: whatever the handler waits for does not matter any more.
-    task.in_syscall = false;
-    task.syscall_state.reset();
-    task.restartable = false;
-    return CallEnd::kMustDeliver;
-  }
-  SynchronizeTlb();
-  const SyscallOutcome outcome = dispatcher_.Dispatch(task, memory());
+  mm::Tlb* const tlb = tlb_;
+  if (bound_space_->generation() != tlb->seen_generation()) [[unlikely]]
+    tlb->Synchronize();
+  const SyscallOutcome outcome = dispatcher_.Dispatch(task, mm::UserMemory(tlb, &scratch_));
   if (outcome.kind() == SyscallOutcome::Kind::kBlocked) return CallEnd::kBlocked;
   task.in_syscall = false;
-  if (task.dead()) return CallEnd::kDead;
-  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return CallEnd::kSettled;
+  if (outcome.kind() == SyscallOutcome::Kind::kNoReturn) return task.dead() ? CallEnd::kDead : CallEnd::kSettled;
+  DCHECK(!task.dead());
   task.cpu.gpr[cpu::kRax] = static_cast<uint64_t>(outcome.value());
   task.restartable = true;
   return IsRestart(outcome.value()) ? CallEnd::kMustDeliver : CallEnd::kReturned;
 }
 
+// Killed: whatever the handler waits for does not matter any more.
+Worker::CallEnd Worker::AbandonCall(Task& task) {
+  Scheduler::ClearWoken(task);
+  task.in_syscall = false;
+  task.syscall_state.reset();
+  task.restartable = false;
+  return CallEnd::kMustDeliver;
+}
+
 uint64_t Worker::Call(uint64_t instructions_retired) {
   Task& task = *task_;
-  bound_space_->LeaveGuest(&runner_);
+  bound_space_->LeaveGuestForCall(&runner_);
   BeginCall(task, instructions_retired);
-  call_end_ = RunCall(task);
-  if (call_end_ != CallEnd::kReturned || !NothingIsDue(task)) return 0;
-  call_end_ = CallEnd::kNone;
-  bound_space_->EnterGuest(&runner_, tlb_);
-  return guest_budget();
+  const CallEnd end = RunCall(task);
+  if (end == CallEnd::kReturned && NothingIsDue(task)) [[likely]] {
+    // What everybody has seen we had, when this task last went into guest code.
+    if (bound_space_->ReenterGuest(&runner_, acknowledged_generation_)) [[likely]]
+      return guest_budget();
+  }
+  if (bound_space_) bound_space_->LeaveGuest(&runner_);
+  call_end_ = end;
+  return 0;
 }
 
 Worker::SliceEnd Worker::RunTask(Task& task) {
@@ -232,7 +239,12 @@ Worker::SliceEnd Worker::RunTask(Task& task) {
     if (slot_.interrupt.load(std::memory_order_relaxed) != 0) slot_.interrupt.exchange(0, std::memory_order_seq_cst);
 
     bool deliver = false;
-    if (call_end_ == CallEnd::kNone && task.in_syscall) call_end_ = RunCall(task);
+    if (call_end_ == CallEnd::kNone && task.in_syscall) {
+      if (task.group().must_end(&task)) [[unlikely]]
+        call_end_ = AbandonCall(task);
+      else
+        call_end_ = RunCall(task);
+    }
     if (call_end_ != CallEnd::kNone) {
       switch (std::exchange(call_end_, CallEnd::kNone)) {
         case CallEnd::kBlocked:

@@ -61,19 +61,19 @@ class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
     kDead,
   };
   CallEnd RunCall(Task& task);
+  static CallEnd AbandonCall(Task& task);
   // cpu::SyscallGate
   uint64_t Call(uint64_t instructions_retired) override;
   // Takes what has been done off the slice, and off what the worker has promised to come within.
   void Charge(uint64_t instructions);
   // For how many instructions guest code may go on.
   uint64_t guest_budget() const {
-    return slot_.promised_instructions == 0 ? budget_left_ : std::min(budget_left_, slot_.promised_instructions);
+    const uint64_t budget = budget_left_, promised = slot_.promised_instructions;
+    if (promised == 0) [[likely]]
+      return budget;
+    return std::min(budget, promised);
   }
-  void SynchronizeTlb() {
-    if (bound_space_->generation() != tlb_->seen_generation()) [[unlikely]]
-      tlb_->Synchronize();
-  }
-  // True if the loop has nothing to do before guest code.
+  // True if the loop has nothing to do before guest code, unless the space has changed.
   bool NothingIsDue(const Task& task) const;
   // True if the task has to wait until other workers acknowledge what its space changed.
   bool MustWaitForOthers(Task& task);
@@ -97,27 +97,28 @@ class Worker final : private cpu::SyscallGate, private Task::SpaceHolder {
     uint64_t last_used = 0;
   };
 
-  // Before the engine, which may refer to them until it goes.
-  std::array<OwnedTlb, kNumTlbs> tlbs_;
+  // What each system call comes by, in two lines of the host's cache.
   Kernel& kernel_;
   Scheduler& scheduler_;
   Scheduler::Slot& slot_;
   SyscallDispatcher& dispatcher_;
+  Ref<mm::AddressSpace> bound_space_;
+  mm::Tlb* tlb_ = nullptr;
+  Task* task_ = nullptr;  // that RunTask runs
+  uint64_t budget_left_ = 0;
+  // The generation of bound_space_ that everybody is known to have seen.
+  uint64_t acknowledged_generation_ = 0;
+  // Of a call that the engine had carried out and that the loop has not seen to yet; kNone: there is none.
+  CallEnd call_end_ = CallEnd::kNone;
+  mm::AddressSpace::Runner runner_;
+  mm::ScratchBuffer scratch_;
+
+  // Before the engine, which may refer to them until it goes.
+  std::array<OwnedTlb, kNumTlbs> tlbs_;
+  uint64_t binds_ = 0;
   const std::unique_ptr<cpu::Engine> engine_;
   sync::Reclaimer::Participant participant_;
   const uint64_t slice_instructions_;
-
-  uint64_t binds_ = 0;
-  Ref<mm::AddressSpace> bound_space_;
-  mm::Tlb* tlb_ = nullptr;
-  mm::ScratchBuffer scratch_;
-  mm::AddressSpace::Runner runner_;
-  // The generation of bound_space_ that everybody is known to have seen.
-  uint64_t acknowledged_generation_ = 0;
-  uint64_t budget_left_ = 0;
-  Task* task_ = nullptr;  // that RunTask runs
-  // Of a call that the engine had carried out and that the loop has not seen to yet; kNone: there is none.
-  CallEnd call_end_ = CallEnd::kNone;
 };
 
 }  // namespace remora::proc
