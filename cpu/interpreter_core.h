@@ -45,8 +45,8 @@ class InterpreterCore final : public Engine {
   const Op* FindSingle(RunContext& context);
   bool CodeChanged(RunContext& context);
   uint64_t TimeStamp(const RunContext& context) const;
-  // Instructions that another engine has retired: RDTSC counts them, too.
-  void CountElsewhere(uint64_t instructions) { elsewhere_ += instructions; }
+  // Before Run, by an engine that this one is a part of: how many instructions both have retired. RDTSC counts all.
+  void set_retired_so_far(uint64_t instructions) { elsewhere_ = instructions - instructions_.value(); }
   // Null where there is none.
   Entropy* entropy() const { return options_.entropy; }
   CpuLevel level() const { return options_.level; }

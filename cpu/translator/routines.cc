@@ -240,21 +240,20 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
-  // C++ keeps what callees must keep, and of the state a call changes RAX only: the rest is loaded again.
+  // C++ keeps what callees must keep, and of the state a call changes RAX only: the rest is loaded again. The guest's
+  // R10 and R11 are where they belong already.
   size_t Syscall() {
     const size_t at = Begin();
     StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
-    SaveState();
+    SaveState(/*overwritten=*/1 << kRcx | 1 << kR11);
     LoadField(rdi, REMORA_FIELD(self));
     CallHost(reinterpret_cast<const void*>(calls_.carry_out_syscall));
-    test(al, al);
+    test(rax, rax);
     jz(getCode() + return_);
-    LoadField(kScratchRegister, REMORA_FIELD(state));
+    mov(kScratchRegister, rax);
     for (const Xbyak::Reg64& reg : kCallerSaved)
       if (IsSame(reg.getIdx())) mov(reg, qword[kScratchRegister + 8 * reg.getIdx()]);
     LoadStackPlace();
-    mov(kScratchRegister, qword[kScratchRegister + 8 * kR11]);
-    StoreField(REMORA_FIELD(r11), kScratchRegister);
     ret();
     return at;
   }
@@ -297,18 +296,24 @@ class RoutineWriter : public ContextAssembler {
     mov(kStackPlace, qword[kScratchRegister + 8 * kRsp]);
     Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
   }
-  // All that the guest has in the host's registers, but for its flags. R10, R11 and RAX are spoilt.
-  void SaveState() {
+  // All that the guest has in the host's registers, but for its flags, and those that are about to be overwritten (a
+  // bit each). R10, R11 and RAX are spoilt.
+  void SaveState(unsigned overwritten = 0) {
+    const auto is_saved = [overwritten](int i) { return (overwritten >> i & 1) == 0; };
     LoadField(kScratchRegister, REMORA_FIELD(state));
     for (int i = 0; i < kGeneral; ++i)
-      if (IsSame(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
+      if (IsSame(i) && is_saved(i)) mov(qword[kScratchRegister + 8 * i], Xbyak::Reg64(i));
     Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
     mov(qword[kScratchRegister + 8 * kRsp], kStackPlace);
     for (const auto& [guest, field] : kInContext) {
+      if (!is_saved(guest)) continue;
       LoadField(rax, field);
       mov(qword[kScratchRegister + 8 * guest], rax);
     }
-    Xbyak::Label no_vectors, no_x87;
+    Xbyak::Label no_units, no_vectors, no_x87;
+    static_assert(offsetof(GuestContext, x87_live) == offsetof(GuestContext, vectors_live) + 1);
+    Gs(), cmp(word[At(REMORA_FIELD(vectors_live))], 0);
+    je(no_units, T_NEAR);
     CompareField8(REMORA_FIELD(vectors_live), 0);
     je(no_vectors, T_NEAR);
     SaveVectors(kScratchRegister);
@@ -317,6 +322,7 @@ class RoutineWriter : public ContextAssembler {
     jne(no_x87, T_NEAR);
     SaveX87();
     L(no_x87);
+    L(no_units);
   }
   // Returns from the routine if one of the runs recorded last has the address, or the TLB's first way; but not at about
   // each 16th miss, when the site's extent is to be recorded again.

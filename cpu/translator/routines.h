@@ -77,7 +77,7 @@ struct HostCalls {
   void (*prepare_x87)(GuestContext* context);
   StringEnd (*run_string)(GuestContext* context, PushedRegisters* registers);
   bool (*fill_string)(GuestContext* context, const PushedRegisters* registers);
-  bool (*carry_out_syscall)(GuestContext* context);
+  CpuState* (*carry_out_syscall)(GuestContext* context);
   void (*learn_branch)(GuestContext* context, const std::byte* site, uint64_t target);
 };
 

@@ -380,48 +380,52 @@ uint64_t TranslatorCore::RetiredIn(const GuestContext& context) const {
   return given - std::min(given, static_cast<uint64_t>(context.remaining));
 }
 
-void TranslatorCore::NoteRetired(uint64_t instructions) {
-  run_.left -= instructions;
-  interpreter_.CountElsewhere(instructions);
+InterpreterCore& TranslatorCore::interpreter() {
+  interpreter_.set_retired_so_far(instructions_retired_.value() + run_.budget - run_.left);
+  return interpreter_;
 }
 
-void TranslatorCore::SettleUnits(GuestContext* context, uint64_t flags) {
-  CpuState& state = *context->state;
-  state.rflags = (state.rflags & ~kStatusFlags) | kFlagsFixed | (flags & kStatusFlags);
+void TranslatorCore::SettleX87(GuestContext* context) {
   if (context->x87_live == 0) return;
-  ReadFxsaveX87(std::span(context->x87_image).first<kFxsaveBytes>(), &state.x87);
+  ReadFxsaveX87(std::span(context->x87_image).first<kFxsaveBytes>(), &context->state->x87);
   context->x87_live = 0;
 }
 
-inline bool TranslatorCore::CallGate(GuestContext& context) {
+uint64_t TranslatorCore::WithFlags(uint64_t rflags, uint64_t flags) {
+  return (rflags & ~kStatusFlags) | kFlagsFixed | (flags & kStatusFlags);
+}
+
+// A part of each system call's way: what is not needed behind the call is not asked for before it.
+inline CpuState* TranslatorCore::CallGate(GuestContext& context) {
+  if (context.x87_live != 0) [[unlikely]]
+    SettleX87(&context);
   CpuState& state = *context.state;
-  const uint64_t retired = RetiredIn(context);
-  SettleUnits(&context, UnpackFlags(context.flags));
   state.rip = state.gpr[kRcx] = context.exit_pc;
-  state.gpr[kR11] = state.rflags & ~kFlagRF;
-  if (gate_ == nullptr) {
-    NoteRetired(retired);
+  state.rflags = WithFlags(state.rflags, UnpackFlags(context.flags));
+  context.r11 = state.gpr[kR11] = state.rflags & ~kFlagRF;
+  const uint64_t retired = RetiredIn(context);
+  if (gate_ == nullptr) [[unlikely]] {
+    run_.left -= retired;
     context.leave = Leave::kSyscall;
-    return false;
+    return nullptr;
   }
-  interpreter_.CountElsewhere(retired);
   const uint64_t since_last = run_.budget - run_.left + retired;
   instructions_retired_.Add(since_last);
   const uint64_t allowed = gate_->Call(since_last);
   run_ = {allowed, allowed, context.exit_pc};
   if (allowed == 0) [[unlikely]] {
     context.leave = Leave::kSyscall;
-    return false;
+    return nullptr;
   }
   GiveBudget(&context);
   TakeBases(&context);
   if (FollowChanges(context)) [[likely]]
-    return true;
+    return context.state;
   context.leave = Leave::kGoOn;
-  return false;
+  return nullptr;
 }
 
-bool TranslatorCore::CarryOutSyscall(GuestContext* context) {
+CpuState* TranslatorCore::CarryOutSyscall(GuestContext* context) {
   return static_cast<TranslatorCore*>(context->engine)->CallGate(*context);
 }
 
@@ -501,7 +505,8 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
       break;
     }
   }
-  SettleUnits(&context, flags);
+  state.rflags = WithFlags(state.rflags, flags);
+  SettleX87(&context);
   return next;
 }
 
@@ -511,7 +516,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
   Exit exit;
   last_left_ = nullptr;
   const auto interpret = [&](uint64_t instructions, const std::atomic<uint32_t>& flag = kNeverInterrupt) {
-    exit = interpreter_.Run(state, tlb, std::min(instructions, run_.left), flag);
+    exit = interpreter().Run(state, tlb, std::min(instructions, run_.left), flag);
     run_.left -= exit.instructions_retired;
     return exit.reason == ExitReason::kBudget;
   };
@@ -558,7 +563,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       if (run_.left < kColdInstructions) {
         goes_on = interpret(run_.left, interrupt);
       } else {
-        exit = interpreter_.RunWholeBlocks(state, tlb, kColdInstructions, interrupt);
+        exit = interpreter().RunWholeBlocks(state, tlb, kColdInstructions, interrupt);
         run_.left -= exit.instructions_retired;
         goes_on = exit.reason == ExitReason::kBudget;
       }
@@ -572,7 +577,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     } else if (translation->charge > run_.left) {
       // What is left is not worth finding its way about in the interpreter, where counts are not exact.
       if (!options_.optimizations.exact_count && run_.left < run_.budget)
-        NoteRetired(run_.left);
+        run_.left = 0;
       else
         goes_on = interpret(run_.left);
     } else {
@@ -584,7 +589,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       }
       uint64_t retired = RetiredIn(*bound_->context);
       const Next next = Settle(&retired);
-      NoteRetired(retired);
+      run_.left -= retired;
       alone = next == Next::kAlone;
       if ((next == Next::kInterpret || next == Next::kRepeat) && run_.left > 0) {
         interpreted_.Add();

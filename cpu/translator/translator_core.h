@@ -51,14 +51,15 @@ class TranslatorCore final : public Engine {
   // After something may have been taken away from the context's TLB: drops the extents concerned. False if translated
   // code may be gone or elsewhere.
   bool FollowChanges(GuestContext& context) {
-    if (bound_->tlb->losses() != bound_->seen_losses) [[unlikely]]
+    if (context.tlb->losses() != bound_->seen_losses) [[unlikely]]
       ForgetLost(context);
-    return TablesAreCurrent(bound_);
+    return bound_->fetch_generation == context.tlb->fetch_generation() &&
+           bound_->code_generation == cache_->generation();
   }
 
-  // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. True if code may go on
-  // there, by the blocks that are known; else context.leave tells what is next.
-  static bool CarryOutSyscall(GuestContext* context);
+  // Of a SYSCALL in translated code, behind which exit_pc is: the gate carries the call out. The state if code may go
+  // on there, by the blocks that are known; null: context.leave tells what is next.
+  static CpuState* CarryOutSyscall(GuestContext* context);
   // Of an indirect branch whose code has called `site` from: its inline cache learns that it goes to `target`.
   static void LearnBranch(GuestContext* context, const std::byte* site, uint64_t target);
 
@@ -97,10 +98,6 @@ class TranslatorCore final : public Engine {
   void ForgetExtents(Bound* bound);
   // What the TLB has lost since the last time.
   void ForgetLost(GuestContext& context);
-  // Whether the tables may be used as they are; else they are cleared.
-  bool TablesAreCurrent(const Bound* bound) const {
-    return bound->fetch_generation == bound->tlb->fetch_generation() && bound->code_generation == cache_->generation();
-  }
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
@@ -132,10 +129,13 @@ class TranslatorCore final : public Engine {
   // What translated code may retire, and has, since.
   void GiveBudget(GuestContext* context) const;
   uint64_t RetiredIn(const GuestContext& context) const;
-  [[gnu::always_inline]] bool CallGate(GuestContext& context);
-  void NoteRetired(uint64_t instructions);
-  // Puts flags and x87 unit into the state.
-  static void SettleUnits(GuestContext* context, uint64_t flags);
+  [[gnu::always_inline]] CpuState* CallGate(GuestContext& context);
+  // To run what translated code does not.
+  InterpreterCore& interpreter();
+  // What is in x87_image goes into the state.
+  static void SettleX87(GuestContext* context);
+  // RFLAGS with the status flags of `flags`.
+  static uint64_t WithFlags(uint64_t rflags, uint64_t flags);
   // Puts rip, the count and the flags right after translated code left; what is to be done next.
   enum class Next : uint8_t { kLookup, kAlone, kInterpret, kRepeat };
   Next Settle(uint64_t* retired);

@@ -55,9 +55,10 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
   path_.clear();
   Exit exit;
   uint64_t retired = 0;
+  InterpreterCore& follower = interpreter();
   do {
     path_.push_back(state.rip);
-    exit = interpreter_.Run(state, tlb, 1, kNeverInterrupt);
+    exit = follower.Run(state, tlb, 1, kNeverInterrupt);
     retired += exit.instructions_retired;
   } while (exit.reason == ExitReason::kBudget && retired < run_.left && !EndsPath(state.rip));
   exit.instructions_retired = retired;
