@@ -128,56 +128,95 @@ bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t 
   return (info.raw.disp.size == 0) == (entry->displaced == kNone);
 }
 
-void InstructionDecoder::PutValuesIn(const Entry& entry, const uint8_t* bytes, DecodedInstruction* out) {
-  ZydisDecodedInstruction& info = out->info;
-  if (entry.displaced != kNone) {
-    const uint64_t value = Value(bytes + info.raw.disp.offset, info.raw.disp.size, true);
-    info.raw.disp.value = static_cast<int64_t>(value);
-    out->operands[entry.displaced].mem.disp.value = static_cast<int64_t>(value);
-  }
-  for (int i = 0; i < 2 && info.raw.imm[i].size != 0; ++i) {
-    const uint64_t value = Value(bytes + info.raw.imm[i].offset, info.raw.imm[i].size, info.raw.imm[i].is_signed != 0);
-    info.raw.imm[i].value.u = value;
-    if (entry.immediate[i] != kNone) out->operands[entry.immediate[i]].imm.value.u = value;
-  }
+void InstructionDecoder::PutValuesIn(const uint8_t* bytes, ZydisDecodedInstruction* info) {
+  if (info->raw.disp.size != 0)
+    info->raw.disp.value = static_cast<int64_t>(Value(bytes + info->raw.disp.offset, info->raw.disp.size, true));
+  for (int i = 0; i < 2 && info->raw.imm[i].size != 0; ++i)
+    info->raw.imm[i].value.u =
+        Value(bytes + info->raw.imm[i].offset, info->raw.imm[i].size, info->raw.imm[i].is_signed != 0);
+}
+
+void InstructionDecoder::CopyOperands(const Entry& entry, DecodedInstruction* out) {
+  const ZydisDecodedInstruction& info = out->info;
+  // One by one: a call for so many bytes takes longer.
+  for (uint32_t i = 0; i < info.operand_count; ++i)
+    __builtin_memcpy_inline(&out->operands[i], &entry.operands[i], sizeof(ZydisDecodedOperand));
+  for (uint32_t i = info.operand_count; i <= kMaxOperands; ++i) out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
+  if (entry.displaced != kNone) out->operands[entry.displaced].mem.disp.value = info.raw.disp.value;
+  for (int i = 0; i < 2; ++i)
+    if (entry.immediate[i] != kNone) out->operands[entry.immediate[i]].imm.value.u = info.raw.imm[i].value.u;
+}
+
+InstructionDecoder::Question InstructionDecoder::Ask(const void* bytes, size_t available) {
+  Question question;
+  if (available >= sizeof(question.bytes))
+    std::memcpy(question.bytes, bytes, sizeof(question.bytes));
+  else
+    std::memcpy(question.bytes, bytes, available);
+  question.key_bytes = KeyBytes(question.bytes);
+  uint64_t key;
+  std::memcpy(&key, question.bytes, sizeof(key));
+  question.key = (key & ((uint64_t{1} << 8 * question.key_bytes) - 1)) | uint64_t{question.key_bytes} << 56;
+  return question;
+}
+
+InstructionDecoder::Place& InstructionDecoder::PlaceOf(const Question& question) {
+  constexpr unsigned kIndexBits = 12;
+  static_assert(kEntries == 1 << kIndexBits);
+  return places_[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+}
+
+InstructionDecoder::Entry* InstructionDecoder::Find(const Question& question, size_t available) {
+  if (question.key_bytes == 0) return nullptr;
+  const Place& place = PlaceOf(question);
+  if (place.key != question.key) return nullptr;
+  Entry& entry = entries_[place.entry - 1];
+  return entry.info.length <= available ? &entry : nullptr;
+}
+
+ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t available, DecodedInstruction* out,
+                                        Entry** entry) {
+  *entry = nullptr;
+  const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, question.bytes, std::min(available, sizeof(question.bytes)),
+                                                   &out->info, out->operands);
+  if (!ZYAN_SUCCESS(status) || question.key_bytes == 0) return status;
+  Place& place = PlaceOf(question);
+  if (place.entry == 0) place.entry = ++num_entries_;
+  Entry& made = entries_[place.entry - 1];
+  place.key = 0;
+  if (!CanBeRemembered(*out, question.key_bytes, &made)) return status;
+  place.key = question.key;
+  made.info = out->info;
+  made.notes = Notes();
+  std::copy_n(out->operands, out->info.operand_count, made.operands.data());
+  *entry = &made;
+  return status;
 }
 
 ZyanStatus InstructionDecoder::Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes) {
-  if (notes != nullptr) *notes = nullptr;
-  uint8_t padded[ZYDIS_MAX_INSTRUCTION_LENGTH] = {};
-  std::memcpy(padded, bytes, std::min(available, sizeof(padded)));
-  const uint32_t key_bytes = KeyBytes(padded);
-  if (key_bytes == 0) return ZydisDecoderDecodeFull(&zydis_, bytes, available, &out->info, out->operands);
-  uint64_t key;
-  std::memcpy(&key, padded, sizeof(key));
-  key = (key & ((uint64_t{1} << 8 * key_bytes) - 1)) | uint64_t{key_bytes} << 56;
-  constexpr unsigned kIndexBits = 12;
-  static_assert(kEntries == 1 << kIndexBits);
-  Place& place = places_[key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
-  if (place.key == key) {
-    Entry& entry = entries_[place.entry - 1];
-    if (entry.info.length <= available) {
-      out->info = entry.info;
-      std::copy_n(entry.operands.data(), entry.info.operand_count, out->operands);
-      for (uint32_t i = entry.info.operand_count; i <= kMaxOperands; ++i)
-        out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
-      PutValuesIn(entry, padded, out);
-      if (notes != nullptr) *notes = &entry.notes;
-      return ZYAN_STATUS_SUCCESS;
-    }
+  const Question question = Ask(bytes, available);
+  ZyanStatus status = ZYAN_STATUS_SUCCESS;
+  Entry* entry = Find(question, available);
+  if (entry != nullptr) [[likely]] {
+    __builtin_memcpy_inline(&out->info, &entry->info, sizeof(out->info));
+    PutValuesIn(question.bytes, &out->info);
+    CopyOperands(*entry, out);
+  } else {
+    status = AskZydis(question, available, out, &entry);
   }
-  const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, bytes, available, &out->info, out->operands);
-  if (!ZYAN_SUCCESS(status)) return status;
-  if (place.entry == 0) place.entry = ++num_entries_;
-  Entry& entry = entries_[place.entry - 1];
-  place.key = 0;
-  if (!CanBeRemembered(*out, key_bytes, &entry)) return status;
-  place.key = key;
-  entry.info = out->info;
-  entry.notes = Notes();
-  std::copy_n(out->operands, out->info.operand_count, entry.operands.data());
-  if (notes != nullptr) *notes = &entry.notes;
+  if (notes != nullptr) *notes = entry == nullptr ? nullptr : &entry->notes;
   return status;
+}
+
+const ZydisDecodedInstruction* InstructionDecoder::DecodeWithoutOperands(const void* bytes, size_t available) {
+  const Question question = Ask(bytes, available);
+  if (Entry* entry = Find(question, available)) {
+    // Its own values are nobody's.
+    PutValuesIn(question.bytes, &entry->info);
+    return &entry->info;
+  }
+  Entry* entry;
+  return ZYAN_SUCCESS(AskZydis(question, available, &answer_, &entry)) ? &answer_.info : nullptr;
 }
 
 }  // namespace remora::cpu

@@ -35,6 +35,8 @@ class InstructionDecoder {
   // in, of the next one or all. *notes, if asked for: the same at each such instruction, until the next call; null
   // where nothing is remembered.
   ZyanStatus Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes = nullptr);
+  // The same without operands, for who asks for little: until the next call. Null: it is no instruction.
+  const ZydisDecodedInstruction* DecodeWithoutOperands(const void* bytes, size_t available);
 
   const ZydisDecoder* zydis() const { return &zydis_; }
 
@@ -58,9 +60,23 @@ class InstructionDecoder {
   };
   static constexpr uint8_t kNone = 0xff;
 
+  // An instruction's bytes, and what its answer is found by.
+  struct Question {
+    uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH] = {};
+    uint32_t key_bytes = 0;  // 0: nothing is remembered of it
+    uint64_t key = 0;
+  };
+  static Question Ask(const void* bytes, size_t available);
+  Place& PlaceOf(const Question& question);
+  // Null: it has to be asked for.
+  Entry* Find(const Question& question, size_t available);
+  // Asks Zydis. *entry: where the answer is remembered now, or null.
+  ZyanStatus AskZydis(const Question& question, size_t available, DecodedInstruction* out, Entry** entry);
   // Whether all of it follows from the bytes before displacement and immediates; then the operands are noted.
   static bool CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry);
-  static void PutValuesIn(const Entry& entry, const uint8_t* bytes, DecodedInstruction* out);
+  // Displacement and immediates.
+  static void PutValuesIn(const uint8_t* bytes, ZydisDecodedInstruction* info);
+  static void CopyOperands(const Entry& entry, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
   struct Free {
@@ -70,6 +86,7 @@ class InstructionDecoder {
   // Used in order, so that only those that are used take memory.
   std::unique_ptr<Entry[], Free> entries_;
   uint32_t num_entries_ = 0;
+  DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
 
 }  // namespace remora::cpu

@@ -32,6 +32,23 @@ void ExpectAsZydis(InstructionDecoder* decoder, const Bytes& bytes, size_t avail
       << Hex(bytes);
 }
 
+void ExpectTheSameWithoutOperands(InstructionDecoder* decoder, const Bytes& bytes, size_t available) {
+  DecodedInstruction want;
+  const ZyanStatus status =
+      ZydisDecoderDecodeFull(decoder->zydis(), bytes.data(), available, &want.info, want.operands);
+  const ZydisDecodedInstruction* got = decoder->DecodeWithoutOperands(bytes.data(), available);
+  ASSERT_EQ(got != nullptr, ZYAN_SUCCESS(status)) << Hex(bytes);
+  if (got == nullptr) return;
+  ASSERT_EQ(got->length, want.info.length) << Hex(bytes);
+  ASSERT_EQ(got->mnemonic, want.info.mnemonic) << Hex(bytes);
+  ASSERT_EQ(got->attributes, want.info.attributes) << Hex(bytes);
+  ASSERT_EQ(got->cpu_flags, want.info.cpu_flags) << Hex(bytes);
+  ASSERT_EQ(got->meta.category, want.info.meta.category) << Hex(bytes);
+  ASSERT_EQ(got->meta.branch_type, want.info.meta.branch_type) << Hex(bytes);
+  ASSERT_EQ(got->raw.disp.value, want.info.raw.disp.value) << Hex(bytes);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(got->raw.imm[i].value.u, want.info.raw.imm[i].value.u) << Hex(bytes);
+}
+
 // Each opcode of each map under each of some prefixes, twice in a row with other displacements and immediates, and cut
 // short.
 TEST(InstructionDecoderTest, AnswersAsZydisDoes) {
@@ -61,8 +78,10 @@ TEST(InstructionDecoderTest, AnswersAsZydisDoes) {
           std::memcpy(bytes.data(), begin.data(), begin.size());
           ExpectAsZydis(&decoder, bytes, bytes.size());
           for (size_t i = begin.size() + 2; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(random());
+          ExpectTheSameWithoutOperands(&decoder, bytes, bytes.size());
           ExpectAsZydis(&decoder, bytes, bytes.size());
           ExpectAsZydis(&decoder, bytes, random() % bytes.size() + 1);
+          ExpectTheSameWithoutOperands(&decoder, bytes, random() % bytes.size() + 1);
           if (HasFatalFailure()) return;
         }
       }

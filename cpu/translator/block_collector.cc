@@ -42,6 +42,7 @@ bool LeadsTo(const GuestInstruction& instruction, uint64_t pc) {
 BlockCollector::BlockCollector(InstructionDecoder* decoder, Optimizations optimizations, CpuLevel level, bool host_tsc)
     : decoder_(decoder), optimizations_(optimizations), level_(level), host_tsc_(host_tsc) {
   instructions_.reserve(kMaxInstructions + 1);
+  pcs_.reserve(kMaxInstructions + 1);
 }
 
 ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t available) {
@@ -50,7 +51,9 @@ ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t availa
   if (!ZYAN_SUCCESS(status)) return status;
   ClassifyWithNotes(instruction, notes);
   // The interpreter raises #UD.
-  if (!LevelHas(level_, instruction->decoded.info.meta.isa_set)) instruction->action = Action::kInterpret;
+  if ((level_ != CpuLevel::kHost || instruction->uses_avx512) &&
+      !LevelHas(level_, instruction->decoded.info.meta.isa_set))
+    instruction->action = Action::kInterpret;
   if (host_tsc_ && instruction->decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
     instruction->action = Action::kReemit;
     instruction->may_leave = false;
@@ -60,11 +63,13 @@ ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t availa
 
 bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte* next_page) {
   instructions_.clear();
+  pcs_.clear();
   const uint64_t page_start = PageRoundDown(pc);
   const uint64_t end = page_start + (next_page == nullptr ? kPageSize : 2 * kPageSize);
   while (instructions_.size() < kMaxInstructions && pc < end) {
     GuestInstruction& instruction = instructions_.emplace_back();
     instruction.pc = pc;
+    pcs_.push_back(pc);
     const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, end - pc);
     const uint64_t offset = pc - page_start;
     if (offset >= kPageSize) {
@@ -129,10 +134,7 @@ void BlockCollector::CutPath(size_t length) {
   if (length > 0) instructions_.back().goes_on_at_target = false;
 }
 
-bool BlockCollector::Collected(uint64_t pc) const {
-  return std::any_of(instructions_.begin(), instructions_.end(),
-                     [pc](const GuestInstruction& i) { return i.pc == pc; });
-}
+bool BlockCollector::Collected(uint64_t pc) const { return std::ranges::find(pcs_, pc) != pcs_.end(); }
 
 void BlockCollector::Unroll() {
   const size_t once = instructions_.size();

@@ -56,6 +56,7 @@ class BlockCollector {
   const CpuLevel level_;
   const bool host_tsc_;
   std::vector<GuestInstruction> instructions_;
+  std::vector<uint64_t> pcs_;  // of a block's, side by side
 };
 
 }  // namespace remora::cpu::translator

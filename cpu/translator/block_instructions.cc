@@ -195,11 +195,18 @@ bool BlockWriter::WriteStackPointer(const GuestInstruction& instruction) {
   }
   Placement placement;
   placement.general[kRsp] = kGuestRspHost;
-  uint8_t bytes[kMaxReencodedBytes];
-  code_.Append(bytes, Reencode(instruction, placement, bytes));
+  std::array<uint8_t, kMaxReencodedBytes> bytes;
+  const unsigned length = Reencode(instruction, placement, bytes.data());
+  code_.Append(bytes, length);
   held_behind_ = held_;
   NoteFlags(instruction);
   return true;
+}
+
+// Nothing has to be patched.
+void BlockWriter::WriteAsItIs(const GuestInstruction& instruction) {
+  code_.Append(instruction.bytes, instruction.decoded.info.length);
+  NoteFlags(instruction);
 }
 
 void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
@@ -267,6 +274,8 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
   const bool clears = (in.info.mnemonic == ZYDIS_MNEMONIC_XOR || in.info.mnemonic == ZYDIS_MNEMONIC_SUB) && !memory &&
                       in.operands[0].size >= 32 && in.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
                       in.operands[0].reg.value == in.operands[1].reg.value;
+  constexpr uint32_t kElsewhere = 1u << kRsp | 1u << kR10 | 1u << kR11;
+  if (!memory && (named & kElsewhere) == 0) return WriteAsItIs(instruction);
   const int used_in_context = UsableInContext(instruction, &placement);
   struct Moved {
     unsigned guest;
@@ -292,8 +301,9 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
     moved[num_moved++] = {guest, host};
   }
 
-  uint8_t bytes[kMaxReencodedBytes];
-  code_.Append(bytes, Reencode(instruction, placement, bytes));
+  std::array<uint8_t, kMaxReencodedBytes> bytes;
+  const unsigned length = Reencode(instruction, placement, bytes.data());
+  code_.Append(bytes, length);
 
   for (size_t i = 0; i < num_moved; ++i) {
     bool written = false;

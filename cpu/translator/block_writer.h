@@ -213,6 +213,7 @@ class BlockWriter {
 
   // --- instructions ---
   void WriteReemitted(const GuestInstruction& instruction);
+  void WriteAsItIs(const GuestInstruction& instruction);
   // Whether an operand that is one of the registers in the context can be used where it is, by an instruction without a
   // memory operand of its own; which one.
   static int UsableInContext(const GuestInstruction& instruction, Placement* placement);

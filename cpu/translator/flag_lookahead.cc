@@ -36,9 +36,9 @@ uint32_t FlagLookahead::Scan(uint64_t pc, uint32_t wanted, int depth) {
     const uint64_t available = offset + kMaxInstructionBytes <= kPageSize ? kMaxInstructionBytes : kPageSize - offset;
     uint8_t bytes[kMaxInstructionBytes];
     CopyFromGuest(bytes, page_ + offset, available);
-    DecodedInstruction in;
-    if (!ZYAN_SUCCESS(decoder_->Decode(bytes, available, &in))) return live | wanted;
-    const ZydisDecodedInstruction& info = in.info;
+    const ZydisDecodedInstruction* decoded = decoder_->DecodeWithoutOperands(bytes, available);
+    if (decoded == nullptr) return live | wanted;
+    const ZydisDecodedInstruction& info = *decoded;
     switch (info.meta.category) {
       case ZYDIS_CATEGORY_RET:
       case ZYDIS_CATEGORY_SYSCALL:

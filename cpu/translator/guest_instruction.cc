@@ -268,23 +268,6 @@ void DropBaseThatIsNone(DecodedInstruction* in) {
 
 }  // namespace
 
-int GeneralRegister(ZydisRegister reg) {
-  // Asked several times for each operand.
-  static const auto kNumbers = [] {
-    std::array<int8_t, ZYDIS_REGISTER_MAX_VALUE + 1> numbers;
-    for (int i = 0; i <= ZYDIS_REGISTER_MAX_VALUE; ++i) {
-      const ZydisRegister whole =
-          ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, static_cast<ZydisRegister>(i));
-      const bool general = whole >= ZYDIS_REGISTER_RAX && whole <= ZYDIS_REGISTER_R15;
-      numbers[static_cast<size_t>(i)] = static_cast<int8_t>(general ? whole - ZYDIS_REGISTER_RAX : -1);
-    }
-    return numbers;
-  }();
-  return kNumbers[static_cast<size_t>(reg)];
-}
-
-bool IsHighByte(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH; }
-
 uint64_t GuestInstruction::target() const { return next_pc() + static_cast<uint64_t>(decoded.operands[0].imm.value.s); }
 
 FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info) {

@@ -86,15 +86,34 @@ void Classify(GuestInstruction* instruction);
 // The same, where *notes (may be null) may have it.
 void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes);
 
-// The number of the 64-bit general register that `reg` is or is a part of; -1: it is none.
-int GeneralRegister(ZydisRegister reg);
+// The number of the 64-bit general register that `reg` is or is a part of; -1: it is none. Asked several times for each
+// operand.
+constexpr int GeneralRegister(ZydisRegister reg) {
+  constexpr int kFirst = ZYDIS_REGISTER_AL, kNumbers = ZYDIS_REGISTER_R15 - kFirst + 1;
+  constexpr auto kTable = [] {
+    std::array<int8_t, kNumbers> numbers{};
+    for (int i = 0; i < kNumbers; ++i) {
+      const int number = kFirst + i;
+      const int of_width = number >= ZYDIS_REGISTER_RAX   ? number - ZYDIS_REGISTER_RAX
+                           : number >= ZYDIS_REGISTER_EAX ? number - ZYDIS_REGISTER_EAX
+                           : number >= ZYDIS_REGISTER_AX  ? number - ZYDIS_REGISTER_AX
+                           : number >= ZYDIS_REGISTER_SPL ? number - ZYDIS_REGISTER_SPL + kRsp
+                           : number >= ZYDIS_REGISTER_AH  ? number - ZYDIS_REGISTER_AH
+                                                          : number - ZYDIS_REGISTER_AL;
+      numbers[static_cast<size_t>(i)] = static_cast<int8_t>(of_width);
+    }
+    return numbers;
+  }();
+  const auto index = static_cast<unsigned>(reg) - static_cast<unsigned>(kFirst);
+  return index < kTable.size() ? kTable[index] : -1;
+}
 // Whether a general register's number is one of the two that live in the GuestContext while translated code runs.
 template <typename Number>
 constexpr bool IsInContext(Number guest) {
   return guest == Number{kR10} || guest == Number{kR11};
 }
 // AH, CH, DH, BH.
-bool IsHighByte(ZydisRegister reg);
+constexpr bool IsHighByte(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH; }
 
 }  // namespace remora::cpu::translator
 

@@ -1,6 +1,8 @@
 #ifndef REMORA_CPU_TRANSLATOR_HOST_CODE_H_
 #define REMORA_CPU_TRANSLATOR_HOST_CODE_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -49,36 +51,44 @@ class HostCode {
     size_ += length;
   }
 
+  // The first `length` of them.
+  template <size_t kNumber>
+  void Append(const std::array<uint8_t, kNumber>& bytes, uint32_t length) {
+    std::memcpy(&bytes_[size_], bytes.data(), kNumber);
+    size_ += length;
+  }
+
   // `op reg, [place]` or `op [place], reg`, as the opcode has it.
   void Memory(unsigned opcode, unsigned reg, const HostPlace& place, bool wide = true) {
-    const bool has_index = place.index != HostPlace::kNoIndex;
-    const unsigned rex = (wide ? 8u : 0u) | (reg >= 8 ? 4u : 0u) | (has_index && place.index >= 8 ? 2u : 0u) |
-                         (place.base >= 8 ? 1u : 0u);
-    if (rex != 0) Byte(0x40 | rex);
-    if (opcode > 0xff) Byte(opcode >> 8);
-    Byte(opcode);
+    constexpr unsigned kNone = 4;  // as an index; as a base it has to be in a SIB byte
+    const unsigned index = place.index == HostPlace::kNoIndex ? kNone : place.index;
     const unsigned low = place.base & 7u;
     const int32_t displacement = place.displacement;
     const bool fits_byte = displacement == static_cast<int8_t>(displacement);
     const unsigned mod = displacement == 0 && low != 5 ? 0 : fits_byte ? 1 : 2;
-    const bool sib = has_index || low == 4;
-    Byte(mod << 6 | (reg & 7u) << 3 | (sib ? 4u : low));
-    if (sib) Byte(has_index ? unsigned{place.shift} << 6 | (place.index & 7u) << 3 | low : 4u << 3 | low);
-    if (mod == 1) Byte(static_cast<uint8_t>(displacement));
-    if (mod == 2) Dword(static_cast<uint32_t>(displacement));
+    const bool has_sib = index != kNone || low == 4;
+    const unsigned rex = (wide ? 8u : 0u) | reg >> 3 << 2 | index >> 3 << 1 | unsigned{place.base} >> 3;
+    const unsigned modrm = mod << 6 | (reg & 7u) << 3 | (has_sib ? 4u : low);
+    const unsigned sib = unsigned{place.shift} << 6 | (index & 7u) << 3 | low;
+    // From the last byte to the first.
+    Bytes bytes = {.value = modrm | sib << 8, .number = has_sib ? 2u : 1u};
+    bytes.Prepend(opcode & 0xff);
+    if (opcode > 0xff) bytes.Prepend(opcode >> 8);
+    if (rex != 0) bytes.Prepend(0x40 | rex);
+    Put(bytes);
+    // One or four bytes of it, or none.
+    std::memcpy(&bytes_[size_], &displacement, sizeof(displacement));
+    size_ += mod == 2 ? 4 : mod;
   }
   void Load(unsigned reg, const HostPlace& place) { Memory(0x8b, reg, place); }
   void Store(const HostPlace& place, unsigned reg) { Memory(0x89, reg, place); }
   void Lea(unsigned reg, const HostPlace& place) { Memory(0x8d, reg, place); }
   void Move(unsigned to, unsigned from) {
-    Byte(0x48 | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u));
-    Byte(0x89);
-    Byte(0xc0 | (from & 7u) << 3 | (to & 7u));
+    Put(Row(0x48u | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u), 0x89u, 0xc0 | (from & 7u) << 3 | (to & 7u)));
   }
   void Move32(unsigned to, unsigned from) {
     if (from >= 8 || to >= 8) Byte(0x40 | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u));
-    Byte(0x89);
-    Byte(0xc0 | (from & 7u) << 3 | (to & 7u));
+    Put(Row(0x89u, 0xc0 | (from & 7u) << 3 | (to & 7u)));
   }
   void Constant(unsigned to, uint64_t value) {
     if (value <= UINT32_MAX) {
@@ -86,8 +96,7 @@ class HostCode {
       Byte(0xb8 | (to & 7u));
       Dword(static_cast<uint32_t>(value));
     } else {
-      Byte(0x48 | (to >= 8 ? 1u : 0u));
-      Byte(0xb8 | (to & 7u));
+      Put(Row(0x48u | (to >= 8 ? 1u : 0u), 0xb8 | (to & 7u)));
       Qword(value);
     }
   }
@@ -119,7 +128,7 @@ class HostCode {
   // Jumps with a 4-byte displacement, whose offset they answer.
   uint32_t Jump() { return Byte(0xe9), Gap(); }
   uint32_t Call() { return Byte(0xe8), Gap(); }
-  uint32_t JumpIf(unsigned condition) { return Byte(0x0f), Byte(0x80 | condition), Gap(); }
+  uint32_t JumpIf(unsigned condition) { return Put(Row(0x0fu, 0x80 | condition)), Gap(); }
   // Leads the jump to here, or to `to`.
   void Land(uint32_t displacement_at) { Land(displacement_at, size_); }
   void Land(uint32_t displacement_at, uint32_t to) {
@@ -128,8 +137,7 @@ class HostCode {
   }
   // Short jumps, patched likewise.
   uint32_t ShortJump(unsigned opcode) {
-    Byte(opcode);
-    Byte(0);
+    Put(Row(opcode, 0u));
     return size_ - 1;
   }
   void LandShort(uint32_t displacement_at) {
@@ -153,6 +161,26 @@ class HostCode {
   void Align(uint32_t alignment, uint32_t ahead = 0) { Nop((0u - (size_ + ahead)) & (alignment - 1)); }
 
  private:
+  // Up to eight bytes that are put at once: a store of one byte might change anything, size_ too, as far as the
+  // compiler knows.
+  struct Bytes {
+    void Prepend(unsigned byte) {
+      value = value << 8 | byte;
+      ++number;
+    }
+    uint64_t value = 0;
+    uint32_t number = 0;
+  };
+  template <typename... Values>
+  static Bytes Row(Values... values) {
+    Bytes bytes;
+    ((bytes.value |= uint64_t{values} << 8 * bytes.number++), ...);
+    return bytes;
+  }
+  void Put(const Bytes& bytes) {
+    std::memcpy(&bytes_[size_], &bytes.value, sizeof(bytes.value));
+    size_ += bytes.number;
+  }
   template <typename T>
   void Put(T value) {
     std::memcpy(&bytes_[size_], &value, sizeof(value));

@@ -137,15 +137,16 @@ int64_t OperandGroups::ConstantAddress(const GuestInstruction& instruction) {
 void OperandGroups::FollowValues(const GuestInstruction& instruction) {
   for (uint32_t left = instruction.registers_written; left != 0; left &= left - 1) {
     const auto reg = static_cast<unsigned>(std::countr_zero(left));
-    Value value = {num_origins_, 0};
+    Value value = {static_cast<uint32_t>(users_.size()), 0};
     if (const std::optional<int64_t> moved = Moves(instruction, reg)) {
       value = {values_[reg].origin, values_[reg].moved + *moved};
     } else if (const std::optional<Copy> copy = CopyOf(instruction.decoded)) {
       value = {values_[copy->from].origin, values_[copy->from].moved + copy->more};
     }
-    if (value.origin == num_origins_) ++num_origins_;
+    if (value.origin == users_.size()) users_.push_back(0);
+    ++users_[value.origin];
     const uint32_t before = std::exchange(values_[reg], value).origin;
-    if (std::ranges::any_of(values_, [&](const Value& other) { return other.origin == before; })) continue;
+    if (--users_[before] != 0 || open_.empty()) continue;
     // Nobody has it any more.
     std::erase_if(open_, [&](const Open& open) {
       const Group& group = groups_[static_cast<uint32_t>(open.group)];
@@ -229,8 +230,8 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
   group_of_.assign(instructions.size(), kNone);
   num_slots_ = 0;
   if (!coalesce) return;
-  num_origins_ = 0;
-  for (Value& value : values_) value = {num_origins_++, 0};
+  for (uint32_t reg = 0; reg < values_.size(); ++reg) values_[reg] = {reg, 0};
+  users_.assign(values_.size(), 1);
   for (uint32_t i = 0; i < instructions.size(); ++i) {
     const GuestInstruction& instruction = instructions[i];
     if (const Operand operand = OperandOf(instruction); operand.base >= 0) group_of_[i] = Join(operand, i);

@@ -104,7 +104,7 @@ class OperandGroups {
   std::vector<int> group_of_;
   std::vector<Open> open_;
   std::array<Value, kConstant> values_;  // of each register
-  uint32_t num_origins_ = 0;
+  std::vector<uint8_t> users_;           // of each origin: how many registers have it
   int num_slots_ = 0;
 };
 
