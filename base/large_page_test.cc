@@ -53,5 +53,17 @@ TEST_F(LargePageTest, WhatCannotBeIsLeftAsItIs) {
   AskForLargePage(memory_ + kBytes, kLargePageBytes);  // perhaps not mapped at all
 }
 
+TEST(MapForLargePages, IsAlignedZeroedAndForUse) {
+  constexpr size_t kWhole = 2 * kLargePageBytes;
+  auto* memory = static_cast<uint8_t*>(MapForLargePages(kWhole));
+  ASSERT_NE(memory, nullptr);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % kLargePageBytes, 0u);
+  for (size_t i = 0; i < kWhole; i += 512) ASSERT_EQ(memory[i], 0) << i;
+  std::memset(memory, 1, kWhole);
+  EXPECT_EQ(munmap(memory, kWhole), 0);
+}
+
+TEST(MapForLargePages, MoreThanThereIsIsNull) { EXPECT_EQ(MapForLargePages(size_t{1} << 62), nullptr); }
+
 }  // namespace
 }  // namespace remora

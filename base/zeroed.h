@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/large_page.h"
 
 namespace remora {
 
@@ -28,6 +29,16 @@ Zeroed<T> MakeZeroed(size_t count = 1) {
   const size_t bytes = count * sizeof(T);
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK_MSG(memory != MAP_FAILED, "the host gives no memory");
+  return Zeroed<T>(static_cast<T*>(memory), ZeroedDelete{bytes});
+}
+
+// Likewise, for tables that are soon touched all over (MapForLargePages).
+template <typename T>
+Zeroed<T> MakeZeroedInLargePages(size_t count) {
+  static_assert(std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>);
+  const size_t bytes = (count * sizeof(T) + kLargePageBytes - 1) & ~(kLargePageBytes - 1);
+  void* memory = MapForLargePages(bytes);
+  CHECK_MSG(memory != nullptr, "the host gives no memory");
   return Zeroed<T>(static_cast<T*>(memory), ZeroedDelete{bytes});
 }
 

@@ -1,6 +1,7 @@
 #include "cpu/block_arena.h"
 
-#include <cstdlib>
+#include <sys/mman.h>
+
 #include <new>
 #include <utility>
 
@@ -24,7 +25,7 @@ void BlockArena::Release(Chunk* chunk) {
   if (chunk->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   chunk->num_chunks->fetch_sub(1, std::memory_order_relaxed);
   chunk->~Chunk();
-  std::free(chunk);
+  munmap(chunk, kChunkBytes);
 }
 
 void* BlockArena::Allocate(size_t bytes) {
@@ -32,7 +33,7 @@ void* BlockArena::Allocate(size_t bytes) {
   bytes = (bytes + kAlignment - 1) & ~(kAlignment - 1);
   if (current_ == nullptr || used_bytes_ + bytes > kChunkBytes) {
     if (num_chunks() >= max_chunks_) return nullptr;
-    void* memory = std::aligned_alloc(kChunkBytes, kChunkBytes);
+    void* memory = MapForLargePages(kChunkBytes);
     if (memory == nullptr) return nullptr;
     num_chunks_->fetch_add(1, std::memory_order_relaxed);
     if (current_ != nullptr) Release(current_);

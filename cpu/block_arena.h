@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/large_page.h"
+
 namespace remora::cpu {
 
 // Memory for what is made in great numbers and goes seldom: pieces are cut off a chunk one behind the other, and a
@@ -18,10 +20,11 @@ namespace remora::cpu {
 // Thread safety: Allocate one thread at a time; Free from any thread, after the arena has gone, too.
 class BlockArena {
  public:
-  static constexpr size_t kChunkBytes = 256 << 10;
+  // In large pages of the host's, if it has them: python's start fills two.
+  static constexpr size_t kChunkBytes = kLargePageBytes;
   static constexpr size_t kAlignment = 32;
   // The largest piece.
-  static constexpr size_t kMaxPieceBytes = kChunkBytes / 16;
+  static constexpr size_t kMaxPieceBytes = kChunkBytes / 128;
 
   explicit BlockArena(uint32_t max_chunks) : max_chunks_(max_chunks) {}
   ~BlockArena();

@@ -17,7 +17,7 @@ TEST(BlockArenaTest, PiecesAreAlignedAndApart) {
     int fill;
   };
   std::vector<Piece> pieces;
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 15000; ++i) {
     const size_t bytes = 1 + static_cast<size_t>(i) * 37 % 500;
     void* memory = arena.Allocate(bytes);
     ASSERT_NE(memory, nullptr);

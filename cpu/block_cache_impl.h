@@ -42,7 +42,7 @@ class BlockCache::Impl {
   Mutex& split_lock() { return split_lock_; }
 
  private:
-  static constexpr uint32_t kMaxChunks = 1024;  // 256 MiB; a large program has a tenth
+  static constexpr uint32_t kMaxChunks = 128;  // 256 MiB; a large program has a tenth
 
   static void Free(void* frame_code);
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

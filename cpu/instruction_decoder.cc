@@ -4,8 +4,6 @@
 #include <cstring>
 #include <type_traits>
 
-#include "base/check.h"
-
 namespace remora::cpu {
 namespace {
 
@@ -92,13 +90,7 @@ uint64_t Value(const uint8_t* bytes, uint32_t bits, bool is_signed) {
 
 }  // namespace
 
-InstructionDecoder::InstructionDecoder(CpuLevel level)
-    : places_(static_cast<Place*>(std::calloc(kEntries, sizeof(Place)))),
-      entries_(static_cast<Entry*>(std::malloc(kEntries * sizeof(Entry)))) {
-  static_assert(std::is_trivial_v<Entry> && std::is_trivial_v<Place>);
-  CHECK(places_ != nullptr && entries_ != nullptr);
-  InitializeDecoder(level, &zydis_);
-}
+InstructionDecoder::InstructionDecoder(CpuLevel level) { InitializeDecoder(level, &zydis_); }
 
 bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry) {
   const ZydisDecodedInstruction& info = in.info;
@@ -161,16 +153,16 @@ InstructionDecoder::Question InstructionDecoder::Ask(const void* bytes, size_t a
 }
 
 InstructionDecoder::Place& InstructionDecoder::PlaceOf(const Question& question) {
-  constexpr unsigned kIndexBits = 12;
+  constexpr unsigned kIndexBits = 13;
   static_assert(kEntries == 1 << kIndexBits);
-  return places_[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+  return places_.get()[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
 }
 
 InstructionDecoder::Entry* InstructionDecoder::Find(const Question& question, size_t available) {
   if (question.key_bytes == 0) return nullptr;
   const Place& place = PlaceOf(question);
   if (place.key != question.key) return nullptr;
-  Entry& entry = entries_[place.entry - 1];
+  Entry& entry = entries_.get()[place.entry - 1];
   return entry.info.length <= available ? &entry : nullptr;
 }
 
@@ -182,7 +174,7 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
   if (!ZYAN_SUCCESS(status) || question.key_bytes == 0) return status;
   Place& place = PlaceOf(question);
   if (place.entry == 0) place.entry = ++num_entries_;
-  Entry& made = entries_[place.entry - 1];
+  Entry& made = entries_.get()[place.entry - 1];
   place.key = 0;
   if (!CanBeRemembered(*out, question.key_bytes, &made)) return status;
   place.key = question.key;

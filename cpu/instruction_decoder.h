@@ -6,9 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
+#include "base/zeroed.h"
 #include "cpu/cpu_level.h"
 #include "cpu/op.h"
 
@@ -20,7 +19,8 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 2.7 MiB.
+// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 5.5 MiB, and whole
+// large pages where the host gives them.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
@@ -41,9 +41,9 @@ class InstructionDecoder {
   const ZydisDecoder* zydis() const { return &zydis_; }
 
  private:
-  // The start of python has 7,700 different beginnings; with a quarter of these entries a fifth of all instructions
+  // The start of python has 7,700 different beginnings; with an eighth of these entries a fifth of all instructions
   // went to Zydis.
-  static constexpr uint32_t kEntries = 4096;
+  static constexpr uint32_t kEntries = 8192;
   static constexpr int kMaxOperands = 4;
 
   // Where the answer for a key is: direct mapped.
@@ -79,12 +79,8 @@ class InstructionDecoder {
   static void CopyOperands(const Entry& entry, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<Place[], Free> places_;
-  // Used in order, so that only those that are used take memory.
-  std::unique_ptr<Entry[], Free> entries_;
+  const Zeroed<Place> places_ = MakeZeroed<Place>(kEntries);
+  const Zeroed<Entry> entries_ = MakeZeroedInLargePages<Entry>(kEntries);  // used in order
   uint32_t num_entries_ = 0;
   DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
