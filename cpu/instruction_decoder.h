@@ -19,8 +19,8 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 5.5 MiB, and whole
-// large pages where the host gives them.
+// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 5.5 MiB,
+// and whole large pages where the host gives them.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
