@@ -1,6 +1,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -363,23 +364,22 @@ TEST_F(ShootdownTest, NobodyUsesARightThatWasTakenAwayJustBeforeHeEntered) {
     }
     participant.Offline();
   });
+  // On a busy host a round may take as long as the scheduler lets each of the two wait.
   constexpr int kRounds = 20'000;
-  int used = 0;
-  for (int i = 0; i < kRounds; ++i) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  for (int i = 0; i < kRounds && std::chrono::steady_clock::now() < end; ++i) {
     ASSERT_TRUE(space_->Protect(kBase, kPageSize, Protection(3)).ok());
     const uint64_t before = writes.load(std::memory_order_relaxed);
-    for (int wait = 0; wait < 200 && writes.load(std::memory_order_relaxed) < before + 3; ++wait) {
-    }
+    for (int wait = 1; writes.load(std::memory_order_relaxed) < before + 3; ++wait)
+      if (wait % 1000 == 0) std::this_thread::yield();
     ASSERT_TRUE(space_->Protect(kBase, kPageSize, Protection(1)).ok());
     while (!space_->AcknowledgedByOthers(space_->generation(), nullptr)) std::this_thread::yield();
     const uint64_t acknowledged = writes.load(std::memory_order_relaxed);
     for (int wait = 0; wait < 100; ++wait)
       ASSERT_EQ(writes.load(std::memory_order_relaxed), acknowledged) << "round " << i;
-    if (acknowledged != before) ++used;
   }
   stop = true;
   guest.join();
-  EXPECT_GT(used, 0);
 }
 
 // Both threads increment their own words of pages that a third forks again and again.
