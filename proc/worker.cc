@@ -227,7 +227,8 @@ uint64_t Worker::Call(uint64_t instructions_retired) {
       return guest_budget();
   }
   if (bound_space_) bound_space_->LeaveGuest(&runner_);
-  call_end_ = end;
+  // Who was killed before the call began has been woken for that already, and would wait for ever.
+  call_end_ = end == CallEnd::kBlocked && task.group().must_end(&task) ? AbandonCall(task) : end;
   return 0;
 }
 
