@@ -108,6 +108,7 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
 
 void BlockCollector::CollectPath(std::span<const Step> steps) {
   instructions_.clear();
+  pcs_.clear();
   uint32_t calls = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const uint64_t pc = steps[i].pc;

@@ -82,6 +82,11 @@ bool RepeatsString(const ZydisDecodedInstruction& info) {
   return info.meta.category == ZYDIS_CATEGORY_STRINGOP && (info.attributes & kRepeat) != 0;
 }
 
+bool HasPrefix(const ZydisDecodedInstruction& info, uint8_t prefix) {
+  return std::any_of(info.raw.prefixes, info.raw.prefixes + info.raw.prefix_count,
+                     [prefix](const auto& each) { return each.value == prefix; });
+}
+
 // Operands that can be re-encoded: no segment, control or wider registers, and memory by ModRM.
 bool HasPlainOperands(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
@@ -155,6 +160,10 @@ bool IsReemitted(const GuestInstruction& instruction) {
     case ZYDIS_MNEMONIC_BTS:
       // A bit of a string in memory: its byte may be far from the operand.
       return instruction.memory < 0 || instruction.decoded.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    case ZYDIS_MNEMONIC_BSF:
+    case ZYDIS_MNEMONIC_BSR:
+      // Where the level has no TZCNT and LZCNT the prefix means nothing, but to the host's CPU it does.
+      return !HasPrefix(info, 0xf3);
     default:
       return true;
   }

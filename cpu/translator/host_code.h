@@ -165,6 +165,7 @@ class HostCode {
   // compiler knows.
   struct Bytes {
     void Prepend(unsigned byte) {
+      DCHECK(byte <= 0xff);
       value = value << 8 | byte;
       ++number;
     }
@@ -174,6 +175,7 @@ class HostCode {
   template <typename... Values>
   static Bytes Row(Values... values) {
     Bytes bytes;
+    DCHECK(((values <= 0xff) && ...));
     ((bytes.value |= uint64_t{values} << 8 * bytes.number++), ...);
     return bytes;
   }

@@ -51,6 +51,26 @@ TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   EXPECT_EQ(second->counters().blocks_decoded, 0u);
 }
 
+// Below v3 CPUs run TZCNT and LZCNT as BSF and BSR, which leave the destination alone where there is no bit.
+TEST(TranslatorTest, ALevelWithoutTzcntRunsBsf) {
+  TranslatorOptions options = AtOnce();
+  options.interpreter.level = CpuLevel::kV2;
+  FakeMachine machine([&options](BlockCache* cache) { return MakeTranslator(cache, options); });
+  machine.memory.Write(kCode, {0xf3, 0x48, 0x0f, 0xbc, 0xc1,  // tzcnt rax, rcx
+                               0xf3, 0x48, 0x0f, 0xbd, 0xd1,  // lzcnt rdx, rcx
+                               0xf3, 0x4c, 0x0f, 0xbc, 0xd1,  // tzcnt r10, rcx
+                               0x0f, 0x05});                  // syscall
+  for (const uint64_t bits : {uint64_t{0}, uint64_t{0x50}}) {
+    machine.state.rip = kCode;
+    machine.state.gpr[kRax] = machine.state.gpr[kRdx] = machine.state.gpr[kR10] = 77;
+    machine.state.gpr[kRcx] = bits;
+    ASSERT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRax], bits == 0 ? 77u : 4u);
+    EXPECT_EQ(machine.state.gpr[kRdx], bits == 0 ? 77u : 6u);
+    EXPECT_EQ(machine.state.gpr[kR10], bits == 0 ? 77u : 4u);
+  }
+}
+
 TEST(TranslatorTest, WhatOneBlockFindsOfTheStackDoesNotServeALongerOneAcrossPages) {
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
   constexpr uint64_t kElsewhere = 0x700000, kFirst = 0x711000, kSecond = kFirst + kPageSize;
