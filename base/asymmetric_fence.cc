@@ -1,5 +1,6 @@
 #include "base/asymmetric_fence.h"
 
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,10 +19,10 @@ AsymmetricFence::AsymmetricFence(Kind kind)
     : by_host_(kind == Kind::kByHost && Membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0) {}
 
 void AsymmetricFence::Heavy() const {
-  if (by_host_)
-    CHECK(Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0);
-  else
-    FullFence();
+  if (!by_host_) return FullFence();
+  // Nothing else stands in for it, now that others have relied on it: short of memory, it is asked again.
+  while (Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0)
+    CHECK_MSG(errno == ENOMEM, "the host does not allow membarrier(2) any more");
 }
 
 }  // namespace remora

@@ -12,6 +12,7 @@ namespace remora {
 // costs nothing where the host has membarrier(2): Heavy has each CPU that runs a thread of this host process put its
 // stores in order, and takes some microseconds.
 //
+// Whoever forbids the host process membarrier(2) (seccomp) does so before an instance is made: later Heavy ends it.
 // Thread safety: everything from any thread.
 class AsymmetricFence {
  public:
