@@ -1,6 +1,7 @@
 #include "mm/address_space.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -116,7 +117,10 @@ uint64_t AddressSpace::WriteRemote(GuestAddr to, std::span<const std::byte> from
   while (done < from.size()) {
     const GuestAddr at = to + done;
     const Translation t = Translate(at.page(), Access::kWrite);
-    if (t.fault == FaultKind::kMustWait) continue;  // the page is there now
+    if (t.fault == FaultKind::kMustWait) {
+      std::this_thread::yield();  // the page is there now, or will be when others have left guest code
+      continue;
+    }
     if (t.fault == FaultKind::kNotReady) {
       AwaitPage(at.page(), Access::kWrite);
       continue;

@@ -76,7 +76,7 @@ TlbSource::Translation AddressSpace::Translate(PageNumber page, Access access) {
     after = generation_.load(std::memory_order_relaxed);
   }
   // A copy replaced a page that another thread may still read through its TLB: that one must follow before this one
-  // goes on, or the two would see different memory. The page is in place already, so trying again succeeds.
+  // goes on, or the two would see different memory. The page is in place already then.
   if (after != before && LaggardExists(after, nullptr, /*skip_this_thread=*/true)) return Failed(FaultKind::kMustWait);
   return result;
 }
@@ -190,6 +190,10 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
     retired->Add(source);
   }
   const bool zero = source == frames.zero_frame();
+  // Who has not heard yet that the page may not be written any more would write to the old frame behind the copy.
+  if (entry.present() && entry.anonymous() && !zero &&
+      LaggardExists(generation_.load(std::memory_order_relaxed), nullptr, /*skip_this_thread=*/true))
+    return Failed(FaultKind::kMustWait);
   const ErrnoOr<FrameId> copy = table_.AllocateFrame(page, vma.range, /*zeroed=*/zero, retired);
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);

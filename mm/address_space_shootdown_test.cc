@@ -151,6 +151,33 @@ TEST_F(ShootdownTest, ACopyWaitsForAThreadThatReadsTheOldPage) {
   worker.Leave();
 }
 
+// Three threads, of which one forks: what the second one writes before it hears of that must be in the copy that the
+// third one makes.
+TEST_F(ShootdownTest, NoCopyIsMadeOfWhatAnotherMayStillWrite) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  Worker writer(space_.get()), copier(space_.get());
+  std::byte* old = nullptr;
+  std::thread([&] {
+    writer.Enter();
+    old = Write(writer, kBase);
+    ASSERT_NE(old, nullptr);
+    *old = std::byte{1};
+  }).join();
+  const Ref<AddressSpace> child = *space_->Fork();
+  copier.Enter();
+  EXPECT_EQ(Write(copier, kBase), nullptr);
+  EXPECT_EQ(copier.tlb->last_fault().kind, FaultKind::kMustWait);
+  EXPECT_NE(writer.interrupt.load(), 0u);
+  *old = std::byte{2};  // it has the right yet
+  writer.Leave();
+  copier.Leave();
+  copier.Enter();
+  const std::byte* copy = Write(copier, kBase);
+  ASSERT_NE(copy, nullptr);
+  EXPECT_EQ(*copy, std::byte{2});
+  copier.Leave();
+}
+
 // --- code ---
 
 class ReportingObserver final : public CodeObserver {

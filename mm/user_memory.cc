@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "base/full_fence.h"
 #include "mm/guest_copy.h"
@@ -62,11 +63,13 @@ uint64_t PieceAt(GuestAddr at, uint64_t left) { return std::min(left, kPageSize 
 }  // namespace
 
 std::byte* UserMemory::Resolve(GuestAddr addr, Access access) const {
-  while (true) {
+  for (bool again = false;; again = true) {
     std::byte* host = access == Access::kWrite ? tlb_->Lookup<Access::kWrite>(addr) : tlb_->Lookup<Access::kRead>(addr);
-    // The kernel need not wait for other workers here: this task's worker does before the next guest instruction.
+    // Usually the page is in place already, and others have to see that only before this task's next guest instruction;
+    // else they leave guest code now, because they have been interrupted.
     if (host != nullptr || tlb_->last_fault().kind != FaultKind::kMustWait) return host;
     tlb_->Synchronize();
+    if (again) std::this_thread::yield();
   }
 }
 
