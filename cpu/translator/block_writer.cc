@@ -479,7 +479,7 @@ bool BlockWriter::NeedsSavedFlags(uint32_t index) const {
 void BlockWriter::ReplayFlags() {
   const FlagsReplay replay = ReplayOf(instructions_[maker_.instruction], maker_.flags);
   if (replay.spoils_scratch) code_.Store(Frame(REMORA_FRAME(held)), kScratch);
-  code_.Append(replay.bytes.data(), replay.length);
+  code_.Append(replay.bytes, replay.length);
   if (replay.spoils_scratch) code_.Load(kScratch, Frame(REMORA_FRAME(held)));
   flags_ = Flags::kHost;
 }
