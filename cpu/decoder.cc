@@ -125,12 +125,11 @@ void MakeRaise(uint32_t offset, ExitReason reason, Op* op) {
 
 // How often it probes the TLB where nothing goes wrong. A REP counts its iterations itself.
 uint8_t CountAccesses(const DecodedInstruction& in, const Op& op) {
-  if (op.repeat != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_NOP || in.info.meta.category == ZYDIS_CATEGORY_PREFETCH)
-    return 0;
+  if (op.repeat != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_NOP || in.info.category == ZYDIS_CATEGORY_PREFETCH) return 0;
   constexpr uint8_t kMost = 7;
   uint8_t accesses = 0;
   for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type != ZYDIS_MEMOP_TYPE_MEM) continue;
     if ((operand.actions & (ZYDIS_OPERAND_ACTION_MASK_READ | ZYDIS_OPERAND_ACTION_MASK_WRITE)) != 0) ++accesses;
   }
@@ -139,7 +138,7 @@ uint8_t CountAccesses(const DecodedInstruction& in, const Op& op) {
 
 // Whether it goes elsewhere, so that what stands behind it mostly is not the next instruction of its block.
 bool IsBranch(const DecodedInstruction& in) {
-  const ZydisInstructionCategory category = in.info.meta.category;
+  const ZydisInstructionCategory category = in.info.category;
   return category == ZYDIS_CATEGORY_COND_BR || category == ZYDIS_CATEGORY_UNCOND_BR ||
          category == ZYDIS_CATEGORY_CALL || category == ZYDIS_CATEGORY_RET || category == ZYDIS_CATEGORY_SYSCALL;
 }
@@ -218,7 +217,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
     Lowering lowering{*in, in->bytes, op};
     lowering.flags = flags;
     lowering.flags_dead = next_belongs && OverwritesFlags(*next);
-    if (!LevelHas(level_, in->info.meta.isa_set) || !Lower(*in, offset, &lowering)) {
+    if (!LevelHas(level_, in->info.isa_set) || !Lower(*in, offset, &lowering)) {
       MakeRaise(offset, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
       lowering.has_details = false;
@@ -229,7 +228,7 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
     if (lowering.end != BlockEnd::kNone) break;
     if (is_branch) decode_next();
     flags = lowering.flags;
-    if (next_belongs && next->info.meta.category == ZYDIS_CATEGORY_COND_BR)
+    if (next_belongs && next->info.category == ZYDIS_CATEGORY_COND_BR)
       if (const Handler fused = FuseWithBranch(lowering, next->info.mnemonic)) builder.FuseWithBranch(op, fused);
     std::swap(in, next);
   }
@@ -257,7 +256,7 @@ void Decoder::DecodeCrossing(const std::byte* page, uint32_t page_offset, const 
     MakeRaise(0, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection, op);
   } else {
     Lowering lowering{in, bytes, op};
-    if (!LevelHas(level_, in.info.meta.isa_set) || !Lower(in, 0, &lowering)) {
+    if (!LevelHas(level_, in.info.isa_set) || !Lower(in, 0, &lowering)) {
       MakeRaise(0, ExitReason::kIllegal, op);
       lowering.end = BlockEnd::kPlain;
     }

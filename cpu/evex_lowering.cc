@@ -99,19 +99,19 @@ uint8_t BroadcastTo(ZydisBroadcastMode mode) {
 
 // Copies the instruction with [rsi] for its memory operand and RAX for a general register. The extension bits of EVEX
 // and VEX are inverted.
-bool CopyForHost(const DecodedInstruction& in, const ZydisDecodedOperand* memory, const ZydisDecodedOperand* general,
+bool CopyForHost(const DecodedInstruction& in, const DecodedOperand* memory, const DecodedOperand* general,
                  const std::byte* bytes, EvexDetails* details) {
-  const ZydisDecodedInstruction& info = in.info;
+  const InstructionInfo& info = in.info;
   const bool evex = info.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
-  const unsigned prefix = evex ? info.raw.evex.offset : info.raw.vex.offset;
-  const unsigned modrm = info.raw.modrm.offset, immediate_bytes = info.raw.imm[0].size / 8u;
+  const unsigned prefix = info.vector_prefix_offset;
+  const unsigned modrm = info.modrm.offset, immediate_bytes = info.immediate_sizes[0] / 8u;
   const unsigned length = modrm + 1 - prefix + immediate_bytes;
   if (length > EvexDetails::kMaxBytes) return false;
   uint8_t* out = details->bytes.data();
   std::memcpy(out, bytes + prefix, modrm + 1 - prefix);
   std::memcpy(out + modrm + 1 - prefix, bytes + info.length - immediate_bytes, immediate_bytes);
   constexpr uint8_t kTwoByteVex = 0xc5, kR = 0x80, kX = 0x40, kB = 0x20, kEvexRUpper = 0x10, kRsiField = 6;
-  uint8_t reg = info.raw.modrm.reg, rm = info.raw.modrm.rm, mod = info.raw.modrm.mod;
+  uint8_t reg = info.modrm.reg, rm = info.modrm.rm, mod = info.modrm.mod;
   const bool has_xb = out[0] != kTwoByteVex;
   if (memory != nullptr) {
     mod = 0;
@@ -130,8 +130,8 @@ bool CopyForHost(const DecodedInstruction& in, const ZydisDecodedOperand* memory
   return true;
 }
 
-void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& memory, EvexDetails* details) {
-  const ZydisDecodedInstruction& info = in.info;
+void DescribeAccess(const DecodedInstruction& in, const DecodedOperand& memory, EvexDetails* details) {
+  const InstructionInfo& info = in.info;
   const bool store = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   const bool masked = details->mask != 0;
   const unsigned bytes = memory.size / 8u;
@@ -139,27 +139,27 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
   if (element == 0 || bytes % element != 0) element = bytes;
   details->element_bytes = static_cast<uint8_t>(element);
   details->elements = static_cast<uint8_t>(bytes / element);
-  const uint8_t broadcast = BroadcastTo(info.avx.broadcast.mode);
+  const uint8_t broadcast = BroadcastTo(info.broadcast);
   details->mask_bits = broadcast != 0 ? broadcast : details->elements;
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
     details->access = store ? EvexAccess::kScatter : EvexAccess::kGather;
     details->index_bytes = IndexBytes(info.mnemonic);
     const unsigned wider = element > details->index_bytes ? element : details->index_bytes;
-    details->elements = details->mask_bits = static_cast<uint8_t>(info.avx.vector_length / 8u / wider);
+    details->elements = details->mask_bits = static_cast<uint8_t>(info.vector_length / 8u / wider);
   } else if (store) {
     details->access = !masked                     ? EvexAccess::kStore
                       : IsCompress(info.mnemonic) ? EvexAccess::kCompress
                                                   : EvexAccess::kStoreElements;
-    details->probes_all = SuppressesFaults(info.meta.exception_class) ? 0 : 1;
+    details->probes_all = SuppressesFaults(info.exception_class) ? 0 : 1;
   } else {
     // The words of these are made of elements from all over.
-    const bool whole = !SuppressesFaults(info.meta.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW ||
+    const bool whole = !SuppressesFaults(info.exception_class) || info.mnemonic == ZYDIS_MNEMONIC_VDBPSADBW ||
                        info.mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16;
     details->access = !masked || whole          ? EvexAccess::kLoad
                       : IsExpand(info.mnemonic) ? EvexAccess::kExpand
                                                 : EvexAccess::kElements;
   }
-  const ZydisExceptionClass kind = info.meta.exception_class;
+  const ZydisExceptionClass kind = info.exception_class;
   if (kind == ZYDIS_EXCEPTION_CLASS_E1 || kind == ZYDIS_EXCEPTION_CLASS_E1NF)
     details->alignment = static_cast<uint8_t>(bytes);
 }
@@ -168,13 +168,13 @@ void DescribeAccess(const DecodedInstruction& in, const ZydisDecodedOperand& mem
 
 bool LowerEvex(Lowering* lowering) {
   const DecodedInstruction& in = lowering->in;
-  const ZydisDecodedOperand *memory = nullptr, *general = nullptr;
+  const DecodedOperand *memory = nullptr, *general = nullptr;
   EvexDetails& details = lowering->details;
-  if (in.info.avx.mask.reg >= ZYDIS_REGISTER_K0 && in.info.avx.mask.reg <= ZYDIS_REGISTER_K7)
-    details.mask = static_cast<uint8_t>(in.info.avx.mask.reg - ZYDIS_REGISTER_K0);
+  if (in.info.mask >= ZYDIS_REGISTER_K0 && in.info.mask <= ZYDIS_REGISTER_K7)
+    details.mask = static_cast<uint8_t>(in.info.mask - ZYDIS_REGISTER_K0);
   Op& op = *lowering->op;
   for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) memory = &operand;
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     switch (ZydisRegisterGetClass(operand.reg.value)) {

@@ -262,7 +262,7 @@ Handler FallThroughHandler() { return &FallThrough; }
 Handler DroppedHandler() { return &Dropped; }
 
 bool LowerControl(Lowering* lowering) {
-  const bool far = lowering->in.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+  const bool far = lowering->in.info.branch_type == ZYDIS_BRANCH_TYPE_FAR;
   switch (lowering->in.info.mnemonic) {
     case ZYDIS_MNEMONIC_JMP:
       // A far transfer needs another code segment, and 64-bit Linux programs have none to go to.
@@ -338,7 +338,7 @@ bool LowerControl(Lowering* lowering) {
     case ZYDIS_MNEMONIC_IRETQ:
       return SetRaise(lowering, ExitReason::kProtection);
     default:
-      if (lowering->in.info.meta.category == ZYDIS_CATEGORY_COND_BR) return LowerJcc(lowering);
+      if (lowering->in.info.category == ZYDIS_CATEGORY_COND_BR) return LowerJcc(lowering);
       return false;
   }
 }

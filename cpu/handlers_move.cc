@@ -231,10 +231,10 @@ Handler MovHandler(const Lowering& lowering) {
 
 bool IsFarOffset(const Lowering& lowering) {
   for (int i = 0; i < lowering.in.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = lowering.in.operands[i];
+    const DecodedOperand& operand = lowering.in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.base == ZYDIS_REGISTER_NONE &&
-        operand.mem.disp.value != static_cast<int32_t>(operand.mem.disp.value)) {
-      lowering.op->immediate = operand.mem.disp.value;
+        operand.mem.displacement != static_cast<int32_t>(operand.mem.displacement)) {
+      lowering.op->immediate = operand.mem.displacement;
       return true;
     }
   }
@@ -243,7 +243,7 @@ bool IsFarOffset(const Lowering& lowering) {
 
 bool LowerConditional(Lowering* lowering) {
   const ZydisMnemonic mnemonic = lowering->in.info.mnemonic;
-  const ZydisInstructionCategory category = lowering->in.info.meta.category;
+  const ZydisInstructionCategory category = lowering->in.info.category;
   Op& op = *lowering->op;
   const int condition = ConditionOf(mnemonic);
   const KnownFlags known = lowering->flags;

@@ -156,7 +156,7 @@ template <Shift kShift>
 bool Set(Lowering* lowering) {
   Op& op = *lowering->op;
   // The count is the last visible operand: an immediate, or CL.
-  const ZydisDecodedOperand& last = lowering->in.operands[lowering->in.info.operand_count_visible - 1];
+  const DecodedOperand& last = lowering->in.operands[lowering->in.info.operand_count_visible - 1];
   const bool by_cl = last.type == ZYDIS_OPERAND_TYPE_REGISTER;
   const bool memory = op.has_memory != 0;
   const auto pick = [&]<typename T>() -> Handler {

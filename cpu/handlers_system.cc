@@ -169,7 +169,7 @@ bool SetFlagHandler(Lowering* lowering, PlainHandler plain, bool writes) {
 bool LowerSegmentMove(Lowering* lowering) {
   if (lowering->in.info.mnemonic != ZYDIS_MNEMONIC_MOV) return false;
   for (int i = 0; i < 2; ++i) {
-    const ZydisDecodedOperand& operand = lowering->in.operands[i];
+    const DecodedOperand& operand = lowering->in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_CONTROL ||
         ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_DEBUG) {
@@ -181,7 +181,7 @@ bool LowerSegmentMove(Lowering* lowering) {
     if (ZydisRegisterGetClass(operand.reg.value) != ZYDIS_REGCLASS_SEGMENT) continue;
     Op& op = *lowering->op;
     op.immediate8 = static_cast<uint8_t>(operand.reg.value - ZYDIS_REGISTER_ES);
-    const ZydisDecodedOperand& other = lowering->in.operands[1 - i];
+    const DecodedOperand& other = lowering->in.operands[1 - i];
     if (other.type == ZYDIS_OPERAND_TYPE_REGISTER) {
       op.dst = i == 0 ? op.src : op.dst;
       op.size = static_cast<uint8_t>(other.size / 8);
@@ -216,18 +216,18 @@ Handler PlainTrampoline(const Op& op) {
 
 bool LowerSystem(Lowering* lowering) {
   Op& op = *lowering->op;
-  const ZydisDecodedInstruction& info = lowering->in.info;
+  const InstructionInfo& info = lowering->in.info;
   switch (info.mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
       return LowerSegmentMove(lowering);
     case ZYDIS_MNEMONIC_NOP:
       // 0F 0D is a prefetch, which has no register form.
-      if (info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x0d && info.raw.modrm.mod == 3) return false;
+      if (info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x0d && info.modrm.mod == 3) return false;
       op.handler = &Nop;
       return true;
     case ZYDIS_MNEMONIC_PAUSE:
       // REX.B makes it XCHG R8, RAX, whatever the prefix says.
-      if (info.raw.rex.B) return false;
+      if (info.rex_b) return false;
       op.handler = &Nop;
       return true;
     case ZYDIS_MNEMONIC_PREFETCH:
@@ -238,7 +238,7 @@ bool LowerSystem(Lowering* lowering) {
     case ZYDIS_MNEMONIC_PREFETCHNTA:
     case ZYDIS_MNEMONIC_ENDBR64:
     case ZYDIS_MNEMONIC_ENDBR32:
-      if (info.raw.modrm.mod == 3 && info.opcode == 0x0d) return false;
+      if (info.modrm.mod == 3 && info.opcode == 0x0d) return false;
       op.handler = &Nop;
       return true;
     case ZYDIS_MNEMONIC_CLFLUSH:

@@ -88,7 +88,7 @@ Handler MoveScalar(Form form, const Op& op) {
 template <typename T>
 Handler MoveLowOrGeneral(const VectorInstruction& in, const Op& op) {
   const auto is_general = [&](int i) {
-    const ZydisDecodedOperand& operand = in.in.operands[i];
+    const DecodedOperand& operand = in.in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
     const ZydisRegisterClass in_class = ZydisRegisterGetClass(operand.reg.value);
     return in_class == ZYDIS_REGCLASS_GPR32 || in_class == ZYDIS_REGCLASS_GPR64;
@@ -348,7 +348,7 @@ Handler FindShuffle(const VectorInstruction& in, const Op& op) {
 Handler FindChainedVector(const VectorInstruction& in, const Op& op) {
   // MMX registers are the plain handlers' business.
   for (int i = 0; i < in.in.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = in.in.operands[i];
+    const DecodedOperand& operand = in.in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX)
       return nullptr;
   }

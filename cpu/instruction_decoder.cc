@@ -92,8 +92,8 @@ uint64_t Value(const uint8_t* bytes, uint32_t bits, bool is_signed) {
 
 InstructionDecoder::InstructionDecoder(CpuLevel level) { InitializeDecoder(level, &zydis_); }
 
-bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry) {
-  const ZydisDecodedInstruction& info = in.info;
+bool InstructionDecoder::CanBeRemembered(const ZydisDecodedInstruction& info, const ZydisDecodedOperand* operands,
+                                         uint32_t key_bytes, Entry* entry) {
   if (info.operand_count > kMaxOperands) return false;
   // A displacement of one byte counts operands there.
   if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) return false;
@@ -105,7 +105,7 @@ bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t 
   entry->immediate[0] = entry->immediate[1] = kNone;
   uint32_t immediates = 0;
   for (uint8_t i = 0; i < info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const ZydisDecodedOperand& operand = operands[i];
     if (operand.encoding == ZYDIS_OPERAND_ENCODING_IS4) return false;
     if (operand.type == ZYDIS_OPERAND_TYPE_POINTER) return false;
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.disp.has_displacement) {
@@ -120,23 +120,21 @@ bool InstructionDecoder::CanBeRemembered(const DecodedInstruction& in, uint32_t 
   return (info.raw.disp.size == 0) == (entry->displaced == kNone);
 }
 
-void InstructionDecoder::PutValuesIn(const uint8_t* bytes, ZydisDecodedInstruction* info) {
-  if (info->raw.disp.size != 0)
-    info->raw.disp.value = static_cast<int64_t>(Value(bytes + info->raw.disp.offset, info->raw.disp.size, true));
-  for (int i = 0; i < 2 && info->raw.imm[i].size != 0; ++i)
-    info->raw.imm[i].value.u =
-        Value(bytes + info->raw.imm[i].offset, info->raw.imm[i].size, info->raw.imm[i].is_signed != 0);
+void InstructionDecoder::PutValuesIn(const uint8_t* bytes, InstructionInfo* info) {
+  if (info->displacement_size != 0)
+    info->displacement = static_cast<int64_t>(Value(bytes + info->displacement_offset, info->displacement_size, true));
+  for (int i = 0; i < 2 && info->immediate_sizes[i] != 0; ++i)
+    info->immediates[i] = static_cast<int64_t>(
+        Value(bytes + info->immediate_offsets[i], info->immediate_sizes[i], (info->immediate_is_signed >> i & 1) != 0));
 }
 
 void InstructionDecoder::CopyOperands(const Entry& entry, DecodedInstruction* out) {
-  const ZydisDecodedInstruction& info = out->info;
-  // One by one: a call for so many bytes takes longer.
-  for (uint32_t i = 0; i < info.operand_count; ++i)
-    __builtin_memcpy_inline(&out->operands[i], &entry.operands[i], sizeof(ZydisDecodedOperand));
-  for (uint32_t i = info.operand_count; i <= kMaxOperands; ++i) out->operands[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
-  if (entry.displaced != kNone) out->operands[entry.displaced].mem.disp.value = info.raw.disp.value;
+  const InstructionInfo& info = out->info;
+  for (uint32_t i = 0; i < kMaxOperands; ++i) out->operands[i] = entry.operands[i];
+  out->operands[kMaxOperands].type = ZYDIS_OPERAND_TYPE_UNUSED;
+  if (entry.displaced != kNone) out->operands[entry.displaced].mem.displacement = info.displacement;
   for (int i = 0; i < 2; ++i)
-    if (entry.immediate[i] != kNone) out->operands[entry.immediate[i]].imm.value.u = info.raw.imm[i].value.u;
+    if (entry.immediate[i] != kNone) out->operands[entry.immediate[i]].imm.value.s = info.immediates[i];
 }
 
 InstructionDecoder::Question InstructionDecoder::Ask(const void* bytes, size_t available) {
@@ -152,35 +150,36 @@ InstructionDecoder::Question InstructionDecoder::Ask(const void* bytes, size_t a
   return question;
 }
 
-InstructionDecoder::Place& InstructionDecoder::PlaceOf(const Question& question) {
+InstructionDecoder::Entry& InstructionDecoder::EntryOf(const Question& question) {
   constexpr unsigned kIndexBits = 13;
   static_assert(kEntries == 1 << kIndexBits);
-  return places_.get()[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+  return entries_.get()[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
 }
 
 InstructionDecoder::Entry* InstructionDecoder::Find(const Question& question, size_t available) {
   if (question.key_bytes == 0) return nullptr;
-  const Place& place = PlaceOf(question);
-  if (place.key != question.key) return nullptr;
-  Entry& entry = entries_.get()[place.entry - 1];
-  return entry.info.length <= available ? &entry : nullptr;
+  Entry& entry = EntryOf(question);
+  return entry.key == question.key && entry.info.length <= available ? &entry : nullptr;
 }
 
 ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t available, DecodedInstruction* out,
                                         Entry** entry) {
   *entry = nullptr;
-  const ZyanStatus status = ZydisDecoderDecodeFull(&zydis_, question.bytes, std::min(available, sizeof(question.bytes)),
-                                                   &out->info, out->operands);
-  if (!ZYAN_SUCCESS(status) || question.key_bytes == 0) return status;
-  Place& place = PlaceOf(question);
-  if (place.entry == 0) place.entry = ++num_entries_;
-  Entry& made = entries_.get()[place.entry - 1];
-  place.key = 0;
-  if (!CanBeRemembered(*out, question.key_bytes, &made)) return status;
-  place.key = question.key;
+  ZydisDecodedInstruction info;
+  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+  const ZyanStatus status =
+      ZydisDecoderDecodeFull(&zydis_, question.bytes, std::min(available, sizeof(question.bytes)), &info, operands);
+  if (!ZYAN_SUCCESS(status)) return status;
+  Abridge(info, operands, out);
+  if (question.key_bytes == 0) return status;
+  Entry& made = EntryOf(question);
+  made.key = 0;
+  if (!CanBeRemembered(info, operands, question.key_bytes, &made)) return status;
+  made.key = question.key;
   made.info = out->info;
   made.notes = Notes();
-  std::copy_n(out->operands, out->info.operand_count, made.operands.data());
+  for (uint32_t i = 0; i < kMaxOperands; ++i)
+    made.operands[i] = i < info.operand_count ? out->operands[i] : DecodedOperand();
   *entry = &made;
   return status;
 }
@@ -190,7 +189,7 @@ ZyanStatus InstructionDecoder::Decode(const void* bytes, size_t available, Decod
   ZyanStatus status = ZYAN_STATUS_SUCCESS;
   Entry* entry = Find(question, available);
   if (entry != nullptr) [[likely]] {
-    __builtin_memcpy_inline(&out->info, &entry->info, sizeof(out->info));
+    out->info = entry->info;
     PutValuesIn(question.bytes, &out->info);
     CopyOperands(*entry, out);
   } else {
@@ -200,7 +199,7 @@ ZyanStatus InstructionDecoder::Decode(const void* bytes, size_t available, Decod
   return status;
 }
 
-const ZydisDecodedInstruction* InstructionDecoder::DecodeWithoutOperands(const void* bytes, size_t available) {
+const InstructionInfo* InstructionDecoder::DecodeWithoutOperands(const void* bytes, size_t available) {
   const Question question = Ask(bytes, available);
   if (Entry* entry = Find(question, available)) {
     // Its own values are nobody's.

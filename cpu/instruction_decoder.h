@@ -9,7 +9,7 @@
 
 #include "base/zeroed.h"
 #include "cpu/cpu_level.h"
-#include "cpu/op.h"
+#include "cpu/decoded_instruction.h"
 
 namespace remora::cpu {
 
@@ -19,24 +19,22 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: some 700 bytes for each different beginning, at most 5.5 MiB,
-// and whole large pages where the host gives them.
+// Thread safety: one instance for each engine. Memory: 1.5 MiB, in large pages where the host gives them.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
 
   // Room for who decodes to remember, beside an answer, what follows from it for all displacements and immediates.
   struct Notes {
-    std::array<uint32_t, 4> words;
-    bool made;
+    std::array<uint32_t, 3> words;  // zeros before anything is noted
   };
 
-  // As ZydisDecoderDecodeFull, at most 15 bytes; but of the operands behind the last one only the types may be filled
-  // in, of the next one or all. *notes, if asked for: the same at each such instruction, until the next call; null
+  // As ZydisDecoderDecodeFull, abridged; at most 15 bytes. Of the operands behind the last one only types may be filled
+  // in, of some or all. *notes, if asked for: the same at each such instruction, until the next call; null
   // where nothing is remembered.
   ZyanStatus Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes = nullptr);
   // The same without operands, for who asks for little: until the next call. Null: it is no instruction.
-  const ZydisDecodedInstruction* DecodeWithoutOperands(const void* bytes, size_t available);
+  const InstructionInfo* DecodeWithoutOperands(const void* bytes, size_t available);
 
   const ZydisDecoder* zydis() const { return &zydis_; }
 
@@ -46,18 +44,16 @@ class InstructionDecoder {
   static constexpr uint32_t kEntries = 8192;
   static constexpr int kMaxOperands = 4;
 
-  // Where the answer for a key is: direct mapped.
-  struct Place {
-    uint64_t key;    // 0: none
-    uint32_t entry;  // its number, plus 1; 0: it never had one
-  };
-  struct Entry {
-    ZydisDecodedInstruction info;
-    std::array<ZydisDecodedOperand, kMaxOperands> operands;
+  // The answer for a key, where its hash says.
+  struct alignas(64) Entry {
+    uint64_t key;  // 0: none
+    InstructionInfo info;
+    std::array<DecodedOperand, kMaxOperands> operands;
+    Notes notes;
     // Operands whose values come from the bytes; kNone.
     uint8_t displaced, immediate[2];
-    Notes notes;
   };
+  static_assert(sizeof(Entry) == 192);  // three lines of the cache
   static constexpr uint8_t kNone = 0xff;
 
   // An instruction's bytes, and what its answer is found by.
@@ -67,21 +63,20 @@ class InstructionDecoder {
     uint64_t key = 0;
   };
   static Question Ask(const void* bytes, size_t available);
-  Place& PlaceOf(const Question& question);
+  Entry& EntryOf(const Question& question);
   // Null: it has to be asked for.
   Entry* Find(const Question& question, size_t available);
   // Asks Zydis. *entry: where the answer is remembered now, or null.
   ZyanStatus AskZydis(const Question& question, size_t available, DecodedInstruction* out, Entry** entry);
   // Whether all of it follows from the bytes before displacement and immediates; then the operands are noted.
-  static bool CanBeRemembered(const DecodedInstruction& in, uint32_t key_bytes, Entry* entry);
+  static bool CanBeRemembered(const ZydisDecodedInstruction& in, const ZydisDecodedOperand* operands,
+                              uint32_t key_bytes, Entry* entry);
   // Displacement and immediates.
-  static void PutValuesIn(const uint8_t* bytes, ZydisDecodedInstruction* info);
+  static void PutValuesIn(const uint8_t* bytes, InstructionInfo* info);
   static void CopyOperands(const Entry& entry, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
-  const Zeroed<Place> places_ = MakeZeroed<Place>(kEntries);
-  const Zeroed<Entry> entries_ = MakeZeroedInLargePages<Entry>(kEntries);  // used in order
-  uint32_t num_entries_ = 0;
+  const Zeroed<Entry> entries_ = MakeZeroedInLargePages<Entry>(kEntries);
   DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
 

@@ -22,11 +22,11 @@ uint8_t RegisterNumber(ZydisRegister reg) {
 }
 
 // False: a displacement that cannot be kept relative to the block (RIP-relative, within 4 KiB of 2 GiB).
-bool SetMemory(const ZydisDecodedOperand& operand, const ZydisDecodedInstruction& info, uint32_t offset, Op* op) {
+bool SetMemory(const DecodedOperand& operand, const InstructionInfo& info, uint32_t offset, Op* op) {
   op->has_memory = 1;
   op->base = kNoRegister;  // which may have been a third register's
   op->address32 = info.address_width == 32;
-  int64_t displacement = operand.mem.disp.value;
+  int64_t displacement = operand.mem.displacement;
   switch (operand.mem.segment) {
     case ZYDIS_REGISTER_FS:
       op->segment = 1;
@@ -40,12 +40,7 @@ bool SetMemory(const ZydisDecodedOperand& operand, const ZydisDecodedInstruction
     default:
       break;
   }
-  // Zydis 4.0.0 takes R13D for the base where a SIB byte without base meets REX.B and 32-bit addresses.
-  const bool no_base = (info.attributes & ZYDIS_ATTRIB_HAS_SIB) != 0 && info.raw.modrm.mod == 0 &&
-                       info.raw.sib.base == 5 && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM;
-  if (no_base) {
-    displacement = info.raw.disp.value;
-  } else if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
+  if (operand.mem.base == ZYDIS_REGISTER_RIP || operand.mem.base == ZYDIS_REGISTER_EIP) {
     op->base = kBlockStartRegister;
     displacement += offset + info.length;
   } else if (operand.mem.base != ZYDIS_REGISTER_NONE) {
@@ -87,7 +82,7 @@ bool SetOperands(const DecodedInstruction& in, uint32_t offset, Op* op) {
   op->lock = (in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
   bool first_immediate = true;
   for (int i = 0; i < in.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     switch (operand.type) {
       case ZYDIS_OPERAND_TYPE_REGISTER:
         if (op->dst == kNoRegister) {
@@ -153,7 +148,7 @@ int ConditionOf(ZydisMnemonic mnemonic) {
 
 bool Lower(const DecodedInstruction& in, uint32_t offset, Lowering* lowering) {
   Op& op = *lowering->op;
-  if (IsAvx512Set(in.info.meta.isa_set)) {
+  if (IsAvx512Set(in.info.isa_set)) {
     if (!SetOperands(in, offset, &op) || !LowerEvex(lowering)) return false;
     op.handler = PlainTrampoline(op);
     if (op.writes_flags) lowering->flags = KnownFlags::kExplicit;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/chain.h"
+#include "cpu/decoded_instruction.h"
 #include "cpu/evex.h"
 #include "cpu/flags.h"
 #include "cpu/op.h"

@@ -1,8 +1,6 @@
 #ifndef REMORA_CPU_OP_H_
 #define REMORA_CPU_OP_H_
 
-#include <Zydis/Decoder.h>
-
 #include <cstdint>
 
 #include "cpu/cpu_state.h"
@@ -13,12 +11,6 @@ namespace remora::cpu {
 struct Op;
 class HandlerEnv;
 struct RunContext;
-
-// An instruction as Zydis sees it, with its explicit and hidden operands.
-struct DecodedInstruction {
-  ZydisDecodedInstruction info;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-};
 
 // A chained handler executes one op and tail-calls the handler of the next one. What is hottest stays in registers: the
 // state, the op, the context of this Run, the TLB and the three words of the lazy flags (cpu/flags.h). While a block

@@ -250,10 +250,10 @@ ZydisMnemonic SseMnemonic(ZydisMnemonic vex) {
 }  // namespace
 
 bool DescribeVector(const DecodedInstruction& instruction, VectorInstruction* out) {
-  const ZydisDecodedInstruction& info = instruction.info;
+  const InstructionInfo& info = instruction.info;
   if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
     out->mnemonic = SseMnemonic(info.mnemonic);
-    out->form = info.avx.vector_length == 256 ? Form::kVex256 : Form::kVex128;
+    out->form = info.vector_length == 256 ? Form::kVex256 : Form::kVex128;
   } else if (info.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) {
     out->mnemonic = info.mnemonic;
     out->form = Form::kSse;
@@ -262,7 +262,7 @@ bool DescribeVector(const DecodedInstruction& instruction, VectorInstruction* ou
   }
   bool mmx = false, xmm = false;
   for (int i = 0; i < info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = instruction.operands[i];
+    const DecodedOperand& operand = instruction.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     const ZydisRegisterClass register_class = ZydisRegisterGetClass(operand.reg.value);
     mmx = mmx || register_class == ZYDIS_REGCLASS_MMX;
@@ -292,7 +292,7 @@ bool LowerSse(const DecodedInstruction& instruction, Op* op) {
   if (handler == nullptr) return false;
   op->plain = handler;
   for (int i = 0; i < instruction.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = instruction.operands[i];
+    const DecodedOperand& operand = instruction.operands[i];
     // COMISS, PTEST, PCMPESTRI and their kin give all of them a value.
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_FLAGS)
       op->reads_flags = op->writes_flags = 1;

@@ -1,6 +1,7 @@
 #ifndef REMORA_CPU_SSE_LOWERING_H_
 #define REMORA_CPU_SSE_LOWERING_H_
 
+#include "cpu/decoded_instruction.h"
 #include "cpu/op.h"
 #include "cpu/sse_operands.h"
 

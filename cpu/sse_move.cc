@@ -112,7 +112,7 @@ PlainHandler FindMoveLow(Place to, Place from, bool vex) {
   return nullptr;
 }
 
-Place PlaceOf(const ZydisDecodedOperand& operand) {
+Place PlaceOf(const DecodedOperand& operand) {
   if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) return Place::kMemory;
   switch (ZydisRegisterGetClass(operand.reg.value)) {
     case ZYDIS_REGCLASS_XMM:
@@ -396,7 +396,7 @@ PlainHandler FindWiden(ZydisMnemonic mnemonic, Form form) {
 }  // namespace
 
 PlainHandler FindSseMove(const VectorInstruction& in, Op* op) {
-  const ZydisDecodedOperand* operands = in.in.operands;
+  const DecodedOperand* operands = in.in.operands;
   const Form form = in.form;
   const bool vex = form != Form::kSse;
   switch (in.mnemonic) {

@@ -133,9 +133,8 @@ struct CompareStrings {
 
 template <bool kMask>
 PlainHandler FindExplicit(const VectorInstruction& in) {
-  const bool wide = (in.form == Form::kSse ? in.in.info.raw.rex.W : in.in.info.raw.vex.W) != 0;
-  return wide ? HandlerOf<CompareStrings<true, kMask, true>>(in.form)
-              : HandlerOf<CompareStrings<true, kMask, false>>(in.form);
+  return in.in.info.wide ? HandlerOf<CompareStrings<true, kMask, true>>(in.form)
+                         : HandlerOf<CompareStrings<true, kMask, false>>(in.form);
 }
 
 }  // namespace

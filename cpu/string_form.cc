@@ -37,17 +37,15 @@ std::optional<String> StringOf(ZydisMnemonic mnemonic) {
 
 }  // namespace
 
-std::optional<StringForm> FormOfString(const ZydisDecodedInstruction& info) {
-  if (info.meta.category != ZYDIS_CATEGORY_STRINGOP) return std::nullopt;
+std::optional<StringForm> FormOfString(const InstructionInfo& info) {
+  if (info.category != ZYDIS_CATEGORY_STRINGOP) return std::nullopt;
   const std::optional<String> string = StringOf(info.mnemonic);
   if (!string) return std::nullopt;
   // The last prefix counts, even where the instruction is not in the manual's list for it: MOVS with REPNE repeats as
   // REP.
-  auto repeat = Repeat::kNone;
-  for (int i = 0; i < info.raw.prefix_count; ++i) {
-    if (info.raw.prefixes[i].value == 0xf3) repeat = Repeat::kWhileEqual;
-    if (info.raw.prefixes[i].value == 0xf2) repeat = Repeat::kWhileUnequal;
-  }
+  const auto repeat = info.repeat_prefix == 0xf3   ? Repeat::kWhileEqual
+                      : info.repeat_prefix == 0xf2 ? Repeat::kWhileUnequal
+                                                   : Repeat::kNone;
   // The opcode of bytes is even.
   const unsigned size_log2 = (info.opcode & 1) == 0     ? 0
                              : info.operand_width == 16 ? 1

@@ -1,10 +1,10 @@
 #ifndef REMORA_CPU_STRING_FORM_H_
 #define REMORA_CPU_STRING_FORM_H_
 
-#include <Zydis/Decoder.h>
-
 #include <cstdint>
 #include <optional>
+
+#include "cpu/decoded_instruction.h"
 
 namespace remora::cpu {
 
@@ -34,7 +34,7 @@ struct StringForm {
 static_assert(sizeof(StringForm) == 4);
 
 // Nothing if it is no string instruction.
-std::optional<StringForm> FormOfString(const ZydisDecodedInstruction& info);
+std::optional<StringForm> FormOfString(const InstructionInfo& info);
 
 }  // namespace remora::cpu
 

@@ -436,7 +436,7 @@ PlainHandler FindRegisterForm(unsigned escape, unsigned modrm) {
 }  // namespace
 
 bool LowerX87(const DecodedInstruction& instruction, Op* op) {
-  const ZydisDecodedInstruction& info = instruction.info;
+  const InstructionInfo& info = instruction.info;
   if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || info.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return false;
   if (info.opcode == 0x9b) {
     op->plain = Fwait;
@@ -444,7 +444,7 @@ bool LowerX87(const DecodedInstruction& instruction, Op* op) {
   }
   if (info.opcode < 0xd8 || info.opcode > 0xdf) return false;
   const unsigned escape = info.opcode - 0xd8u;
-  const auto& raw = info.raw.modrm;
+  const auto& raw = info.modrm;
   const unsigned modrm = static_cast<unsigned>(raw.mod << 6 | raw.reg << 3 | raw.rm);
   const PlainHandler handler =
       raw.mod == 3 ? FindRegisterForm(escape, modrm) : kMemoryForms[escape][static_cast<unsigned>(raw.reg)];

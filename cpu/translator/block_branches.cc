@@ -96,7 +96,7 @@ void BlockWriter::CompareTarget(uint64_t pc) {
 // --- branches ---
 
 void BlockWriter::LoadTarget(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  const DecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
     const auto guest = static_cast<unsigned>(GeneralRegister(operand.reg.value));
     if (IsInContext(guest))

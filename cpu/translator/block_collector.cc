@@ -51,8 +51,7 @@ ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t availa
   if (!ZYAN_SUCCESS(status)) return status;
   ClassifyWithNotes(instruction, notes);
   // The interpreter raises #UD.
-  if ((level_ != CpuLevel::kHost || instruction->uses_avx512) &&
-      !LevelHas(level_, instruction->decoded.info.meta.isa_set))
+  if ((level_ != CpuLevel::kHost || instruction->uses_avx512) && !LevelHas(level_, instruction->decoded.info.isa_set))
     instruction->action = Action::kInterpret;
   if (host_tsc_ && instruction->decoded.info.mnemonic == ZYDIS_MNEMONIC_RDTSC) {
     instruction->action = Action::kReemit;

@@ -65,8 +65,8 @@ inline uint8_t HostRegister(unsigned guest) {
   return guest == kRsp ? kGuestRspHost : static_cast<uint8_t>(guest);
 }
 
-inline int32_t Displacement(const ZydisDecodedOperandMem_& memory) {
-  return memory.disp.has_displacement ? static_cast<int32_t>(memory.disp.value) : 0;
+inline int32_t Displacement(const DecodedOperand::Memory& memory) {
+  return memory.has_displacement ? static_cast<int32_t>(memory.displacement) : 0;
 }
 
 inline unsigned SizeClass(unsigned size) { return static_cast<unsigned>(std::bit_width(size - 1)); }

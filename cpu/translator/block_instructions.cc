@@ -35,10 +35,10 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
     default:
       break;
   }
-  const ZydisDecodedOperand *rm = nullptr, *reg = nullptr;
+  const DecodedOperand *rm = nullptr, *reg = nullptr;
   uint32_t named = 0, twice = 0;
   for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     const int guest = GeneralRegister(operand.reg.value);
     if (guest < 0) continue;
@@ -48,7 +48,7 @@ int BlockWriter::UsableInContext(const GuestInstruction& instruction, Placement*
     if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) rm = &operand;
     if (operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) reg = &operand;
   }
-  const auto usable = [&](const ZydisDecodedOperand* operand) {
+  const auto usable = [&](const DecodedOperand* operand) {
     if (operand == nullptr) return -1;
     const int guest = GeneralRegister(operand->reg.value);
     return IsInContext(guest) && ((twice >> guest) & 1) == 0 ? guest : -1;
@@ -97,7 +97,7 @@ int32_t BlockWriter::StackMoveOf(const GuestInstruction& instruction) const {
   const ZydisMnemonic mnemonic = in.info.mnemonic;
   if (instruction.action != Action::kReemit || (mnemonic != ZYDIS_MNEMONIC_ADD && mnemonic != ZYDIS_MNEMONIC_SUB))
     return 0;
-  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  const DecodedOperand &to = in.operands[0], &from = in.operands[1];
   if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.reg.value != ZYDIS_REGISTER_RSP ||
       from.type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
     return 0;
@@ -113,7 +113,7 @@ bool BlockWriter::NeedsSettledStack(const GuestInstruction& instruction) const {
   constexpr int32_t kFar = 8192;
   if (stack_moved_ <= -kFar || stack_moved_ >= kFar) return true;
   const bool memory = instruction.memory >= 0;
-  const ZydisDecodedOperand& first = instruction.decoded.operands[0];
+  const DecodedOperand& first = instruction.decoded.operands[0];
   const bool names_rsp = first.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(first.reg.value) == kRsp;
   switch (instruction.action) {
     case Action::kNothing:
@@ -132,7 +132,7 @@ bool BlockWriter::NeedsSettledStack(const GuestInstruction& instruction) const {
     case Action::kReemit: {
       if (StackMoveOf(instruction) != 0) return false;
       for (int i = 0; i < instruction.decoded.info.operand_count; ++i) {
-        const ZydisDecodedOperand& operand = instruction.decoded.operands[i];
+        const DecodedOperand& operand = instruction.decoded.operands[i];
         if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(operand.reg.value) == kRsp) return true;
       }
       return memory && GroupOf(index_) == OperandGroups::kNone &&
@@ -152,7 +152,7 @@ bool BlockWriter::WriteStackPointer(const GuestInstruction& instruction) {
     held_behind_ = held_;
     return true;
   }
-  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  const DecodedOperand &to = in.operands[0], &from = in.operands[1];
   if (in.info.operand_count_visible != 2 || to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64) return false;
   const int to_guest = GeneralRegister(to.reg.value);
   if (in.info.mnemonic == ZYDIS_MNEMONIC_MOV && from.type == ZYDIS_OPERAND_TYPE_REGISTER) {
@@ -319,10 +319,10 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::WriteLea(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand& destination = instruction.decoded.operands[0];
+  const DecodedOperand& destination = instruction.decoded.operands[0];
   const auto guest = static_cast<unsigned>(GeneralRegister(destination.reg.value));
   const int bits = destination.size;
-  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const DecodedOperand::Memory& memory = instruction.memory_operand().mem;
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
   const bool to_context = IsInContext(guest), to_rsp = guest == kRsp, from_rsp = base == kRsp;
   if (bits == 64 && instruction.decoded.info.address_width == 64 && index < 0 && (to_rsp || from_rsp) && !to_context &&
@@ -400,7 +400,7 @@ void BlockWriter::PushField(uint32_t field) {
 }
 
 void BlockWriter::WritePush(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  const DecodedOperand& operand = instruction.decoded.operands[0];
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     code_.StoreConstant64(ProbeStack(Right::kWrite, -8), static_cast<int32_t>(operand.imm.value.s));
   } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {

@@ -10,7 +10,7 @@
 
 namespace remora::cpu::translator {
 void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_flags) {
-  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const DecodedOperand::Memory& memory = instruction.memory_operand().mem;
   const int32_t displacement = Displacement(memory);
   const bool narrow = instruction.decoded.info.address_width == 32;
   const int base = GeneralRegister(memory.base), index = GeneralRegister(memory.index);
@@ -209,10 +209,10 @@ void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand& operand = instruction.memory_operand();
+  const DecodedOperand& operand = instruction.memory_operand();
   const unsigned bytes = operand.size / 8u;
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-  const ZydisDecodedOperandMem_& memory = operand.mem;
+  const DecodedOperand::Memory& memory = operand.mem;
   const bool constant = (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_NONE) &&
                         memory.index == ZYDIS_REGISTER_NONE && memory.segment != ZYDIS_REGISTER_FS &&
                         memory.segment != ZYDIS_REGISTER_GS && instruction.decoded.info.address_width == 64;
@@ -290,7 +290,7 @@ void BlockWriter::LoadDelta(int number) {
 
 HostPlace BlockWriter::PlaceInGroup(const GuestInstruction& instruction, int number) {
   const OperandGroups::Group& group = groups_.group(number);
-  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
+  const DecodedOperand::Memory& memory = instruction.memory_operand().mem;
   const auto with_index = [&](HostPlace place) {
     if (group.index >= 0) {
       place.index = HostRegister(static_cast<unsigned>(GeneralRegister(memory.index)));

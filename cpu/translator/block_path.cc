@@ -32,7 +32,7 @@ bool BlockWriter::IsOnPath(uint64_t pc) const {
 void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
   const uint64_t expected = instructions_[index_ + 1].pc;
   Cold cold = {.kind = Cold::Kind::kOtherTarget, .index = index_, .moved = stack_moved_};
-  const ZydisDecodedOperand& operand = instruction.decoded.operands[0];
+  const DecodedOperand& operand = instruction.decoded.operands[0];
   HostPlace place;
   bool in_memory = false, in_register = false;
   if (instruction.action == Action::kRet) {

@@ -36,10 +36,10 @@ uint32_t FlagLookahead::Scan(uint64_t pc, uint32_t wanted, int depth) {
     const uint64_t available = offset + kMaxInstructionBytes <= kPageSize ? kMaxInstructionBytes : kPageSize - offset;
     uint8_t bytes[kMaxInstructionBytes];
     CopyFromGuest(bytes, page_ + offset, available);
-    const ZydisDecodedInstruction* decoded = decoder_->DecodeWithoutOperands(bytes, available);
+    const InstructionInfo* decoded = decoder_->DecodeWithoutOperands(bytes, available);
     if (decoded == nullptr) return live | wanted;
-    const ZydisDecodedInstruction& info = *decoded;
-    switch (info.meta.category) {
+    const InstructionInfo& info = *decoded;
+    switch (info.category) {
       case ZYDIS_CATEGORY_RET:
       case ZYDIS_CATEGORY_SYSCALL:
       case ZYDIS_CATEGORY_SYSRET:
@@ -54,20 +54,19 @@ uint32_t FlagLookahead::Scan(uint64_t pc, uint32_t wanted, int depth) {
     wanted &= ~(flags.read | flags.written);
     if (wanted == 0) return live;
     pc += info.length;
-    const bool near =
-        info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
-    switch (info.meta.category) {
+    const bool near = info.branch_type == ZYDIS_BRANCH_TYPE_NEAR || info.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
+    switch (info.category) {
       case ZYDIS_CATEGORY_COND_BR:
-        if (depth == 0 || !info.raw.imm[0].is_relative) return live | wanted;
-        live |= Scan(pc + static_cast<uint64_t>(info.raw.imm[0].value.s), wanted & ~live, --depth);
+        if (depth == 0 || !info.immediate_is_relative) return live | wanted;
+        live |= Scan(pc + static_cast<uint64_t>(info.immediates[0]), wanted & ~live, --depth);
         wanted &= ~live;
         if (wanted == 0) return live;
         break;
       case ZYDIS_CATEGORY_UNCOND_BR:
       case ZYDIS_CATEGORY_CALL:
-        if (depth == 0 || !near || !info.raw.imm[0].is_relative) return live | wanted;
+        if (depth == 0 || !near || !info.immediate_is_relative) return live | wanted;
         --depth;
-        pc += static_cast<uint64_t>(info.raw.imm[0].value.s);
+        pc += static_cast<uint64_t>(info.immediates[0]);
         break;
       default:
         break;

@@ -11,7 +11,7 @@ namespace {
 constexpr auto kOfResult = static_cast<uint32_t>(kFlagZF | kFlagSF | kFlagPF);
 
 // Which guest register it is, if the host has it in the one of the same name; else -1.
-int InPlace(const ZydisDecodedOperand& operand) {
+int InPlace(const DecodedOperand& operand) {
   if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) return -1;
   const int guest = GeneralRegister(operand.reg.value);
   return guest == kRsp || IsInContext(guest) ? -1 : guest;
@@ -20,7 +20,7 @@ int InPlace(const ZydisDecodedOperand& operand) {
 FlagsReplay ByItself(const GuestInstruction& instruction) {
   FlagsReplay replay;
   for (int i = 0; i < 2; ++i) {
-    const ZydisDecodedOperand& operand = instruction.decoded.operands[i];
+    const DecodedOperand& operand = instruction.decoded.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) continue;
     const int guest = InPlace(operand);
     if (guest < 0) return {};
@@ -34,7 +34,7 @@ FlagsReplay ByItself(const GuestInstruction& instruction) {
 void Append(FlagsReplay* replay, unsigned byte) { replay->bytes[replay->length++] = static_cast<uint8_t>(byte); }
 
 FlagsReplay ByResult(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand& result = instruction.decoded.operands[0];
+  const DecodedOperand& result = instruction.decoded.operands[0];
   const int guest = InPlace(result);
   if (guest < 0 || IsHighByte(result.reg.value)) return {};
   FlagsReplay replay;
@@ -53,7 +53,7 @@ FlagsReplay ByResult(const GuestInstruction& instruction) {
 // ADD or SUB: R11 becomes what the result was before, and then the result. RSP's is told by the host's R10, if it does
 // not move far: see BlockWriter::WriteStackPointer.
 FlagsReplay ByUndoing(const GuestInstruction& instruction) {
-  const ZydisDecodedOperand &to = instruction.decoded.operands[0], &from = instruction.decoded.operands[1];
+  const DecodedOperand &to = instruction.decoded.operands[0], &from = instruction.decoded.operands[1];
   const bool constant = from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
   constexpr int64_t kSmall = 32768;
   const bool of_stack = constant && to.type == ZYDIS_OPERAND_TYPE_REGISTER && to.reg.value == ZYDIS_REGISTER_RSP &&

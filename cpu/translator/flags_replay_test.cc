@@ -1,6 +1,5 @@
 #include "cpu/translator/flags_replay.h"
 
-#include <Zydis/Zydis.h>
 #include <gtest/gtest.h>
 #include <xbyak/xbyak.h>
 
@@ -15,8 +14,10 @@
 #include <vector>
 
 #include "base/guest_addr.h"
+#include "cpu/cpu_level.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
+#include "cpu/instruction_decoder.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
 #include "cpu/translator/block_collector.h"
@@ -27,12 +28,10 @@ namespace remora::cpu::translator {
 namespace {
 
 FlagsReplay ReplayOfCode(std::initializer_list<uint8_t> code, uint32_t flags = kStatusFlags) {
-  ZydisDecoder decoder;
-  ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  InstructionDecoder decoder(CpuLevel::kHost);
   GuestInstruction instruction;
   std::copy(code.begin(), code.end(), instruction.bytes.begin());
-  EXPECT_TRUE(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, instruction.bytes.data(), code.size(),
-                                                  &instruction.decoded.info, instruction.decoded.operands)));
+  EXPECT_TRUE(ZYAN_SUCCESS(decoder.Decode(instruction.bytes.data(), code.size(), &instruction.decoded)));
   Classify(&instruction);
   return ReplayOf(instruction, flags);
 }

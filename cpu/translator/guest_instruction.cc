@@ -70,21 +70,16 @@ bool IsShift(ZydisMnemonic mnemonic) {
 }
 
 // A shift by none changes no flag.
-bool MayShiftByNone(const ZydisDecodedInstruction& info) {
+bool MayShiftByNone(const InstructionInfo& info) {
   // D0, D1: by one.
   if (info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (info.opcode == 0xd0 || info.opcode == 0xd1)) return false;
-  if (info.raw.imm[0].size == 0) return true;
-  return (info.raw.imm[0].value.u & (info.operand_width == 64 ? 63 : 31)) == 0;
+  if (info.immediate_sizes[0] == 0) return true;
+  return (info.immediates[0] & (info.operand_width == 64 ? 63 : 31)) == 0;
 }
 
-bool RepeatsString(const ZydisDecodedInstruction& info) {
+bool RepeatsString(const InstructionInfo& info) {
   constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
-  return info.meta.category == ZYDIS_CATEGORY_STRINGOP && (info.attributes & kRepeat) != 0;
-}
-
-bool HasPrefix(const ZydisDecodedInstruction& info, uint8_t prefix) {
-  return std::any_of(info.raw.prefixes, info.raw.prefixes + info.raw.prefix_count,
-                     [prefix](const auto& each) { return each.value == prefix; });
+  return info.category == ZYDIS_CATEGORY_STRINGOP && (info.attributes & kRepeat) != 0;
 }
 
 // Operands that can be re-encoded: no segment, control or wider registers, and memory by ModRM.
@@ -93,7 +88,7 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
   // AH..BH have no REX beside them, and RSP is where only a REX leads.
   bool high_byte = false, stack_pointer = false;
   for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
       if (operand.mem.type != ZYDIS_MEMOP_TYPE_MEM || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) return false;
       if (operand.size == 0 || operand.size > 512) return false;
@@ -131,19 +126,19 @@ bool HasPlainOperands(const GuestInstruction& instruction) {
 
 bool NamesRegister(const GuestInstruction& instruction, int number) {
   for (int i = 0; i < instruction.decoded.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = instruction.decoded.operands[i];
+    const DecodedOperand& operand = instruction.decoded.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && GeneralRegister(operand.reg.value) == number) return true;
   }
   return false;
 }
 
 bool IsReemitted(const GuestInstruction& instruction) {
-  const ZydisDecodedInstruction& info = instruction.decoded.info;
+  const InstructionInfo& info = instruction.decoded.info;
   if (info.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && info.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
       info.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX)
     return false;
   if (IsExcepted(info.mnemonic)) return false;
-  if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.meta.isa_set)) return false;
+  if (!IsGeneral(info.mnemonic) && !UnitOfSet(info.isa_set)) return false;
   if (!HasPlainOperands(instruction)) return false;
   // More registers that are elsewhere than there is room for beside an address.
   const int elsewhere =
@@ -163,26 +158,29 @@ bool IsReemitted(const GuestInstruction& instruction) {
     case ZYDIS_MNEMONIC_BSF:
     case ZYDIS_MNEMONIC_BSR:
       // Where the level has no TZCNT and LZCNT the prefix means nothing, but to the host's CPU it does.
-      return !HasPrefix(info, 0xf3);
+      return info.repeat_prefix == 0;
     default:
       return true;
   }
 }
 
+// In the first word of notes.
+constexpr uint32_t kNoted = 1u << 31;
+
 bool Is64Bit(const DecodedInstruction& in) { return in.info.operand_width == 64; }
 
 Action ActionOf(const GuestInstruction& instruction) {
   const DecodedInstruction& in = instruction.decoded;
-  const ZydisDecodedInstruction& info = in.info;
-  const bool register_form = info.raw.modrm.mod == 3;
-  const bool far = info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+  const InstructionInfo& info = in.info;
+  const bool register_form = info.modrm.mod == 3;
+  const bool far = info.branch_type == ZYDIS_BRANCH_TYPE_FAR;
   switch (info.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
       // 0F 0D is a prefetch, which has no register form; 90 with REX.B is no NOP.
       if (info.opcode_map == ZYDIS_OPCODE_MAP_0F && info.opcode == 0x0d && register_form) return Action::kInterpret;
-      return info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && info.raw.rex.B ? Action::kInterpret : Action::kNothing;
+      return info.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && info.rex_b ? Action::kInterpret : Action::kNothing;
     case ZYDIS_MNEMONIC_PAUSE:
-      return info.raw.rex.B ? Action::kInterpret : Action::kNothing;
+      return info.rex_b ? Action::kInterpret : Action::kNothing;
     case ZYDIS_MNEMONIC_PREFETCH:
     case ZYDIS_MNEMONIC_PREFETCHW:
     case ZYDIS_MNEMONIC_PREFETCHT0:
@@ -221,7 +219,7 @@ Action ActionOf(const GuestInstruction& instruction) {
     case ZYDIS_MNEMONIC_JCXZ:
       return Action::kInterpret;
     default:
-      if (info.meta.category == ZYDIS_CATEGORY_COND_BR) return Action::kJcc;
+      if (info.category == ZYDIS_CATEGORY_COND_BR) return Action::kJcc;
       if (const std::optional<StringForm> form = FormOfString(info))
         return form->string == String::kLods && form->repeat != Repeat::kNone ? Action::kInterpret : Action::kString;
       return IsReemitted(instruction) ? Action::kReemit : Action::kInterpret;
@@ -230,11 +228,11 @@ Action ActionOf(const GuestInstruction& instruction) {
 
 void FindUnits(GuestInstruction* instruction) {
   const DecodedInstruction& in = instruction->decoded;
-  if (const std::optional<Unit> unit = UnitOfSet(in.info.meta.isa_set)) {
+  if (const std::optional<Unit> unit = UnitOfSet(in.info.isa_set)) {
     instruction->uses_vectors = *unit == Unit::kVectors;
     instruction->uses_x87 = *unit == Unit::kX87;
   }
-  instruction->uses_avx512 = IsAvx512Set(in.info.meta.isa_set);
+  instruction->uses_avx512 = IsAvx512Set(in.info.isa_set);
   for (int i = 0; i < in.info.operand_count; ++i) {
     if (in.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     const ZydisRegisterClass kind = ZydisRegisterGetClass(in.operands[i].reg.value);
@@ -262,24 +260,11 @@ bool MayLeave(const GuestInstruction& instruction) {
   }
 }
 
-// Zydis 4.0.0 takes R13D for the base where a SIB byte without base meets REX.B and 32-bit addresses.
-void DropBaseThatIsNone(DecodedInstruction* in) {
-  const ZydisDecodedInstruction& info = in->info;
-  if ((info.attributes & ZYDIS_ATTRIB_HAS_SIB) == 0 || info.raw.modrm.mod != 0 || info.raw.sib.base != 5) return;
-  for (int i = 0; i < info.operand_count; ++i) {
-    ZydisDecodedOperand& operand = in->operands[i];
-    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) continue;
-    operand.mem.base = ZYDIS_REGISTER_NONE;
-    operand.mem.disp.has_displacement = ZYAN_TRUE;
-    operand.mem.disp.value = info.raw.disp.value;
-  }
-}
-
 }  // namespace
 
 uint64_t GuestInstruction::target() const { return next_pc() + static_cast<uint64_t>(decoded.operands[0].imm.value.s); }
 
-FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info) {
+FlagsOfInstruction FlagsOf(const InstructionInfo& info) {
   if (info.cpu_flags == nullptr) return {};
   const ZydisAccessedFlags& flags = *info.cpu_flags;
   FlagsOfInstruction answer = {flags.tested & kAllFlags,
@@ -292,9 +277,8 @@ FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info) {
 
 void Classify(GuestInstruction* instruction) {
   const DecodedInstruction& in = instruction->decoded;
-  DropBaseThatIsNone(&instruction->decoded);
   for (int i = 0; i < in.info.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
       instruction->memory = i;
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0)
@@ -312,8 +296,7 @@ void Classify(GuestInstruction* instruction) {
 }
 
 void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes* notes) {
-  DropBaseThatIsNone(&instruction->decoded);
-  if (notes != nullptr && notes->made) {
+  if (notes != nullptr && (notes->words[0] & kNoted) != 0) {
     const uint32_t word = notes->words[0];
     instruction->action = static_cast<Action>(word & 0xff);
     instruction->memory = static_cast<int>(word >> 8 & 0xff) - 1;
@@ -321,21 +304,21 @@ void ClassifyWithNotes(GuestInstruction* instruction, InstructionDecoder::Notes*
     instruction->uses_vectors = (word >> 17 & 1) != 0;
     instruction->uses_x87 = (word >> 18 & 1) != 0;
     instruction->uses_avx512 = (word >> 19 & 1) != 0;
-    instruction->flags_read = notes->words[1];
-    instruction->flags_written = notes->words[2];
-    instruction->registers_written = static_cast<uint16_t>(notes->words[3]);
+    instruction->flags_read = notes->words[1] & 0xffff;
+    instruction->flags_written = notes->words[1] >> 16;
+    instruction->registers_written = static_cast<uint16_t>(notes->words[2]);
     return;
   }
   Classify(instruction);
   // How far is in the immediate, which the notes do not know.
   if (notes == nullptr || IsShift(instruction->decoded.info.mnemonic)) return;
-  notes->words[0] = static_cast<uint32_t>(instruction->action) | static_cast<uint32_t>(instruction->memory + 1) << 8 |
-                    (instruction->may_leave ? 1u << 16 : 0) | (instruction->uses_vectors ? 1u << 17 : 0) |
-                    (instruction->uses_x87 ? 1u << 18 : 0) | (instruction->uses_avx512 ? 1u << 19 : 0);
-  notes->words[1] = instruction->flags_read;
-  notes->words[2] = instruction->flags_written;
-  notes->words[3] = instruction->registers_written;
-  notes->made = true;
+  notes->words[0] = kNoted | static_cast<uint32_t>(instruction->action) |
+                    static_cast<uint32_t>(instruction->memory + 1) << 8 | (instruction->may_leave ? 1u << 16 : 0) |
+                    (instruction->uses_vectors ? 1u << 17 : 0) | (instruction->uses_x87 ? 1u << 18 : 0) |
+                    (instruction->uses_avx512 ? 1u << 19 : 0);
+  static_assert(kAllFlags <= 0xffff);
+  notes->words[1] = instruction->flags_read | instruction->flags_written << 16;
+  notes->words[2] = instruction->registers_written;
 }
 
 }  // namespace remora::cpu::translator

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/cpu_state.h"
+#include "cpu/decoded_instruction.h"
 #include "cpu/instruction_decoder.h"
 #include "cpu/op.h"
 
@@ -50,7 +51,7 @@ struct GuestInstruction {
   int memory = -1;                 // which operand is the memory operand that is accessed or, for LEA, computed
 
   uint64_t next_pc() const { return pc + decoded.info.length; }
-  const ZydisDecodedOperand& memory_operand() const { return decoded.operands[memory]; }
+  const DecodedOperand& memory_operand() const { return decoded.operands[memory]; }
   // Of RET: how many bytes of the stack go beside the address.
   uint16_t drops() const {
     const bool has_operand =
@@ -66,7 +67,7 @@ struct GuestInstruction {
   // A string instruction with REP: one iteration is one instruction of the budget.
   bool repeats() const {
     constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
-    return decoded.info.meta.category == ZYDIS_CATEGORY_STRINGOP && (decoded.info.attributes & kRepeat) != 0;
+    return decoded.info.category == ZYDIS_CATEGORY_STRINGOP && (decoded.info.attributes & kRepeat) != 0;
   }
   // Of a conditional branch within a trace: where the trace is left.
   uint64_t side_exit() const { return goes_on_at_target ? next_pc() : target(); }
@@ -78,7 +79,7 @@ struct GuestInstruction {
 struct FlagsOfInstruction {
   uint32_t read = 0, written = 0;
 };
-FlagsOfInstruction FlagsOf(const ZydisDecodedInstruction& info);
+FlagsOfInstruction FlagsOf(const InstructionInfo& info);
 
 // Fills in all behind `bytes` from what was decoded.
 void Classify(GuestInstruction* instruction);

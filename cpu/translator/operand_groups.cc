@@ -34,10 +34,10 @@ std::optional<int64_t> Moves(const GuestInstruction& instruction, unsigned reg) 
     default:
       break;
   }
-  const ZydisDecodedOperand& to = in.operands[0];
+  const DecodedOperand& to = in.operands[0];
   if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64 || GeneralRegister(to.reg.value) != static_cast<int>(reg))
     return std::nullopt;
-  const ZydisDecodedOperand& from = in.operands[1];
+  const DecodedOperand& from = in.operands[1];
   switch (in.info.mnemonic) {
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
@@ -59,7 +59,7 @@ struct Copy {
   int64_t more;
 };
 std::optional<Copy> CopyOf(const DecodedInstruction& in) {
-  const ZydisDecodedOperand &to = in.operands[0], &from = in.operands[1];
+  const DecodedOperand &to = in.operands[0], &from = in.operands[1];
   if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || to.size != 64) return std::nullopt;
   int source = -1;
   int64_t more = 0;
@@ -68,7 +68,7 @@ std::optional<Copy> CopyOf(const DecodedInstruction& in) {
   } else if (in.info.mnemonic == ZYDIS_MNEMONIC_LEA && from.mem.index == ZYDIS_REGISTER_NONE &&
              in.info.address_width == 64) {
     source = GeneralRegister(from.mem.base);
-    if (from.mem.disp.has_displacement) more = from.mem.disp.value;
+    if (from.mem.has_displacement) more = from.mem.displacement;
   }
   const bool of_stack = source == kRsp && GeneralRegister(to.reg.value) != kRsp;
   const bool to_stack = source != kRsp && GeneralRegister(to.reg.value) == kRsp;
@@ -99,14 +99,14 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
   }
   if (instruction.memory < 0 || NamesHighByte(in)) return {};
   if ((in.info.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || in.info.mnemonic == ZYDIS_MNEMONIC_XCHG) return {};
-  const ZydisDecodedOperand& operand = instruction.memory_operand();
+  const DecodedOperand& operand = instruction.memory_operand();
   if (in.info.address_width != 64) return {};
   const int base = GeneralRegister(operand.mem.base);
   const int index = GeneralRegister(operand.mem.index);
   const bool write = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   if (operand.mem.segment == ZYDIS_REGISTER_GS) return {};
   if (operand.mem.segment == ZYDIS_REGISTER_FS) {
-    const int64_t low = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
+    const int64_t low = operand.mem.has_displacement ? operand.mem.displacement : 0;
     const int64_t high = low + operand.size / 8;
     if (operand.mem.base != ZYDIS_REGISTER_NONE || index >= 0 || low < 0 || high > GuestContext::kFsBytes) return {};
     return {.base = kFs, .low = low, .high = high, .write = write};
@@ -117,7 +117,7 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
     const int64_t address = ConstantAddress(instruction);
     return {.base = kConstant, .low = address, .high = address + operand.size / 8, .write = write};
   }
-  const int64_t displacement = operand.mem.disp.has_displacement ? operand.mem.disp.value : 0;
+  const int64_t displacement = operand.mem.has_displacement ? operand.mem.displacement : 0;
   // What a group covers has to be in reach of the instructions that use it, however far its registers have moved.
   if (displacement < -kMaxDisplacement || displacement > kMaxDisplacement) return {};
   return {.base = base,
@@ -129,8 +129,8 @@ OperandGroups::Operand OperandGroups::OperandOf(const GuestInstruction& instruct
 }
 
 int64_t OperandGroups::ConstantAddress(const GuestInstruction& instruction) {
-  const ZydisDecodedOperandMem_& memory = instruction.memory_operand().mem;
-  const int64_t displacement = memory.disp.has_displacement ? memory.disp.value : 0;
+  const DecodedOperand::Memory& memory = instruction.memory_operand().mem;
+  const int64_t displacement = memory.has_displacement ? memory.displacement : 0;
   return memory.base == ZYDIS_REGISTER_NONE ? displacement : displacement + static_cast<int64_t>(instruction.next_pc());
 }
 

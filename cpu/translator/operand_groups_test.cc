@@ -1,6 +1,5 @@
 #include "cpu/translator/operand_groups.h"
 
-#include <Zydis/Zydis.h>
 #include <gtest/gtest.h>
 #include <xbyak/xbyak.h>
 
@@ -13,8 +12,10 @@
 #include <vector>
 
 #include "base/guest_addr.h"
+#include "cpu/cpu_level.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
+#include "cpu/instruction_decoder.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
 #include "cpu/translator/translator.h"
@@ -25,8 +26,6 @@ namespace {
 
 class OperandGroupsTest : public testing::Test {
  protected:
-  OperandGroupsTest() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
-
   void Find(std::initializer_list<uint8_t> code) {
     const std::vector<uint8_t> bytes(code);
     std::vector<GuestInstruction> instructions;
@@ -35,15 +34,14 @@ class OperandGroupsTest : public testing::Test {
       instruction.pc = 0x1000 + at;
       std::copy_n(bytes.begin() + static_cast<int64_t>(at), std::min<size_t>(kMaxInstructionBytes, bytes.size() - at),
                   instruction.bytes.begin());
-      ASSERT_TRUE(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), kMaxInstructionBytes,
-                                                      &instruction.decoded.info, instruction.decoded.operands)));
+      ASSERT_TRUE(ZYAN_SUCCESS(decoder_.Decode(instruction.bytes.data(), kMaxInstructionBytes, &instruction.decoded)));
       Classify(&instruction);
       at += instruction.decoded.info.length;
     }
     groups_.Find(instructions);
   }
 
-  ZydisDecoder decoder_;
+  InstructionDecoder decoder_{CpuLevel::kHost};
   OperandGroups groups_;
 };
 

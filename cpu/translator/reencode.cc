@@ -39,7 +39,7 @@ struct Fields {
 void PlaceRegisters(const GuestInstruction& instruction, const Placement& placement, Fields* fields) {
   const DecodedInstruction& in = instruction.decoded;
   for (int i = 0; i < in.info.operand_count_visible; ++i) {
-    const ZydisDecodedOperand& operand = in.operands[i];
+    const DecodedOperand& operand = in.operands[i];
     if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || IsHighByte(operand.reg.value)) continue;
     const int guest = GeneralRegister(operand.reg.value);
     if (guest < 0) continue;
@@ -72,7 +72,7 @@ void PlaceRegisters(const GuestInstruction& instruction, const Placement& placem
 }  // namespace
 
 unsigned Reencode(const GuestInstruction& instruction, const Placement& placement, uint8_t* out) {
-  const ZydisDecodedInstruction& info = instruction.decoded.info;
+  const InstructionInfo& info = instruction.decoded.info;
   const uint8_t* bytes = instruction.bytes.data();
   unsigned at = 0, length = 0;
   const auto put = [&](unsigned byte) { out[length++] = static_cast<uint8_t>(byte); };
@@ -112,8 +112,8 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     vex_length_and_prefix = last & 7;
   }
   const bool has_modrm = (info.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
-  fields.reg = info.raw.modrm.reg;
-  fields.rm = info.raw.modrm.rm;
+  fields.reg = info.modrm.reg;
+  fields.rm = info.modrm.rm;
   PlaceRegisters(instruction, placement, &fields);
   const bool memory = instruction.memory >= 0 || placement.rm_in_memory || placement.reg_in_memory;
   // The direction is a bit of the opcode; TEST has none, and needs none.
@@ -147,8 +147,8 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     const unsigned bits = (fields.w ? 8u : 0u) | (fields.r ? 4u : 0u) | (fields.x ? 2u : 0u) | (fields.b ? 1u : 0u);
     if (bits != 0 || fields.had_rex) put(0x40u | bits);
   }
-  const unsigned immediate_bytes = (info.raw.imm[0].size + info.raw.imm[1].size) / 8u;
-  const unsigned opcode_end = has_modrm ? info.raw.modrm.offset : info.length - immediate_bytes;
+  const unsigned immediate_bytes = (info.immediate_sizes[0] + info.immediate_sizes[1]) / 8u;
+  const unsigned opcode_end = has_modrm ? info.modrm.offset : info.length - immediate_bytes;
   for (; at < opcode_end; ++at) {
     const bool last = at + 1 == opcode_end;
     put(last && fields.in_opcode ? (bytes[at] & ~7u) | fields.opcode_register : bytes[at] ^ (last ? turned : 0));
@@ -159,7 +159,7 @@ unsigned Reencode(const GuestInstruction& instruction, const Placement& placemen
     const int32_t displacement = placement.displacement;
     // With EVEX a byte stands for a multiple of the operand's size.
     const bool fits_byte = !evex && displacement == static_cast<int8_t>(displacement);
-    unsigned mod = info.raw.modrm.mod;
+    unsigned mod = info.modrm.mod;
     if (memory) mod = displacement == 0 && fields.rm != kNeedsDisplacement ? 0 : fits_byte ? 1 : 2;
     put(mod << 6 | unsigned{fields.reg} << 3 | (memory && has_index ? kSib : fields.rm));
     if (memory && has_index)

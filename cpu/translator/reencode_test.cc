@@ -7,6 +7,9 @@
 #include <initializer_list>
 #include <string>
 
+#include "cpu/cpu_level.h"
+#include "cpu/instruction_decoder.h"
+
 namespace remora::cpu::translator {
 namespace {
 
@@ -20,8 +23,8 @@ class ReencodeTest : public testing::Test {
   GuestInstruction Decode(std::initializer_list<uint8_t> bytes) {
     GuestInstruction instruction;
     std::copy(bytes.begin(), bytes.end(), instruction.bytes.begin());
-    EXPECT_TRUE(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, instruction.bytes.data(), bytes.size(),
-                                                    &instruction.decoded.info, instruction.decoded.operands)));
+    InstructionDecoder decoder(CpuLevel::kHost);
+    EXPECT_TRUE(ZYAN_SUCCESS(decoder.Decode(instruction.bytes.data(), bytes.size(), &instruction.decoded)));
     Classify(&instruction);
     return instruction;
   }
@@ -29,12 +32,13 @@ class ReencodeTest : public testing::Test {
     const GuestInstruction instruction = Decode(bytes);
     uint8_t out[kMaxReencodedBytes];
     const unsigned length = Reencode(instruction, placement, out);
-    DecodedInstruction in;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, out, length, &in.info, in.operands))) return "undecodable";
-    EXPECT_EQ(in.info.length, length);
+    ZydisDecodedInstruction info;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, out, length, &info, operands))) return "undecodable";
+    EXPECT_EQ(info.length, length);
     char text[128];
-    ZydisFormatterFormatInstruction(&formatter_, &in.info, in.operands, in.info.operand_count_visible, text,
-                                    sizeof(text), 0, nullptr);
+    ZydisFormatterFormatInstruction(&formatter_, &info, operands, info.operand_count_visible, text, sizeof(text), 0,
+                                    nullptr);
     return text;
   }
   // Memory at [r14]; RSP in R15, for example.
