@@ -26,6 +26,8 @@ CodeMemory::CodeMemory(uint64_t bytes) : bytes_(bytes) {
 void CodeMemory::MakeLargePage(uint64_t offset) const {
   offset &= ~(kLargePageBytes - 1);
   if (offset + kLargePageBytes > bytes_) return;
+  // The host makes none of pages that are not there.
+  (void)*static_cast<const volatile std::byte*>(writable_ + offset);
   for (std::byte* const mapping : {writable_, code_}) AskForLargePage(mapping + offset, kLargePageBytes);
 }
 

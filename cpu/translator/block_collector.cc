@@ -95,7 +95,10 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
       pc = target;
     } else if (instruction.action == Action::kJcc) {
       const uint64_t target = instruction.target();
-      if (!Collected(target)) continue;
+      if (!Collected(target)) {
+        if (instructions_.size() < kMaxBeforeBranch) continue;
+        return true;
+      }
       if (target == instructions_[0].pc && optimizations_.unroll) Unroll();
       return true;
     } else {

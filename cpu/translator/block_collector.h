@@ -22,6 +22,9 @@ namespace remora::cpu::translator {
 class BlockCollector {
  public:
   static constexpr uint32_t kMaxInstructions = 32;
+  // A block of so many ends with its next conditional branch: what is behind more of them is seldom come to, and has
+  // blocks of its own.
+  static constexpr uint32_t kMaxBeforeBranch = 16;
 
   // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
   // re-emitted.

@@ -37,11 +37,16 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
   }
   const std::byte* code = permanent() + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
   used_[filling_] += bytes;
-  // Half full: the other half will be, too.
-  const auto half = [](const std::byte* place) { return reinterpret_cast<uintptr_t>(place) / (kLargePageBytes / 2); };
-  if (half(code) % 2 == 0 && half(code + bytes) != half(code))
-    memory_.MakeLargePage(static_cast<uint64_t>(code - permanent()));
+  MakeLargePagesFor(code, code + bytes);
   return {code, filling_};
+}
+
+void CodeBuffer::MakeLargePagesFor(const std::byte* first, const std::byte* end) const {
+  // Before much is there, since that has to be copied. Most programs do not get through the first large page, which
+  // becomes one when a quarter of it is used.
+  const uint64_t from = static_cast<uint64_t>(first - permanent()), to = static_cast<uint64_t>(end - permanent());
+  constexpr uint64_t kQuarter = kLargePageBytes / 4;
+  if (from / kLargePageBytes != to / kLargePageBytes || (from < kQuarter && to >= kQuarter)) memory_.MakeLargePage(to);
 }
 
 bool CodeBuffer::BeginEviction(uint32_t* region) {

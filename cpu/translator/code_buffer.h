@@ -51,6 +51,9 @@ class CodeBuffer {
   uint64_t used_bytes() const;
 
  private:
+  // What was allocated last.
+  void MakeLargePagesFor(const std::byte* first, const std::byte* end) const;
+
   enum class State : uint8_t { kFree, kFilling, kFull, kDraining };
 
   const uint64_t region_bytes_;

@@ -211,14 +211,13 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 // --- finding code ---
 
 bool TranslatorCore::IsWarm(uint64_t pc) {
-  // Who has just begun runs a program that may soon end, as most do; who has run for long comes by everything again.
-  constexpr uint64_t kYoung = 20'000'000, kOld = 100'000'000;
-  constexpr uint8_t kVisits = 4, kVisitsWhileYoung = 16;
-  const uint64_t age = instructions_retired_.value();
-  if (age >= kOld) return true;
-  const uint8_t needed = age < kYoung ? kVisitsWhileYoung : kVisits;
+  // Most programs end soon. Those that do not come by nearly all of their code again, and to change to the interpreter
+  // and back takes a tenth of the time that translating a block does.
+  constexpr uint64_t kYoung = 2'000'000;
+  constexpr uint8_t kVisits = 16;
+  if (instructions_retired_.value() >= kYoung) return true;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
-  if (visits >= needed) return true;
+  if (visits >= kVisits) return true;
   ++visits;
   return false;
 }
