@@ -9,8 +9,10 @@ namespace remora::cpu::translator {
 
 // Where the code of one instruction begins, and what is known there.
 struct Mark {
-  uint16_t host_offset = 0;       // from the block's code
-  int16_t guest_offset = 0;       // from the block's pc; of a path: see GeneratedBlock::path
+  uint16_t host_offset = 0;  // from the block's code
+  // From the block's pc. In a path's Translation: the number of its page there, and behind it the offset in that page,
+  // as 16 bits without a sign.
+  int16_t guest_offset = 0;
   bool flags_in_context = false;  // else they are the host's
   uint8_t spilled = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
   static constexpr uint8_t kNone = 0xff;

@@ -16,17 +16,21 @@ Translation::Owner Translation::Create(std::span<const Mark> marks, std::span<co
                                        std::span<const Page> pages) {
   CHECK(marks.size() <= UINT8_MAX);
   CHECK(path.empty() || path.size() == marks.size());
-  CHECK(pages.size() <= UINT8_MAX);
-  void* memory = ::operator new(sizeof(Translation) + marks.size_bytes() + path.size_bytes() + pages.size_bytes());
+  CHECK(pages.size() <= kMaxPages);
+  void* memory = ::operator new(sizeof(Translation) + marks.size_bytes() + pages.size_bytes());
   Owner made(new (memory) Translation);
   made->num_marks = static_cast<uint8_t>(marks.size());
   made->is_path = !path.empty();
   auto* const marks_behind = reinterpret_cast<Mark*>(made.get() + 1);
   std::ranges::copy(marks, marks_behind);
+  for (size_t i = 0; i < path.size(); ++i) {
+    const auto page = std::ranges::find(pages, path[i] / kPageSize, &Page::number);
+    CHECK(page != pages.end());
+    const auto place = static_cast<size_t>(page - pages.begin()) * kPageSize + path[i] % kPageSize;
+    marks_behind[i].guest_offset = static_cast<int16_t>(place);
+  }
   made->num_pages = static_cast<uint8_t>(pages.size());
-  auto* const path_behind = reinterpret_cast<uint64_t*>(marks_behind + marks.size());
-  std::ranges::copy(path, path_behind);
-  std::ranges::copy(pages, reinterpret_cast<Page*>(path_behind + path.size()));
+  std::ranges::copy(pages, reinterpret_cast<Page*>(marks_behind + marks.size()));
   return made;
 }
 

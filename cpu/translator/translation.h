@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 
+#include "base/guest_addr.h"
 #include "cpu/translator/generated_block.h"
 #include "mm/types.h"
 
@@ -28,8 +29,9 @@ struct Translation {
     uint64_t number = 0;
     mm::FrameId frame;
   };
+  static constexpr size_t kMaxPages = (UINT16_MAX + 1) / kPageSize;
 
-  // `path`: GeneratedBlock::path. `pages`: those that it comes through.
+  // `path`: GeneratedBlock::path. `pages`: those that it comes through, at most kMaxPages.
   static Owner Create(std::span<const Mark> marks, std::span<const uint64_t> path = {},
                       std::span<const Page> pages = {});
   static void Free(void* translation);  // for the Reclaimer, too
@@ -58,17 +60,14 @@ struct Translation {
   uint32_t count() const { return num_marks; }
   // Whether jumps may lead straight to its entries.
   bool can_be_joined() const { return code != nullptr && !tail_frame.valid(); }
-  // Of a path: where its instructions are, and the pages that they lie on.
-  std::span<const uint64_t> path() const {
-    return {reinterpret_cast<const uint64_t*>(marks().data() + num_marks), is_path ? num_marks : size_t{0}};
-  }
-  std::span<const Page> pages() const {
-    return {reinterpret_cast<const Page*>(path().data() + path().size()), num_pages};
-  }
+  // Of a path: the pages that its instructions lie on.
+  std::span<const Page> pages() const { return {reinterpret_cast<const Page*>(marks().data() + num_marks), num_pages}; }
   // Where the instruction is.
   uint64_t AddressOf(uint32_t instruction) const {
-    if (is_path) return path()[instruction];
-    return pc + static_cast<uint64_t>(int64_t{marks()[instruction].guest_offset});
+    const int16_t offset = marks()[instruction].guest_offset;
+    if (!is_path) return pc + static_cast<uint64_t>(int64_t{offset});
+    const auto place = static_cast<uint16_t>(offset);
+    return pages()[place / kPageSize].number * kPageSize + place % kPageSize;
   }
   // The instruction whose own code `host` is in.
   uint32_t IndexOf(const std::byte* host) const {

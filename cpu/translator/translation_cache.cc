@@ -285,7 +285,7 @@ uint64_t TranslationCache::BytesFor(const Translation& translation) const {
                      kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =
       translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
-  bytes += translation.path().size_bytes() + translation.pages().size_bytes();
+  bytes += translation.pages().size_bytes();
   MutexLock lock(&mu_);
   if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
     const std::byte* first = memory_->buffer.permanent();

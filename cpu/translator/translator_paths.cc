@@ -89,6 +89,7 @@ bool TranslatorCore::TranslatePath() {
     const auto known = std::ranges::find(path_pages_, pc / kPageSize, &Translation::Page::number);
     const auto number = static_cast<size_t>(known - path_pages_.begin());
     if (known == path_pages_.end()) {
+      if (number == Translation::kMaxPages) break;
       const PageNumber page = GuestAddr(pc).page();
       bytes.push_back(PrepareCode(page));
       if (bytes.back() == nullptr) {
