@@ -24,7 +24,7 @@ class BlockCollector {
   static constexpr uint32_t kMaxInstructions = 32;
   // A block of so many ends with its next conditional branch: what is behind more of them is seldom come to, and has
   // blocks of its own.
-  static constexpr uint32_t kMaxBeforeBranch = 16;
+  static constexpr uint32_t kMaxBeforeBranch = 24;
 
   // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
   // re-emitted.

@@ -108,6 +108,7 @@ struct alignas(64) GuestContext {
   // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
   // run, since R10 goes by it. The run begins at stack_start on the host.
   uint64_t stack_delta = 0, minus_stack_delta = 0, stack_start = 0;
+  uint64_t held = 0;  // R11, while something else needs it
   // Between what R10 has to be so that what is as far below, or above, as StackReach(i) lies in that run, which is for
   // writing. Where that is not known (any more) nothing is between them.
   static constexpr uint32_t kStackReaches = 9;
@@ -156,7 +157,6 @@ struct alignas(64) GuestContext {
   uint32_t short_runs = 0;          // recorded, see FastAccess
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
-  uint64_t held = 0;                // R11, while something else needs it
   // The runs that were recorded last, for reading and for writing, by which 2 MiB they were wanted in: the first thing
   // that a site looks at that has missed its extent. The limit allows for the largest access.
   struct Recent {
