@@ -65,7 +65,7 @@ class Kernel {
  public:
   struct Options {
     uint32_t num_workers = 2;
-    uint64_t slice_instructions = 200'000;  // a task's budget before another may run
+    uint64_t slice_instructions = 400'000;  // a task's budget before another may run
     uint64_t max_memory_bytes = uint64_t{64} << 30;
     int32_t max_pid = 4'194'304;
     Clock* clock = nullptr;                          // null: the host's

@@ -210,16 +210,11 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 
 // --- finding code ---
 
-bool TranslatorCore::IsWarm(uint64_t pc) {
+bool TranslatorCore::IsYoung() const {
   // Most programs end soon. Those that do not come by nearly all of their code again, and to change to the interpreter
   // and back takes a tenth of the time that translating a block does.
   constexpr uint64_t kYoung = 2'000'000;
-  constexpr uint8_t kVisits = 16;
-  if (instructions_retired_.value() >= kYoung) return true;
-  uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
-  if (visits >= kVisits) return true;
-  ++visits;
-  return false;
+  return instructions_retired_.value() < kYoung;
 }
 
 Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
@@ -246,7 +241,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     if (translation == nullptr) {
-      if (options_.optimizations.warm && !alone && !IsWarm(pc)) {
+      if (options_.optimizations.warm && !alone && IsYoung()) {
         found_cold_ = true;
         return nullptr;
       }

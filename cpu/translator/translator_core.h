@@ -101,8 +101,8 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
-  // Whether the block at `pc` has been come to often enough to be translated; counts.
-  bool IsWarm(uint64_t pc);
+  // Whether the engine has run so little that nothing is worth translating.
+  bool IsYoung() const;
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
   const std::byte* PrepareCode(PageNumber page);
   // What is counted and shown of a new translation.
@@ -161,8 +161,6 @@ class TranslatorCore final : public Engine {
   } run_;
   bool traps_installed_ = false;
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
-  static constexpr uint32_t kVisited = 8192;
-  std::array<uint8_t, kVisited> visits_{};
   HotSpots hot_spots_;
   uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
   // The path being made.
