@@ -62,7 +62,7 @@ void BM_Translation(benchmark::State& state) {
   cpu::InstructionDecoder decoder(cpu::CpuLevel::kHost);
   BlockCollector collector(&decoder, Optimizations());
   Numbers numbers;
-  BlockWriter writer{Routines(), &numbers, Optimizations()};
+  BlockWriter writer{Routines(), &numbers, &decoder, Optimizations()};
   FlagLookahead lookahead(&decoder);
   uint64_t guest_bytes = 0, host_bytes = 0, blocks = 0, generation = 0;
   for (auto _ : state) {

@@ -11,11 +11,9 @@
 
 namespace remora::cpu::translator {
 
-BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, Optimizations optimizations)
-    : routines_(routines), numbers_(numbers), optimizations_(optimizations) {
-  ZydisDecoderInit(&lengths_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-  ZydisDecoderEnableMode(&lengths_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
-}
+BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, InstructionDecoder* decoder,
+                         Optimizations optimizations)
+    : routines_(routines), numbers_(numbers), decoder_(decoder), optimizations_(optimizations) {}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at) {
@@ -166,12 +164,13 @@ bool BlockWriter::WriteAtForwardEntry() {
   WriteNext();
   const std::span<const uint8_t> written = code_.bytes().subspan(before.code);
   if (written.empty()) return false;
-  ZydisDecodedInstruction first;
-  CHECK(ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&lengths_, nullptr, written.data(), written.size(), &first)));
-  if (first.length >= kJumpBytes) return true;
+  const InstructionInfo* first = decoder_->DecodeWithoutOperands(written.data(), written.size());
+  CHECK(first != nullptr);
+  const unsigned length = first->length;
+  if (length >= kJumpBytes) return true;
   // Once more, behind prefixes that mean nothing.
   ReturnTo(before);
-  for (unsigned i = first.length; i < kJumpBytes; ++i) code_.Byte(kCsPrefix);
+  for (unsigned i = length; i < kJumpBytes; ++i) code_.Byte(kCsPrefix);
   WriteNext();
   out_.marks.back().host_offset = static_cast<uint16_t>(before.code);
   return true;

@@ -43,8 +43,9 @@ class BlockWriter {
  public:
   // Which flags may be read by code from `pc` on, on the block's own page.
   using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
-  // `numbers` outlives the writer.
-  BlockWriter(const Routines& routines, BlockNumbers* numbers, Optimizations optimizations);
+  // `numbers` and `decoder` outlive the writer.
+  BlockWriter(const Routines& routines, BlockNumbers* numbers, InstructionDecoder* decoder,
+              Optimizations optimizations);
 
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
@@ -294,6 +295,7 @@ class BlockWriter {
 
   const Routines routines_;
   BlockNumbers* const numbers_;
+  InstructionDecoder* const decoder_;  // tells how long the host's instructions are
   const Optimizations optimizations_;
   HostCode code_;
   GeneratedBlock out_;
@@ -314,7 +316,6 @@ class BlockWriter {
   bool is_path_ = false;
   uint32_t gate_ = GuestContext::kNoGate;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
-  ZydisDecoder lengths_;       // tells how long the host's instructions are
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   Flags flags_ = Flags::kSaved;
   Maker maker_;

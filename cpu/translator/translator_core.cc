@@ -87,7 +87,7 @@ TranslatorCore::TranslatorCore(BlockCache* blocks, TranslationCache* cache, Tran
       interpreter_(blocks, options.interpreter),
       collector_(interpreter_.instructions(), options.optimizations, options.interpreter.level,
                  options.interpreter.host_tsc),
-      writer_(cache->routines(), cache, options.optimizations) {}
+      writer_(cache->routines(), cache, interpreter_.instructions(), options.optimizations) {}
 
 TranslatorCore::~TranslatorCore() = default;
 
