@@ -218,6 +218,8 @@ MakersChoice MakersChoiceIn(const Decoded& decoded, const Outcome& native, const
       break;
     case ZYDIS_MNEMONIC_XSAVEC:
     case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
       // Where the image would fit if it were not for components that are left out, Intel stores it.
       choice.everything = native.reason == ExitReason::kBreakpoint && IsMemoryFault(interpreted.reason);
       break;
