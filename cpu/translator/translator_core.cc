@@ -210,11 +210,17 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
 
 // --- finding code ---
 
-bool TranslatorCore::IsYoung() const {
+bool TranslatorCore::IsWarm(uint64_t pc) {
   // Most programs end soon. Those that do not come by nearly all of their code again, and to change to the interpreter
   // and back takes a tenth of the time that translating a block does.
   constexpr uint64_t kYoung = 2'000'000;
-  return instructions_retired_.value() < kYoung;
+  if (instructions_retired_.value() >= kYoung) return true;
+  // A loop around a system call comes here each time.
+  constexpr uint8_t kVisits = 64;
+  uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
+  if (visits >= kVisits) return true;
+  ++visits;
+  return false;
 }
 
 Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
@@ -241,7 +247,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     if (translation == nullptr) {
-      if (options_.optimizations.warm && !alone && IsYoung()) {
+      if (options_.optimizations.warm && !alone && !IsWarm(pc)) {
         found_cold_ = true;
         return nullptr;
       }

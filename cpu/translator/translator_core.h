@@ -101,8 +101,8 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
-  // Whether the engine has run so little that nothing is worth translating.
-  bool IsYoung() const;
+  // Whether the block at `pc` is worth translating: the engine has run for a while, or it is come to often; counts.
+  bool IsWarm(uint64_t pc);
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
   const std::byte* PrepareCode(PageNumber page);
   // What is counted and shown of a new translation.
@@ -153,20 +153,24 @@ class TranslatorCore final : public Engine {
   uint64_t binds_ = 0;
   const Zeroed<Found> found_ = MakeZeroed<Found>(kFound);
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
-  SyscallGate* gate_ = nullptr;
+  // What each system call comes by, in one line of the cache.
+  alignas(64) SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.
   struct {
     uint64_t budget = 0, left = 0;
     uint64_t first_pc = 0;
   } run_;
+  Counter instructions_retired_;
   bool traps_installed_ = false;
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
+  static constexpr uint32_t kVisited = 8192;
+  std::array<uint8_t, kVisited> visits_{};
   HotSpots hot_spots_;
   uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
   // The path being made.
   std::vector<uint64_t> path_;
   std::vector<Translation::Page> path_pages_;
-  Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
+  Counter blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 
 }  // namespace remora::cpu::translator

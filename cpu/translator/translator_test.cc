@@ -100,7 +100,7 @@ TEST(TranslatorTest, WhatOneBlockFindsOfTheStackDoesNotServeALongerOneAcrossPage
   }
 }
 
-TEST(TranslatorTest, WhileAnEngineIsYoungNothingIsTranslated) {
+TEST(TranslatorTest, WhileAnEngineIsYoungWhatIsNotComeToOftenIsInterpreted) {
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
   machine.memory.Write(kCode, {0x48, 0xff, 0xca, 0x75, 0xfb, 0x0f, 0x05});  // dec rdx; jnz; syscall
   const auto run = [&](uint64_t rounds) {
@@ -114,9 +114,9 @@ TEST(TranslatorTest, WhileAnEngineIsYoungNothingIsTranslated) {
     EXPECT_EQ(machine.state.gpr[kRdx], 0u);
   };
   run(1);
-  run(900'000);
+  run(50'000);
   EXPECT_EQ(machine.engine->counters().blocks_decoded, 0u);
-  run(200'000);
+  run(1'000'000);
   EXPECT_GT(machine.engine->counters().instructions, 2'000'000u);
   const uint64_t before = machine.engine->counters().blocks_decoded;
   EXPECT_GT(before, 0u);
@@ -125,6 +125,21 @@ TEST(TranslatorTest, WhileAnEngineIsYoungNothingIsTranslated) {
   machine.state.rip = kCode + kPageSize;
   EXPECT_EQ(machine.Run(10'000).reason, ExitReason::kSyscall);
   EXPECT_EQ(machine.engine->counters().blocks_decoded, before + 1);
+}
+
+TEST(TranslatorTest, ALoopAroundASystemCallIsTranslatedWhileAnEngineIsYoung) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
+  machine.memory.Write(kCode, {0x90, 0x0f, 0x05});  // nop; syscall
+  const auto come = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      machine.state.rip = kCode;
+      ASSERT_EQ(machine.Run(10'000).reason, ExitReason::kSyscall);
+    }
+  };
+  come(64);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, 0u);
+  come(1);
+  EXPECT_EQ(machine.engine->counters().blocks_decoded, 1u);
 }
 
 TEST(TranslatorTest, ABudgetEndsWhereABlockBegins) {
