@@ -169,7 +169,10 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   const ZyanStatus status =
       ZydisDecoderDecodeFull(&zydis_, question.bytes, std::min(available, sizeof(question.bytes)), &info, operands);
-  if (!ZYAN_SUCCESS(status)) return status;
+  if (!ZYAN_SUCCESS(status)) {
+    out->info = {};
+    return status;
+  }
   Abridge(info, operands, out);
   if (question.key_bytes == 0) return status;
   Entry& made = EntryOf(question);

@@ -30,8 +30,8 @@ class InstructionDecoder {
   };
 
   // As ZydisDecoderDecodeFull, abridged; at most 15 bytes. Of the operands behind the last one only types may be filled
-  // in, of some or all. *notes, if asked for: the same at each such instruction, until the next call; null
-  // where nothing is remembered.
+  // in, of some or all; where it fails out->info is all zeros. *notes, if asked for: the same at each such instruction,
+  // until the next call; null where nothing is remembered.
   ZyanStatus Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes = nullptr);
   // The same without operands, for who asks for little: until the next call. Null: it is no instruction.
   const InstructionInfo* DecodeWithoutOperands(const void* bytes, size_t available);

@@ -99,8 +99,15 @@ void ExpectAsZydis(InstructionDecoder* decoder, const Bytes& bytes, size_t avail
   DecodedInstruction got;
   const ZyanStatus status =
       ZydisDecoderDecodeFull(decoder->zydis(), bytes.data(), available, &want.info, want.operands);
+  std::memset(static_cast<void*>(&got), 0xa5, sizeof(got));
   ASSERT_EQ(decoder->Decode(bytes.data(), available, &got), status);
-  if (!ZYAN_SUCCESS(status)) return;
+  if (!ZYAN_SUCCESS(status)) {
+    EXPECT_EQ(got.info.mnemonic, ZYDIS_MNEMONIC_INVALID);
+    EXPECT_EQ(got.info.operand_count, 0);
+    EXPECT_EQ(got.info.category, ZYDIS_CATEGORY_INVALID);
+    EXPECT_EQ(got.info.attributes, 0u);
+    return;
+  }
   ExpectSameInfo(got.info, want.info);
   for (int i = 0; i < want.info.operand_count; ++i) ExpectSameOperand(got.operands[i], want.operands[i], want.info);
 }
