@@ -12,13 +12,16 @@ static_assert(std::is_trivially_destructible_v<Translation> && alignof(Mark) <= 
 static_assert(std::is_trivially_copyable_v<Mark> && sizeof(Mark) % alignof(uint64_t) == 0);
 static_assert(std::is_trivially_copyable_v<Translation::Page> && alignof(Translation::Page) == alignof(uint64_t));
 
-Translation::Owner Translation::Create(std::span<const Mark> marks, std::span<const uint64_t> path,
-                                       std::span<const Page> pages) {
+Translation::Owner Translation::Create(BlockArena* arena, const std::byte* code, std::span<const Mark> marks,
+                                       std::span<const uint64_t> path, std::span<const Page> pages) {
+  CHECK(code != nullptr);
   CHECK(marks.size() <= UINT8_MAX);
   CHECK(path.empty() || path.size() == marks.size());
   CHECK(pages.size() <= kMaxPages);
-  void* memory = ::operator new(sizeof(Translation) + marks.size_bytes() + pages.size_bytes());
+  void* memory = arena->Allocate(sizeof(Translation) + marks.size_bytes() + pages.size_bytes());
+  if (memory == nullptr) return nullptr;
   Owner made(new (memory) Translation);
+  made->code = code;
   made->num_marks = static_cast<uint8_t>(marks.size());
   made->is_path = !path.empty();
   auto* const marks_behind = reinterpret_cast<Mark*>(made.get() + 1);
@@ -34,6 +37,14 @@ Translation::Owner Translation::Create(std::span<const Mark> marks, std::span<co
   return made;
 }
 
-void Translation::Free(void* translation) { ::operator delete(translation); }
+Translation::Owner Translation::CreateWithoutCode() { return Owner(new Translation); }
+
+void Translation::Free(void* raw) {
+  auto* translation = static_cast<Translation*>(raw);
+  if (translation->code == nullptr)
+    delete translation;
+  else
+    BlockArena::Free(translation);
+}
 
 }  // namespace remora::cpu::translator

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/guest_addr.h"
+#include "cpu/block_arena.h"
 #include "cpu/translator/generated_block.h"
 #include "mm/types.h"
 
@@ -31,9 +32,12 @@ struct Translation {
   };
   static constexpr size_t kMaxPages = (UINT16_MAX + 1) / kPageSize;
 
-  // `path`: GeneratedBlock::path. `pages`: those that it comes through, at most kMaxPages.
-  static Owner Create(std::span<const Mark> marks, std::span<const uint64_t> path = {},
-                      std::span<const Page> pages = {});
+  // Of code that is written already. `path`: GeneratedBlock::path. `pages`: those that it comes through, at most
+  // kMaxPages. Null: the arena is full.
+  static Owner Create(BlockArena* arena, const std::byte* code, std::span<const Mark> marks,
+                      std::span<const uint64_t> path = {}, std::span<const Page> pages = {});
+  // Of an instruction that is to be interpreted.
+  static Owner CreateWithoutCode();
   static void Free(void* translation);  // for the Reclaimer, too
 
   uint64_t pc = 0;

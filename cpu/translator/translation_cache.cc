@@ -14,6 +14,12 @@ namespace {
 
 constexpr uint8_t kJmpRel32 = 0xe9;
 
+// What is known of translations takes less than their code; some chunks are still held by regions on their way out.
+uint32_t MaxChunks(uint64_t max_code_bytes) {
+  constexpr uint32_t kOnTheirWayOut = 8;
+  return kOnTheirWayOut + static_cast<uint32_t>(max_code_bytes / BlockArena::kChunkBytes);
+}
+
 }  // namespace
 
 // A region's translations on their way out. Threads that are inside still ask where they are.
@@ -35,6 +41,7 @@ struct TranslationCache::Eviction {
 TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls)
     : reclaimer_(reclaimer),
       memory_(std::make_shared<Memory>(max_code_bytes)),
+      arena_(MaxChunks(max_code_bytes)),
       routines_(MakeRoutines(&memory_->buffer, calls)) {}
 
 TranslationCache::~TranslationCache() {
@@ -162,10 +169,10 @@ std::byte* TranslationCache::WritePiece(const std::byte* at, std::span<const uin
 
 Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block,
                                                 std::span<const Translation::Page> pages) {
-  Translation::Owner made = Translation::Create(block.marks, block.path, pages);
+  Translation::Owner made = Translation::Create(&arena_, piece.code, block.marks, block.path, pages);
+  if (made == nullptr) return nullptr;
   CHECK(block.code.size() <= UINT16_MAX);
   const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
-  made->code = piece.code;
   made->charge = block.charge;
   made->loops = block.loops;
   made->gate = static_cast<uint16_t>(block.gate);
@@ -216,8 +223,9 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
       return nullptr;
     }
     made = WriteBlock(piece, *block);
+    if (made == nullptr) return nullptr;
   } else {
-    made = Translation::Create({});
+    made = Translation::CreateWithoutCode();
   }
   made->pc = pc;
   made->frame = frame;
@@ -249,6 +257,7 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
   // The eviction may have taken some of its frames.
   if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   Translation::Owner made = WriteBlock(piece, block, pages);
+  if (made == nullptr) return nullptr;
   made->pc = pc;
   made->frame = pages[0].frame;
   in_region_[piece.region].push_back(made.get());
@@ -280,7 +289,7 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
 }
 
 uint64_t TranslationCache::BytesFor(const Translation& translation) const {
-  // What malloc adds, and tables that are between half and wholly full.
+  // What the arena rounds up, and tables that are between half and wholly full.
   constexpr uint64_t kAllocation = 16,
                      kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =

@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
 #include "base/mutex.h"
+#include "cpu/block_arena.h"
 #include "cpu/translator/block_numbers.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/generated_block.h"
@@ -139,7 +140,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // The frame's own; adds to `heads` the frames whose translations go on in it.
   void DropFrameLocked(uint32_t frame, std::vector<uint32_t>* heads) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The block's code, put into the piece.
+  // The block's code, put into the piece. Null: there is no room for what is known of it.
   Translation::Owner WriteBlock(const CodeBuffer::Piece& piece, const GeneratedBlock& block,
                                 std::span<const Translation::Page> pages = {}) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
@@ -170,7 +171,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   std::atomic<uint64_t> generation_{1};
   std::atomic<uint64_t> num_translations_{0};
   mutable Mutex mu_{LockRank::kTranslations};
-  const std::shared_ptr<Memory> memory_;  // its regions guarded by mu_
+  const std::shared_ptr<Memory> memory_;   // its regions guarded by mu_
+  BlockArena arena_ ABSL_GUARDED_BY(mu_);  // of translations with code
   const Routines routines_;
   // Written once each.
   const std::unique_ptr<std::atomic<uint64_t>[]> way_targets_ =

@@ -8,11 +8,14 @@
 namespace remora::cpu::translator {
 namespace {
 
+const std::byte code[64] = {};
+
 TEST(TranslationTest, ABlocksInstructionsAreAroundItsBeginning) {
   const std::vector<Mark> marks = {{.host_offset = 8, .guest_offset = 0},
                                    {.host_offset = 20, .guest_offset = 5},
                                    {.host_offset = 30, .guest_offset = -4000}};
-  const Translation::Owner block = Translation::Create(marks);
+  BlockArena arena(1);
+  const Translation::Owner block = Translation::Create(&arena, code, marks);
   block->pc = 0x7ffff7ffeff0;
   EXPECT_FALSE(block->is_path);
   EXPECT_EQ(block->AddressOf(0), 0x7ffff7ffeff0u);
@@ -30,7 +33,8 @@ TEST(TranslationTest, APathsInstructionsAreOnItsPages) {
     for (const uint64_t offset : {0u, 1u, 0x800u, 0xfffu}) path.push_back(number << 12 | offset);
   }
   for (size_t i = 0; i < path.size(); ++i) marks.push_back({.host_offset = static_cast<uint16_t>(3 * i)});
-  const Translation::Owner made = Translation::Create(marks, path, pages);
+  BlockArena arena(1);
+  const Translation::Owner made = Translation::Create(&arena, code, marks, path, pages);
   EXPECT_TRUE(made->is_path);
   ASSERT_EQ(made->count(), path.size());
   for (uint32_t i = 0; i < path.size(); ++i) EXPECT_EQ(made->AddressOf(i), path[i]) << i;
@@ -39,15 +43,20 @@ TEST(TranslationTest, APathsInstructionsAreOnItsPages) {
 }
 
 TEST(TranslationTest, TheHostsAddressTellsTheInstruction) {
-  const std::byte code[64] = {};
   const std::vector<Mark> marks = {{.host_offset = 8}, {.host_offset = 20}, {.host_offset = 20}, {.host_offset = 30}};
-  const Translation::Owner block = Translation::Create(marks);
-  block->code = code;
+  BlockArena arena(1);
+  const Translation::Owner block = Translation::Create(&arena, code, marks);
   EXPECT_EQ(block->IndexOf(code), 0u);  // an entry
   EXPECT_EQ(block->IndexOf(code + 8), 0u);
   EXPECT_EQ(block->IndexOf(code + 19), 0u);
   EXPECT_EQ(block->IndexOf(code + 20), 2u);
   EXPECT_EQ(block->IndexOf(code + 63), 3u);
+}
+
+TEST(TranslationTest, AFullArenaIsSaid) {
+  BlockArena arena(0);
+  EXPECT_EQ(Translation::Create(&arena, code, {}), nullptr);
+  EXPECT_EQ(Translation::CreateWithoutCode()->code, nullptr);
 }
 
 }  // namespace
