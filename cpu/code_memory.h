@@ -16,7 +16,8 @@ class CodeMemory {
   CodeMemory(const CodeMemory&) = delete;
   CodeMemory& operator=(const CodeMemory&) = delete;
 
-  // Asks the host to hold the 2 MiB around an offset, part of which is in use, in one large page. Takes a millisecond.
+  // Asks the host to hold the 2 MiB around an offset, all of which will be used, in one large page. Takes half a
+  // millisecond, and as long again if much is there that has to be copied.
   void MakeLargePage(uint64_t offset) const;
 
   std::byte* writable() const { return writable_; }
