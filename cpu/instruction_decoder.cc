@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 namespace remora::cpu {
 namespace {
@@ -174,6 +173,7 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
     return status;
   }
   Abridge(info, operands, out);
+  for (uint32_t i = info.operand_count; i <= kMaxOperands; ++i) out->operands[i] = {};
   if (question.key_bytes == 0) return status;
   Entry& made = EntryOf(question);
   made.key = 0;
@@ -181,8 +181,7 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
   made.key = question.key;
   made.info = out->info;
   made.notes = Notes();
-  for (uint32_t i = 0; i < kMaxOperands; ++i)
-    made.operands[i] = i < info.operand_count ? out->operands[i] : DecodedOperand();
+  std::copy_n(out->operands, kMaxOperands, made.operands.data());
   *entry = &made;
   return status;
 }

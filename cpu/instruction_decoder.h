@@ -19,18 +19,19 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: 1.5 MiB, in large pages where the host gives them.
+// Thread safety: one instance for each engine. Memory: 1.5 MiB, or a large page of the host's.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
 
-  // Room for who decodes to remember, beside an answer, what follows from it for all displacements and immediates.
+  // Room for who decodes to remember, beside an answer, what follows from it for all displacements and immediates. That
+  // there is something has to be told by the words themselves.
   struct Notes {
     std::array<uint32_t, 3> words;  // zeros before anything is noted
   };
 
-  // As ZydisDecoderDecodeFull, abridged; at most 15 bytes. Of the operands behind the last one only types may be filled
-  // in, of some or all; where it fails out->info is all zeros. *notes, if asked for: the same at each such instruction,
+  // As ZydisDecoderDecodeFull, abridged; at most 15 bytes. Behind the last operand there may be one that is unused, and
+  // nothing to rely on; where it fails out->info is all zeros. *notes, if asked for: the same at each such instruction,
   // until the next call; null where nothing is remembered.
   ZyanStatus Decode(const void* bytes, size_t available, DecodedInstruction* out, Notes** notes = nullptr);
   // The same without operands, for who asks for little: until the next call. Null: it is no instruction.

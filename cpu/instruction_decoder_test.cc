@@ -80,9 +80,12 @@ void ExpectSameInfo(const InstructionInfo& got, const ZydisDecodedInstruction& w
   EXPECT_EQ(got.mask, want.avx.mask.reg);
   EXPECT_EQ(got.broadcast, want.avx.broadcast.mode);
   EXPECT_EQ(got.displacement_size, want.raw.disp.size);
+  EXPECT_EQ(got.displacement_offset, want.raw.disp.offset);
   EXPECT_EQ(got.displacement, want.raw.disp.value);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(got.immediate_sizes[i], want.raw.imm[i].size);
+    EXPECT_EQ(got.immediate_offsets[i], want.raw.imm[i].offset);
+    EXPECT_EQ((got.immediate_is_signed >> i & 1) != 0, want.raw.imm[i].is_signed != 0);
     EXPECT_EQ(got.immediates[i], want.raw.imm[i].value.s);
   }
   EXPECT_EQ(got.immediate_is_relative, want.raw.imm[0].is_relative != 0);
@@ -159,6 +162,20 @@ TEST(InstructionDecoderTest, AnswersAsZydisDoes) {
         }
       }
     }
+  }
+}
+
+TEST(InstructionDecoderTest, KnowsThatASibByteMayHaveNoBase) {
+  InstructionDecoder decoder(CpuLevel::kHost);
+  const Bytes bytes = {0x67, 0x43, 0x8b, 0x04, 0x4d, 0x10, 0x00, 0x00, 0x80};  // mov eax, [r9d*2 - 0x7ffffff0]
+  for (int round = 0; round < 2; ++round) {
+    DecodedInstruction in;
+    ASSERT_TRUE(ZYAN_SUCCESS(decoder.Decode(bytes.data(), bytes.size(), &in)));
+    EXPECT_EQ(in.operands[1].mem.base, ZYDIS_REGISTER_NONE);
+    EXPECT_EQ(in.operands[1].mem.index, ZYDIS_REGISTER_R9D);
+    EXPECT_TRUE(in.operands[1].mem.has_displacement);
+    EXPECT_EQ(in.operands[1].mem.displacement, -0x7ffffff0);
+    EXPECT_EQ(in.operands[2].type, ZYDIS_OPERAND_TYPE_UNUSED);
   }
 }
 

@@ -96,7 +96,7 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
     } else if (instruction.action == Action::kJcc) {
       const uint64_t target = instruction.target();
       if (!Collected(target)) {
-        if (instructions_.size() < kMaxBeforeBranch) continue;
+        if (instructions_.size() < kLongTrace) continue;
         return true;
       }
       if (target == instructions_[0].pc && optimizations_.unroll) Unroll();

@@ -16,15 +16,16 @@
 namespace remora::cpu::translator {
 
 // Finds the instructions of a block: a trace that goes on behind conditional branches and along jumps within the page,
-// until it meets itself, and repeats itself a few times if it is a short loop. Or those of a path that has been run.
+// until it meets itself or is long, and repeats itself a few times if it is a short loop. Or those of a path that has
+// been run.
 //
 // Thread safety: one instance for each engine.
 class BlockCollector {
  public:
   static constexpr uint32_t kMaxInstructions = 32;
-  // A block of so many ends with its next conditional branch: what is behind more of them is seldom come to, and has
-  // blocks of its own.
-  static constexpr uint32_t kMaxBeforeBranch = 24;
+  // A trace of so many ends with its next conditional branch: what is behind is seldom come to, and has blocks of its
+  // own.
+  static constexpr uint32_t kLongTrace = 24;
 
   // What the level has not is interpreted. `host_tsc`: the guest's time stamp counter is the host's, so RDTSC is
   // re-emitted.

@@ -37,11 +37,11 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
   }
   const std::byte* code = permanent() + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
   used_[filling_] += bytes;
-  MakeLargePagesFor(code, code + bytes);
+  MakeLargePageFor(code, code + bytes);
   return {code, filling_};
 }
 
-void CodeBuffer::MakeLargePagesFor(const std::byte* first, const std::byte* end) const {
+void CodeBuffer::MakeLargePageFor(const std::byte* first, const std::byte* end) const {
   // Before much is there, since that has to be copied. Most programs do not get through the first large page, which
   // becomes one when a quarter of it is used.
   const uint64_t from = static_cast<uint64_t>(first - permanent()), to = static_cast<uint64_t>(end - permanent());

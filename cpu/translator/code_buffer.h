@@ -51,8 +51,8 @@ class CodeBuffer {
   uint64_t used_bytes() const;
 
  private:
-  // What was allocated last.
-  void MakeLargePagesFor(const std::byte* first, const std::byte* end) const;
+  // Asks for a large page where `first` to `end`, which was allocated last, comes to one.
+  void MakeLargePageFor(const std::byte* first, const std::byte* end) const;
 
   enum class State : uint8_t { kFree, kFilling, kFull, kDraining };
 

@@ -22,14 +22,26 @@ TEST(CodeBufferTest, WhatIsWrittenAtOnePlaceRunsAtTheOther) {
   EXPECT_EQ(reinterpret_cast<int (*)()>(const_cast<std::byte*>(piece.code))(), 42);
 }
 
-TEST(CodeBufferTest, WhatIsHalfFullBecomesALargePageOfTheHost) {
+TEST(CodeBufferTest, CodeLiesInLargePagesOfTheHost) {
   CodeBuffer buffer(64 * kMegabyte);
   const std::byte* const first = buffer.Allocate(16).code;
-  for (uint64_t used = 0; used <= kMegabyte; used += 4096)
-    std::memset(buffer.Writable(buffer.Allocate(4096).code), 0xcc, 4096);
+  const auto use = [&](uint64_t bytes) {
+    for (uint64_t used = 0; used < bytes; used += 4096)
+      std::memset(buffer.Writable(buffer.Allocate(4096).code), 0xcc, 4096);
+  };
+  const auto expect_large = [&](uint64_t bytes) {
+    EXPECT_EQ(BytesInLargePages(first), bytes);
+    EXPECT_EQ(BytesInLargePages(buffer.Writable(first)), bytes);
+  };
   if (!HostGivesLargePages()) return;
-  EXPECT_GE(BytesInLargePages(first), 2 * kMegabyte);
-  EXPECT_GE(BytesInLargePages(buffer.Writable(first)), 2 * kMegabyte);
+  use(kMegabyte / 8);
+  expect_large(0);
+  use(kMegabyte / 2);
+  expect_large(2 * kMegabyte);
+  use(kMegabyte);
+  expect_large(2 * kMegabyte);
+  use(kMegabyte / 2);  // what is before the regions counts
+  expect_large(4 * kMegabyte);
 }
 
 TEST(CodeBufferTest, TheOldestRegionComesBackAfterItsEviction) {

@@ -10,12 +10,16 @@
 #include <initializer_list>
 #include <memory>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
@@ -228,6 +232,40 @@ TEST_F(OtherPageTest, MayReadFlagsThatThePathDoesNot) {
   EXPECT_EQ(Run(), 10'000u);
   Show(kSpare);
   EXPECT_EQ(Run(), 10'000u);
+}
+
+// A chain of functions, each on a page of its own.
+TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
+  constexpr uint64_t kFirst = 0x480000, kPages = 24, kRounds = 20'000;
+  PathMachine paths;
+  FakeMachine& machine = paths.machine;
+  machine.memory.Map(kFirst, kPages, mm::Protection(5));
+  const auto at = [](uint64_t i) { return kFirst + i * kPageSize + 16 * i; };
+  for (uint64_t i = 0; i < kPages; ++i) {
+    // inc rax; then jmp to the next one, or dec rcx; jnz to the first one; syscall
+    machine.memory.Write(at(i), {0x48, 0xff, 0xc0});
+    if (i + 1 < kPages) {
+      machine.memory.Write(at(i) + 3, {0xe9});
+      machine.memory.Store(at(i) + 4, static_cast<uint32_t>(at(i + 1) - (at(i) + 8)));
+    } else {
+      machine.memory.Write(at(i) + 3, {0x48, 0xff, 0xc9, 0x0f, 0x85});
+      machine.memory.Store(at(i) + 8, static_cast<uint32_t>(at(0) - (at(i) + 12)));
+      machine.memory.Write(at(i) + 12, {0x0f, 0x05});
+    }
+  }
+  machine.state.gpr[kRax] = 0;
+  machine.state.gpr[kRcx] = kRounds;
+  EXPECT_EQ(paths.RunInSlices(kFirst).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.state.gpr[kRax], kPages * kRounds);
+  size_t most = 0;
+  ASSERT_FALSE(paths.paths().empty());
+  for (const std::string& path : paths.paths()) {
+    std::set<std::string> pages;
+    for (const absl::string_view line : absl::StrSplit(path, '\n'))
+      if (absl::StartsWith(line, "4")) pages.insert(std::string(line.substr(0, 3)));
+    most = std::max(most, pages.size());
+  }
+  EXPECT_EQ(most, 16u);
 }
 
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {

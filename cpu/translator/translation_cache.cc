@@ -310,6 +310,7 @@ uint64_t TranslationCache::BytesFor(const Translation& translation) const {
 void TranslationCache::EvictLocked() {
   uint32_t region;
   if (!memory_->buffer.BeginEviction(&region)) return;
+  has_evicted_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_acq_rel);
   auto* eviction = new Eviction{memory_, region, std::exchange(in_region_[region], {})};
   memory_->draining[region].store(eviction, std::memory_order_release);

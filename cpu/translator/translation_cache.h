@@ -93,6 +93,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   // What a translation that has just been published takes: its code, and what is known about it here.
   uint64_t BytesFor(const Translation& translation) const;
+  // Whether there has been too little room for all code.
+  bool has_evicted() const { return has_evicted_.load(std::memory_order_relaxed); }
   uint64_t num_translations() const { return num_translations_.load(std::memory_order_relaxed); }
 
  private:
@@ -169,6 +171,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
 
   sync::Reclaimer* const reclaimer_;
   std::atomic<uint64_t> generation_{1};
+  std::atomic<bool> has_evicted_{false};
   std::atomic<uint64_t> num_translations_{0};
   mutable Mutex mu_{LockRank::kTranslations};
   const std::shared_ptr<Memory> memory_;   // its regions guarded by mu_

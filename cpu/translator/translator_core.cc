@@ -214,11 +214,13 @@ bool TranslatorCore::IsWarm(uint64_t pc) {
   // Most programs end soon. Those that do not come by nearly all of their code again, and to change to the interpreter
   // and back takes a tenth of the time that translating a block does.
   constexpr uint64_t kYoung = 2'000'000;
-  if (instructions_retired_.value() >= kYoung) return true;
-  // A loop around a system call comes here each time.
-  constexpr uint8_t kVisits = 64;
+  const bool young = instructions_retired_.value() < kYoung;
+  if (!young && !cache_->has_evicted()) return true;
+  // While it is young, for loops around system calls, which come here each time. Where there is too little room for
+  // all code, what is seldom run had better not drive out what is run often.
+  constexpr uint8_t kVisitsWhileYoung = 64, kVisitsWithLittleRoom = 4;
   uint8_t& visits = visits_[(pc ^ pc >> 12) % kVisited];
-  if (visits >= kVisits) return true;
+  if (visits >= (young ? kVisitsWhileYoung : kVisitsWithLittleRoom)) return true;
   ++visits;
   return false;
 }
