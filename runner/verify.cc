@@ -31,7 +31,7 @@ void Verify::SetUp(cpu::TranslatorOptions translator_options, proc::Kernel::Opti
   translator_options.interpreter.host_tsc = false;
   translator_options.interpreter.clock = clock_.get();
   translator_options.interpreter.entropy = entropy_.get();
-  CHECK(translator_options.optimizations.Apply("+exact-flags,+exact-count"));
+  CHECK(translator_options.optimizations.Apply("+exact-flags,+exact-count,-warm"));
   kernel_options->num_workers = 1;
   kernel_options->engines_show_host_tsc = false;
   kernel_options->make_engine = [this, translator_options](cpu::BlockCache* blocks) {

@@ -44,7 +44,7 @@ class Verified {
           inputs.entropy = entropy_.get();
           TranslatorOptions translator;
           translator.interpreter = inputs;
-          EXPECT_TRUE(translator.optimizations.Apply("+exact-flags,+exact-count"));
+          EXPECT_TRUE(translator.optimizations.Apply("+exact-flags,+exact-count,-warm"));
           std::unique_ptr<Engine> subject =
               lie ? std::make_unique<Liar>(MakeInterpreter(blocks, inputs), lie) : MakeTranslator(blocks, translator);
           return MakeVerifyEngine(std::move(subject), MakeInterpreter(blocks, inputs),
