@@ -153,14 +153,12 @@ class TranslatorCore final : public Engine {
   uint64_t binds_ = 0;
   const Zeroed<Found> found_ = MakeZeroed<Found>(kFound);
   const Translation* last_left_ = nullptr;  // in this Run, in the middle
-  // What each system call comes by, in one line of the cache.
-  alignas(64) SyscallGate* gate_ = nullptr;
+  SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.
   struct {
     uint64_t budget = 0, left = 0;
     uint64_t first_pc = 0;
   } run_;
-  Counter instructions_retired_;
   bool traps_installed_ = false;
   bool found_cold_ = false;  // Find has found a block that is not to be translated yet
   static constexpr uint32_t kVisited = 8192;
@@ -170,7 +168,7 @@ class TranslatorCore final : public Engine {
   // The path being made.
   std::vector<uint64_t> path_;
   std::vector<Translation::Page> path_pages_;
-  Counter blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
+  Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 
 }  // namespace remora::cpu::translator

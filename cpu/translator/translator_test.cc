@@ -432,6 +432,41 @@ TEST(TranslatorTest, AGuestThatMakesCodeForEverKeepsRunning) {
   }
 }
 
+TEST(TranslatorTest, WithLittleRoomWhatIsSeldomComeToWaits) {
+  TranslatorOptions options;
+  options.max_code_bytes = uint64_t{1} << 20;
+  FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+  const auto run_at = [&](uint64_t pc) {
+    machine.state.rip = pc;
+    Exit exit;
+    do {
+      exit = machine.Run(1'000'000);
+    } while (exit.reason == ExitReason::kBudget);
+    ASSERT_EQ(exit.reason, ExitReason::kSyscall);
+  };
+  const auto blocks = [&] { return machine.engine->counters().blocks_decoded; };
+  constexpr uint64_t kLoop = kCode + kPageSize, kBlock = kLoop + 64, kOther = kLoop + 128;
+  machine.memory.Write(kLoop, {0x48, 0xff, 0xca, 0x75, 0xfb, 0x0f, 0x05});  // dec rdx; jnz; syscall
+  machine.state.gpr[kRdx] = 2'000'000;
+  run_at(kLoop);                                     // no longer young
+  machine.memory.Write(kBlock, {0x90, 0x0f, 0x05});  // nop; syscall
+  uint64_t before = blocks();
+  run_at(kBlock);
+  EXPECT_EQ(blocks(), before + 1);
+  // More code than there is room for.
+  for (uint32_t i = 0; i < 20'000; ++i) {
+    machine.memory.Write(kCode, {0xb8, static_cast<uint8_t>(i), static_cast<uint8_t>(i >> 8), 0, 0, 0x0f, 0x05});
+    run_at(kCode);
+    machine.Quiesce();
+  }
+  machine.memory.Write(kOther, {0x90, 0x90, 0x0f, 0x05});
+  before = blocks();
+  for (int i = 0; i < 4; ++i) run_at(kOther);
+  EXPECT_EQ(blocks(), before);
+  run_at(kOther);
+  EXPECT_EQ(blocks(), before + 1);
+}
+
 // A function that is called in a loop from several places, so often that its RET gets an inline cache.
 class InlineCacheTest : public testing::TestWithParam<uint64_t> {
  protected:

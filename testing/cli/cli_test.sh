@@ -223,6 +223,10 @@ case_engines_are_verified() {
   try --engine=verify /bin/bash -c 'echo $((6 * 7)) | cat; echo b a | tr " " "\n" | sort; exit 3'
   expect_status 3 && expect_out $'42\na\nb' && { [[ -z $err ]] || fail "the engines differ"; }
 }
+case_verify_compares_from_the_first_instruction_on() {
+  try --engine=verify --stats /bin/true; expect_status 0 || return
+  (( $(figure blocks_decoded) > 300 )) || fail "only $(figure blocks_decoded) blocks are translated"
+}
 case_the_interpreter_shows_avx512_if_asked() {
   grep -q avx512vl /proc/cpuinfo || return 0
   try --engine=interpreter /bin/grep -c avx512 /proc/cpuinfo
