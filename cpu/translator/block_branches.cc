@@ -55,12 +55,10 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
     AddCold({.kind = Cold::Kind::kClosed, .jump = code_.JumpIf(kNotEqual)});
   }
   // A loop that leads to its own beginning looks only once.
-  const GuestInstruction& last = instructions_[count_ - 1];
-  const bool loops = last.action == Action::kJcc && last.target() == pc_;
-  const bool units_first = optimizations_.exact_count || (loops && (x87 || vectors || avx512));
+  const bool units_first = optimizations_.exact_count || (Loops() && (x87 || vectors || avx512));
   if (units_first) require_units();
   // Behind a call what was in the host's registers may have been put away.
-  loop_entry_ = last.action == Action::kSyscall ? out_.saved_entry : code_.size();
+  loop_entry_ = instructions_[count_ - 1].action == Action::kSyscall ? out_.saved_entry : code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
   AddCold({.kind = Cold::Kind::kShort, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
@@ -131,7 +129,7 @@ void BlockWriter::RequireCanonicalTarget() {
 
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   if (!instruction.is_direct_branch()) {
-    if (GoesOn()) {
+    if (GoesOn() || GoesRound()) {
       RequireTarget(instruction);
     } else {
       LoadTarget(instruction);
@@ -145,6 +143,7 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     return;
   }
   SettleStack();
+  if (GoesRound()) return GoTo(pc_, live_flags_[count_]);
   if (instruction.is_direct_branch()) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoIndirect(Refusable::kNo);
@@ -172,9 +171,13 @@ void BlockWriter::PushReturnAddress(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
-  if (GoesOn()) {
+  if (GoesOn() || GoesRound()) {
     RequireTarget(instruction);
     stack_moved_ += 8 + instruction.drops();
+    if (GoesRound()) {
+      SettleStack();
+      GoTo(pc_, live_flags_[count_]);
+    }
     return;
   }
   const HostPlace place = ProbeStack(Right::kRead, 0);
@@ -202,6 +205,10 @@ void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
     return;
   }
   if (GoesOn()) return RequireTarget(instruction);
+  if (GoesRound()) {
+    RequireTarget(instruction);
+    return GoTo(pc_, live_flags_[count_]);
+  }
   LoadTarget(instruction);
   const bool of_address = instruction.memory >= 0 && instruction.memory_operand().mem.base == ZYDIS_REGISTER_RIP;
   if (of_address) return GoIndirect(Refusable::kYes);

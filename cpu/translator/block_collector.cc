@@ -108,28 +108,52 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
   return true;
 }
 
-void BlockCollector::CollectPath(std::span<const Step> steps) {
+bool BlockCollector::AddStep(const Step& step) {
+  GuestInstruction& instruction = instructions_.emplace_back();
+  instruction.pc = step.pc;
+  const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, kPageSize - step.pc % kPageSize);
+  CopyFromGuest(instruction.bytes.data(), step.page + step.pc % kPageSize, available);
+  if (ZYAN_SUCCESS(Finish(&instruction, available)) && CanBeFollowed(instruction)) return true;
+  instructions_.pop_back();
+  return false;
+}
+
+bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again, size_t same) {
   instructions_.clear();
-  pcs_.clear();
   uint32_t calls = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    const uint64_t pc = steps[i].pc;
-    GuestInstruction& instruction = instructions_.emplace_back();
-    instruction.pc = pc;
-    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, kPageSize - pc % kPageSize);
-    CopyFromGuest(instruction.bytes.data(), steps[i].page + pc % kPageSize, available);
-    const bool follows = ZYAN_SUCCESS(Finish(&instruction, available)) && CanBeFollowed(instruction);
-    if (!follows) {
-      instructions_.pop_back();
-      return;
-    }
+    if (!AddStep(steps[i])) return false;
+    GuestInstruction& instruction = instructions_.back();
+    const bool last = i + 1 == steps.size();
+    const uint64_t next = last ? again : steps[i + 1].pc;
     // Its bytes may not be those that were run any more.
-    if (i + 1 == steps.size() || !LeadsTo(instruction, steps[i + 1].pc)) return;
+    if (!LeadsTo(instruction, next)) return false;
     // Where it returns to is known only of what it has called.
-    if (instruction.action == Action::kRet && calls-- == 0) return;
+    if (instruction.action == Action::kRet) {
+      if (calls == 0 && i >= same) return false;
+      calls -= calls == 0 ? 0 : 1;
+    }
     if (instruction.action == Action::kCall) ++calls;
-    if (instruction.action == Action::kJcc) instruction.goes_on_at_target = steps[i + 1].pc != instruction.next_pc();
+    if (instruction.action == Action::kJcc && !last) instruction.goes_on_at_target = next != instruction.next_pc();
   }
+  return true;
+}
+
+std::vector<size_t> BlockCollector::OutermostOf(std::span<const Step> steps) {
+  instructions_.clear();
+  std::vector<size_t> outermost = {0};
+  int depth = 0, least = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!AddStep(steps[i])) return {};
+    const Action action = instructions_.back().action;
+    if (action == Action::kCall) ++depth;
+    if (action != Action::kRet) continue;
+    if (--depth > least) continue;
+    if (depth < least) outermost.clear();
+    least = depth;
+    outermost.push_back((i + 1) % steps.size());
+  }
+  return outermost;
 }
 
 void BlockCollector::CutPath(size_t length) {

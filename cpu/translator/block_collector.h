@@ -40,8 +40,13 @@ class BlockCollector {
     uint64_t pc = 0;
     const std::byte* page = nullptr;
   };
-  // Decodes what was run one after the other, up to the first instruction that a path does not go through.
-  void CollectPath(std::span<const Step> steps);
+  // Decodes what was run one after the other, up to the first instruction that a path does not go through. `again`:
+  // where it went on; true if a path can go on there. It ends with a return to whoever has called before, but for those
+  // among the first `same`.
+  bool CollectPath(std::span<const Step> steps, uint64_t again, size_t same = 0);
+  // Which steps of a round it may begin with so that no return leads to whoever has called before: the first one, or
+  // those behind returns. None: a path does not go through all of them. Forgets the instructions.
+  std::vector<size_t> OutermostOf(std::span<const Step> steps);
   // Leaves the first `length` instructions of a path.
   void CutPath(size_t length);
   // Valid until the next call. Only the last one may be to be interpreted.
@@ -50,6 +55,8 @@ class BlockCollector {
  private:
   // Fills in the rest of an instruction whose address and bytes are known.
   ZyanStatus Finish(GuestInstruction* instruction, uint64_t available);
+  // False: a path does not go through it.
+  bool AddStep(const Step& step);
   bool Collected(uint64_t pc) const;
   void Unroll();
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -22,10 +23,10 @@ class BlockCollectorTest : public testing::Test {
     std::memcpy(page_.data() + pc % kPageSize, std::data(bytes), bytes.size());
   }
   // The addresses of a path's instructions.
-  std::vector<uint64_t> Collect(std::initializer_list<uint64_t> path) {
+  std::vector<uint64_t> Collect(std::initializer_list<uint64_t> path, uint64_t again = 0, size_t same = 0) {
     std::vector<BlockCollector::Step> steps;
     for (const uint64_t pc : path) steps.push_back({pc, page_.data()});
-    collector_.CollectPath(steps);
+    goes_on_ = collector_.CollectPath(steps, again, same);
     return Collected();
   }
   std::vector<uint64_t> Collected() const {
@@ -35,6 +36,7 @@ class BlockCollectorTest : public testing::Test {
   }
 
   std::array<std::byte, kPageSize> page_{};
+  bool goes_on_ = false;  // CollectPath's answer
   InstructionDecoder decoder_{CpuLevel::kHost};
   BlockCollector collector_{&decoder_, Optimizations()};
 };
@@ -68,6 +70,58 @@ TEST_F(BlockCollectorTest, APathEndsWhereItCannotBeFollowed) {
 TEST_F(BlockCollectorTest, APathEndsWithAReturnOfWhatItHasNotCalled) {
   Put(kPage, {0x90, 0xc3, 0x90});  // nop; ret; nop
   EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 2}), (Path{kPage, kPage + 1}));
+}
+
+TEST_F(BlockCollectorTest, APathGoesThroughReturnsThatHaveBeenSeenTwice) {
+  Put(kPage, {0x90, 0xc3, 0x90, 0xc3, 0x90});  // nop; ret; nop; ret; nop
+  const std::initializer_list<uint64_t> all = {kPage, kPage + 1, kPage + 2, kPage + 3, kPage + 4};
+  EXPECT_EQ(Collect(all, kPage, /*same=*/1), (Path{kPage, kPage + 1}));
+  EXPECT_EQ(Collect(all, kPage, /*same=*/2), (Path{kPage, kPage + 1, kPage + 2, kPage + 3}));
+  EXPECT_FALSE(goes_on_);
+  EXPECT_EQ(Collect(all, kPage + 5, /*same=*/4), (Path{all}));
+  EXPECT_TRUE(goes_on_);
+  EXPECT_EQ(Collect(all, kPage, /*same=*/4), (Path{all}));
+  EXPECT_FALSE(goes_on_);  // a NOP does not lead there
+}
+
+TEST_F(BlockCollectorTest, ARoundLeadsToItsBeginning) {
+  Put(kPage, {0x90, 0x75, 0xfd});  // nop; jnz to it
+  EXPECT_EQ(Collect({kPage, kPage + 1}, kPage), (Path{kPage, kPage + 1}));
+  EXPECT_TRUE(goes_on_);
+  EXPECT_FALSE(collector_.instructions()[1].goes_on_at_target);
+  EXPECT_EQ(Collect({kPage, kPage + 1}, kPage + 8), (Path{kPage, kPage + 1}));
+  EXPECT_FALSE(goes_on_);
+  // A return, of what has been called within it.
+  Put(kPage, {0xe8, 0x0b, 0, 0, 0});  // call +11
+  Put(kPage + 0x10, {0xc3});          // ret
+  EXPECT_EQ(Collect({kPage, kPage + 0x10}, kPage), (Path{kPage, kPage + 0x10}));
+  EXPECT_TRUE(goes_on_);
+  EXPECT_EQ(Collect({kPage + 0x10, kPage}, kPage + 0x10), (Path{kPage + 0x10}));
+  EXPECT_FALSE(goes_on_);
+}
+
+TEST_F(BlockCollectorTest, ARoundCanBeginWhereNoReturnLeadsOutOfIt) {
+  // A loop in a function calls another one, which calls a third one twice.
+  constexpr uint64_t kLoop = kPage, kFunction = kPage + 0x10, kInner = kPage + 0x20;
+  Put(kLoop, {0xe8, 0x0b, 0, 0, 0, 0xeb, 0xf9});                     // call kFunction; jmp kLoop
+  Put(kFunction, {0xe8, 0x0b, 0, 0, 0, 0xe8, 0x06, 0, 0, 0, 0xc3});  // call kInner twice; ret
+  Put(kInner, {0xc3});                                               // ret
+  const std::vector<uint64_t> round = {kLoop, kFunction, kInner, kFunction + 5, kInner, kFunction + 10, kLoop + 5};
+  for (size_t first = 0; first < round.size(); ++first) {
+    SCOPED_TRACE(first);
+    std::vector<BlockCollector::Step> steps;
+    for (size_t i = 0; i < round.size(); ++i) steps.push_back({round[(first + i) % round.size()], page_.data()});
+    const std::vector<size_t> outermost = collector_.OutermostOf(steps);
+    ASSERT_FALSE(outermost.empty());
+    for (const size_t step : outermost) {
+      std::vector<BlockCollector::Step> turned = steps;
+      std::ranges::rotate(turned, turned.begin() + static_cast<std::ptrdiff_t>(step));
+      EXPECT_TRUE(collector_.CollectPath(turned, turned[0].pc)) << step;
+      EXPECT_EQ(Collected().size(), round.size());
+    }
+  }
+  Put(kInner, {0x0f, 0x05});  // syscall
+  EXPECT_TRUE(collector_.OutermostOf(std::vector<BlockCollector::Step>{{kInner, page_.data()}}).empty());
 }
 
 TEST_F(BlockCollectorTest, APathEndsWhereTheCodeIsNotWhatWasRun) {

@@ -63,8 +63,10 @@ std::string DumpBlock(std::span<const GuestInstruction> instructions, const Tran
   };
   char heading[128];
   std::snprintf(heading, sizeof(heading), "%s %lx: %u instructions, %u bytes of host code at %lx\n",
-                translation.is_path ? "path" : "block", translation.pc, translation.count(), translation.code_bytes,
-                translation.code - buffer);
+                !translation.is_path ? "block"
+                : translation.loops  ? "round"
+                                     : "path",
+                translation.pc, translation.count(), translation.code_bytes, translation.code - buffer);
   text += heading;
   const std::span<const Mark> marks = translation.marks();
   show(0, marks.empty() ? translation.code_bytes : marks[0].host_offset, "(entries)");

@@ -261,7 +261,7 @@ void BlockWriter::WriteReemitted(const GuestInstruction& instruction) {
       if (((used >> candidate) & 1) != 0 || (for_high_byte && candidate >= kR8)) continue;
       spilled = candidate;
       code_.Store(Frame(REMORA_FRAME(spill[0])), candidate);
-      out_.marks.back().spilled = candidate;
+      out_.marks.back().spilled = candidate & 0xf;
       return candidate;
     }
     CHECK_MSG(false, "no register left");

@@ -94,7 +94,7 @@ void BlockWriter::Probe(Right right, unsigned bytes, Result result) {
   site.extent = number & 0xfff;
   site.write = write;
   site.size_less_one = (bytes - 1) & 0x1ff;
-  site.instruction = index_ & 0xff;
+  site.instruction = index_ & (AccessSite::kMaxInstructions - 1);
   AddCold({.kind = Cold::Kind::kMiss,
            .jump = missed,
            .back = code_.size(),
@@ -105,11 +105,10 @@ void BlockWriter::Probe(Right right, unsigned bytes, Result result) {
 
 uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {
   AccessSite site = {};
-  site.extent = FirstExtentOf(SizeClass(bytes)) & 0xfff;
+  site.extent = (FirstExtentOf(SizeClass(bytes)) + (pinned ? 1 : 0)) & 0xfff;
   site.write = right == Right::kWrite;
-  site.pinned = pinned;
   site.size_less_one = (bytes - 1) & 0x1ff;
-  site.instruction = index_ & 0xff;
+  site.instruction = index_ & (AccessSite::kMaxInstructions - 1);
   return std::bit_cast<uint32_t>(site);
 }
 
@@ -192,6 +191,8 @@ HostPlace BlockWriter::KnownAt(uint32_t place) {
 }
 
 void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
+  if (std::ranges::find(places_, place) != places_.end()) return code_.Load(kScratch, KnownAt(place));
+  places_.push_back(place);
   KeepFlagsBefore();
   code_.Load(kScratch, KnownAt(place));
   for (const unsigned byte : {0x4du, 0x85u, 0xdbu}) code_.Byte(byte);  // TEST R11, R11
@@ -199,7 +200,7 @@ void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
   const uint32_t missed = code_.JumpIf(kEqual);
   SpoilFlags();
   AccessSite site = {};
-  site.instruction = index_ & 0xff;
+  site.instruction = index_ & (AccessSite::kMaxInstructions - 1);
   AddCold({.kind = Cold::Kind::kPlaceMiss,
            .jump = missed,
            .back = code_.size(),
@@ -245,7 +246,7 @@ void BlockWriter::LoadDelta(int number) {
     return;
   }
   if (const uint32_t place = PlaceOfGroup(group); place != GuestContext::kNoPage) {
-    kept_ |= uint64_t{1} << number;
+    kept_.set(static_cast<size_t>(number));
     return ProbePlace(place, static_cast<uint64_t>(group.low));
   }
   KeepFlagsBefore();
@@ -281,7 +282,7 @@ void BlockWriter::LoadDelta(int number) {
       code_.Lea(kScratch, {.base = kScratch, .index = HostRegister(group.base)});
   }
   if (group.slot < 0) {
-    kept_ |= uint64_t{1} << number;  // no other operand needs it
+    kept_.set(static_cast<size_t>(number));  // no other operand needs it
   } else if (keep_at_once_) {
     held_ = number;
     KeepHeld(index_);

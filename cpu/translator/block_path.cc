@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/check.h"
 #include "cpu/translator/block_frame.h"
 #include "cpu/translator/block_writer.h"
 
@@ -13,14 +14,20 @@ constexpr unsigned kImmediate = 0x81, kCmp = 7;
 
 }  // namespace
 
-const GeneratedBlock& BlockWriter::WritePath(std::span<const GuestInstruction> instructions, uint32_t gate,
-                                             LiveAt live_at) {
+const GeneratedBlock* BlockWriter::WritePath(std::span<const GuestInstruction> instructions, uint32_t gate,
+                                             bool goes_round, LiveAt live_at) {
   is_path_ = true;
+  goes_round_ = goes_round;
   gate_ = gate;
   Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at);
-  is_path_ = false;
+  is_path_ = goes_round_ = false;
   gate_ = GuestContext::kNoGate;
-  return out_;
+  return code_.has_room() ? &out_ : nullptr;
+}
+
+bool BlockWriter::HasRoom() const {
+  CHECK(is_path_ || code_.has_room());
+  return code_.has_room();
 }
 
 bool BlockWriter::IsOnPath(uint64_t pc) const {
@@ -30,7 +37,7 @@ bool BlockWriter::IsOnPath(uint64_t pc) const {
 }
 
 void BlockWriter::RequireTarget(const GuestInstruction& instruction) {
-  const uint64_t expected = instructions_[index_ + 1].pc;
+  const uint64_t expected = NextOnPath(index_);
   Cold cold = {.kind = Cold::Kind::kOtherTarget, .index = index_, .moved = stack_moved_};
   const DecodedOperand& operand = instruction.decoded.operands[0];
   HostPlace place;

@@ -15,6 +15,11 @@ BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, Instru
                          Optimizations optimizations)
     : routines_(routines), numbers_(numbers), decoder_(decoder), optimizations_(optimizations) {}
 
+bool BlockWriter::Loops() const {
+  const GuestInstruction& last = instructions_[count_ - 1];
+  return goes_round_ || (last.action == Action::kJcc && last.target() == pc_);
+}
+
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at) {
   instructions_ = instructions;
@@ -39,9 +44,9 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   out_.path.clear();
   if (is_path_)
     for (const GuestInstruction& instruction : instructions.first(count_)) out_.path.push_back(instruction.pc);
-  out_.charge = static_cast<uint8_t>(charge_);
+  out_.charge = static_cast<uint16_t>(charge_);
   out_.gate = gate_;
-  out_.loops = instructions[count_ - 1].action == Action::kJcc && instructions[count_ - 1].target() == pc_;
+  out_.loops = Loops();
   instructions_ = {};
   return out_;
 }
@@ -63,7 +68,8 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   WriteEntries(vectors, avx512, x87);
   held_behind_ = OperandGroups::kNone;
-  kept_ = 0;
+  kept_.reset();
+  places_.clear();
   stack_moved_ = 0;
   maker_ = {};
   bool at_entry = out_.forward_entry == code_.size();
@@ -72,7 +78,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
       at_entry = !WriteAtForwardEntry();
     else
       WriteNext();
-    code_.CheckRoom();
+    if (!HasRoom()) return;
   }
   if (at_entry) code_.Nop(kJumpBytes);
   SettleStack();
@@ -94,8 +100,8 @@ void BlockWriter::WriteNext() {
   if (NeedsSettledStack(instruction)) SettleStack();
   out_.marks.push_back({.host_offset = static_cast<uint16_t>(code_.size()),
                         .guest_offset = is_path_ ? int16_t{0} : static_cast<int16_t>(instruction.pc - pc_),
-                        .flags_in_context = flags_ != Flags::kHost,
-                        .stack_moved = static_cast<int16_t>(stack_moved_)});
+                        .stack_moved = static_cast<int16_t>(stack_moved_),
+                        .flags_in_context = flags_ != Flags::kHost});
   for (const int number : early_) {
     if (groups_.group(number).first != index_) continue;
     if (groups_.group(number).on_stack()) {
@@ -128,7 +134,7 @@ void BlockWriter::KeepHeld(uint32_t index) {
       groups_.group(held_).last < index)
     return;
   code_.Store(KeptAt(held_), kScratch);
-  kept_ |= uint64_t{1} << held_;
+  kept_.set(static_cast<size_t>(held_));
 }
 
 BlockWriter::Position BlockWriter::position() const {
@@ -142,7 +148,8 @@ BlockWriter::Position BlockWriter::position() const {
           .maker = maker_,
           .stack_moved = stack_moved_,
           .held_behind = held_behind_,
-          .kept = kept_};
+          .kept = kept_,
+          .places = places_.size()};
 }
 
 void BlockWriter::ReturnTo(const Position& position) {
@@ -157,6 +164,7 @@ void BlockWriter::ReturnTo(const Position& position) {
   stack_moved_ = position.stack_moved;
   held_behind_ = position.held_behind;
   kept_ = position.kept;
+  places_.resize(position.places);
 }
 
 bool BlockWriter::WriteAtForwardEntry() {
@@ -220,11 +228,11 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     }
     if (branches) live_at_target_[i] = ahead(instruction.side_exit());
     if (i + 1 == count_ && instructions.size() == count_)
-      live_flags_[count_] = goes_on ? ahead(instruction.next_pc()) : live_at_target_[i];
+      live_flags_[count_] = goes_on ? ahead(instruction.next_pc()) : GoesRound() ? ahead(pc_) : live_at_target_[i];
     const bool refusable = MayBeRefused(instruction) || instruction.ends_block();
     const bool seen = exact && ((instruction.may_leave && (Probes(i) || refusable)) || (branches && i + 1 < count_));
     uint32_t behind = live_flags_[i + 1];
-    if (GoesOn() && instruction.ends_block() && instruction.action != Action::kJcc) {
+    if ((GoesOn() || GoesRound()) && instruction.ends_block() && instruction.action != Action::kJcc) {
       // Elsewhere than where the path goes on there may be anything.
       if (!instruction.is_direct_branch()) behind = kAllFlags;
       branches = false;
@@ -259,6 +267,7 @@ void BlockWriter::AddCold(Cold cold) {
 }
 
 void BlockWriter::WriteColdCode() {
+  places_.clear();
   // Cold code may have cold code of its own.
   for (size_t i = 0; i < cold_.size(); ++i) {
     const Cold cold = cold_[i];
@@ -270,15 +279,15 @@ void BlockWriter::WriteColdCode() {
     index_ = cold.index;
     if (flags_ == Flags::kReplayable) SaveFlags(kAllFlags);
     WriteCold(cold);
-    code_.CheckRoom();
+    if (!HasRoom()) return;
   }
   if (std::ranges::none_of(cold_, [](const Cold& cold) { return cold.constant != 0; })) return;
   code_.Align(sizeof(uint64_t));
   for (const Cold& cold : cold_) {
     if (cold.constant == 0) continue;
     code_.Land(cold.constant);
-    code_.Qword(instructions_[cold.index + 1].pc);
-    code_.CheckRoom();
+    code_.Qword(NextOnPath(cold.index));
+    if (!HasRoom()) return;
   }
 }
 

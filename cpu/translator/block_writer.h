@@ -3,6 +3,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,7 +55,10 @@ class BlockWriter {
   // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
   // now it is left. It begins only where its gate is open, if it has one (GeneratedBlock::gate). Its links lead to
   // blocks of all its pages.
-  const GeneratedBlock& WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, LiveAt live_at);
+  // `goes_round`: behind the last instruction comes the first one again.
+  // Null: it is too long for HostCode.
+  const GeneratedBlock* WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, bool goes_round,
+                                  LiveAt live_at);
 
  private:
   // Where the guest's flags are: in the host's register only, there and in the context, in the context only. What
@@ -122,12 +126,14 @@ class BlockWriter {
   void WriteTableEntry();
   // Goes on if `target` is `pc`, else to where it is.
   void CompareTarget(uint64_t pc);
+  // Only a path can find that there is none; then nothing more is written.
+  bool HasRoom() const;
   // The code of the instruction at index_, with its mark and the probes that come before it.
   void WriteNext();
   // Keeps what R11 holds, if operands from `index` on need it and it is not kept yet: before R11 becomes something
   // else.
   void KeepHeld(uint32_t index);
-  bool IsKept(int number) const { return ((kept_ >> number) & 1) != 0; }
+  bool IsKept(int number) const { return kept_.test(static_cast<size_t>(number)); }
   // So that the forward entry, which is where the code ends so far, can be patched: the first instruction of the host's
   // there has as many bytes as a jump. False: that instruction is yet to come.
   bool WriteAtForwardEntry();
@@ -139,7 +145,8 @@ class BlockWriter {
     Maker maker = {};
     int32_t stack_moved;
     int held_behind;
-    uint64_t kept;
+    std::bitset<OperandGroups::kMaxGroups> kept;
+    size_t places;
   };
   Position position() const;
   void ReturnTo(const Position& position);
@@ -251,9 +258,16 @@ class BlockWriter {
   // What RET does with R11 as its target, but for going there.
   Refusable DropFrame(const GuestInstruction& instruction);
 
+  // Whether it goes on at its own beginning.
+  bool Loops() const;
+
   // --- paths ---
   // Whether the path goes on behind the instruction under way.
   bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
+  // Whether it goes on at its beginning behind the instruction under way.
+  bool GoesRound() const { return goes_round_ && index_ + 1 == count_; }
+  // Where the path goes on behind instruction `index`.
+  uint64_t NextOnPath(uint32_t index) const { return index + 1 == count_ ? pc_ : instructions_[index + 1].pc; }
   // Whether it comes through the page of `pc`.
   bool IsOnPath(uint64_t pc) const;
   // The target of an indirect branch is where the path goes on, else it is left. R11 may be spoilt, the host's flags
@@ -314,6 +328,7 @@ class BlockWriter {
   uint64_t index_pc_ = 0;
   bool crosses_page_ = false;
   bool is_path_ = false;
+  bool goes_round_ = false;
   uint32_t gate_ = GuestContext::kNoGate;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
@@ -323,8 +338,9 @@ class BlockWriter {
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
   // The groups whose deltas are in the context, too; a bit each.
-  uint64_t kept_ = 0;
-  static_assert(OperandGroups::kMaxGroups <= 64);
+  std::bitset<OperandGroups::kMaxGroups> kept_;
+  // Those that have been found to be known: they are to the block's end, as what groups keep is.
+  std::vector<uint32_t> places_;
   bool keep_at_once_ = false;  // what is found is put there, whether R11 is used for something else or not
 };
 

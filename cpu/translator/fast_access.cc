@@ -59,7 +59,7 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
 bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host, bool one_page) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
-  if (site.pinned && delta != context->stack_delta) return false;
+  if (site.pinned() && delta != context->stack_delta) return false;
   context->stack_delta = delta;
   context->minus_stack_delta = -delta;
   // Who only reads the stack may hit as well: nothing may get there without the right to write.

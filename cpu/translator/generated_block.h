@@ -9,14 +9,13 @@ namespace remora::cpu::translator {
 
 // Where the code of one instruction begins, and what is known there.
 struct Mark {
-  uint16_t host_offset = 0;  // from the block's code
-  // From the block's pc. In a path's Translation: the number of its page there, and behind it the offset in that page,
-  // as 16 bits without a sign.
-  int16_t guest_offset = 0;
-  bool flags_in_context = false;  // else they are the host's
-  uint8_t spilled = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
-  static constexpr uint8_t kNone = 0xff;
-  int16_t stack_moved = 0;  // RSP is that many bytes behind where R10 says
+  uint16_t host_offset = 0;          // from the block's code
+  int16_t guest_offset = 0;          // from the block's pc; in a path's Translation, from the beginning of its page
+  int16_t stack_moved = 0;           // RSP is that many bytes behind where R10 says
+  uint8_t page = 0;                  // which of a path's Translation::pages
+  uint8_t flags_in_context : 1 = 0;  // else they are the host's
+  uint8_t spilled : 7 = kNone;  // general register that is in GuestContext::spill[0] while the instruction itself runs
+  static constexpr uint8_t kNone = 0x7f;
 };
 
 // A jump within the page: its 4-byte displacement, within 16 aligned bytes, leads to cold code of the block until the
@@ -54,7 +53,7 @@ struct GeneratedBlock {
   uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
   // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
   uint32_t forward_entry = 0;
-  uint8_t charge = 0;        // instructions that are taken off the budget when it is entered
+  uint16_t charge = 0;       // instructions that are taken off the budget when it is entered
   bool loops = false;        // it goes on at its own beginning
   uint32_t cold_offset = 0;  // what is seldom run begins there
   // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,

@@ -56,11 +56,14 @@ inline constexpr uint32_t kNumExtents = FirstExtentOf(kSizeClasses);
 
 // What a site that missed its extent tells the miss path: one word, an immediate of the site's code.
 struct AccessSite {
-  uint32_t extent : 12;
+  uint32_t extent : 12;        // of the stack, which has none: one of its size, see pinned()
   uint32_t write : 1;          // the right that is wanted; there are extents for each
   uint32_t size_less_one : 9;  // bytes: 1 to 512
-  uint32_t instruction : 8;    // of the block
-  uint32_t pinned : 1;         // of the stack: what is known of it is still needed by others in the block
+  uint32_t instruction : 10;   // of the block
+
+  static constexpr uint32_t kMaxInstructions = 1 << 10;
+  // Of the stack: what is known of it is still needed by others in the block.
+  bool pinned() const { return extent != FirstExtentOf(SizeClassOf(extent)); }
 
   uint64_t size() const { return uint64_t{size_less_one} + 1; }
   // What the extent's limit allows for.

@@ -41,7 +41,7 @@ class HostCode {
   void Truncate(uint32_t size) { size_ = size; }
   uint32_t size() const { return size_; }
   std::span<const uint8_t> bytes() const { return {bytes_.get(), size_}; }
-  void CheckRoom() const { CHECK(size_ <= kMaxBytes - kReserve); }
+  bool has_room() const { return size_ <= kMaxBytes - kReserve; }
 
   void Byte(unsigned value) { bytes_[size_++] = static_cast<uint8_t>(value); }
   void Dword(uint32_t value) { Put(value); }

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "cpu/cpu_state.h"
-#include "cpu/translator/guest_context.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -176,11 +175,20 @@ std::optional<int64_t> OperandGroups::MovedSince(const Open& open, const Operand
 bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
   Group& group = groups_[number];
   if (group.slot < 0 && group.needs_slot()) {
-    if (num_slots_ == static_cast<int>(GuestContext::kMaxDeltas)) return false;
-    group.slot = num_slots_++;
+    TakeSlot(&group, first);
+    if (group.slot < 0) return false;
   }
+  if (group.slot >= 0 && first < group.slot_since) return false;
   group.first = first;
   return true;
+}
+
+void OperandGroups::TakeSlot(Group* group, uint32_t first) {
+  const auto free = std::ranges::find_if(slots_, [&](uint32_t since) { return since <= first; });
+  if (free == slots_.end()) return;
+  group->slot = static_cast<int>(free - slots_.begin());
+  group->slot_since = *free;
+  *free = group->last + 1;
 }
 
 bool OperandGroups::ChangesPlace(const GuestInstruction& instruction, uint32_t number) const {
@@ -228,7 +236,7 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
   groups_.clear();
   open_.clear();
   group_of_.assign(instructions.size(), kNone);
-  num_slots_ = 0;
+  slots_.fill(0);
   if (!coalesce) return;
   for (uint32_t reg = 0; reg < values_.size(); ++reg) values_[reg] = {reg, 0};
   users_.assign(values_.size(), 1);
@@ -240,8 +248,7 @@ void OperandGroups::Find(std::span<const GuestInstruction> instructions, bool co
     FollowValues(instruction);
   }
   for (Group& group : groups_)
-    if (group.members > 1 && group.needs_slot() && num_slots_ < static_cast<int>(GuestContext::kMaxDeltas))
-      group.slot = num_slots_++;
+    if (group.members > 1 && group.needs_slot()) TakeSlot(&group, group.first);
   for (int& number : group_of_) {
     if (number == kNone) continue;
     const Group& group = groups_[static_cast<uint32_t>(number)];

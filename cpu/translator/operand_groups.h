@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "cpu/translator/guest_context.h"
 #include "cpu/translator/guest_instruction.h"
 
 namespace remora::cpu::translator {
@@ -40,8 +41,9 @@ class OperandGroups {
     bool write = false;
     uint32_t first = 0;  // instruction before which it is probed
     uint32_t members = 0;
-    uint32_t last = 0;  // its last member
-    int slot = -1;      // of GuestContext::deltas, if what is found is kept there
+    uint32_t last = 0;        // its last member
+    int slot = -1;            // of GuestContext::deltas, if what is found is kept there
+    uint32_t slot_since = 0;  // from which instruction on nobody else uses it
 
     // RSP is a place on the host already: nothing has to be kept.
     bool on_stack() const { return base == kRsp; }
@@ -58,7 +60,7 @@ class OperandGroups {
   static constexpr unsigned kFs = 17;
   static constexpr int64_t kMaxBytes = 512;
   static constexpr int64_t kMaxBytesBehindBranch = 64;
-  static constexpr uint32_t kMaxGroups = 64;
+  static constexpr uint32_t kMaxGroups = 256;
   static constexpr int64_t kMaxDisplacement = int64_t{1} << 30;
 
   // `coalesce` false: there are none.
@@ -99,13 +101,16 @@ class OperandGroups {
   // Nothing: the operand has other registers, or they have other values. Else by how much these have moved.
   std::optional<int64_t> MovedSince(const Open& open, const Operand& operand) const;
   void FollowValues(const GuestInstruction& instruction);
+  // A slot for the group from instruction `first` on, if one is free.
+  void TakeSlot(Group* group, uint32_t first);
 
   std::vector<Group> groups_;
   std::vector<int> group_of_;
   std::vector<Open> open_;
   std::array<Value, kConstant> values_;  // of each register
   std::vector<uint8_t> users_;           // of each origin: how many registers have it
-  int num_slots_ = 0;
+  // From which instruction on nobody uses each slot.
+  std::array<uint32_t, GuestContext::kMaxDeltas> slots_{};
 };
 
 }  // namespace remora::cpu::translator

@@ -61,7 +61,7 @@ class PathMachine {
   const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
                                            .show =
                                                [this](const std::string& text) {
-                                                 if (text.starts_with("path ")) paths_.push_back(text);
+                                                 if (!text.starts_with("block ")) paths_.push_back(text);
                                                }};
   const bool exact_count_;
 
@@ -139,7 +139,7 @@ TEST_P(CallPathsTest, MayReturnElsewhere) {
     EXPECT_EQ(machine.state.rip, kCode + 14);
   }
   ASSERT_EQ(paths.paths().size(), 1u);
-  EXPECT_TRUE(paths.paths()[0].starts_with("path 400000: 12 instructions")) << paths.paths()[0];
+  EXPECT_TRUE(paths.paths()[0].starts_with("round 400000: 12 instructions")) << paths.paths()[0];
 }
 
 TEST_P(CallPathsTest, AFaultShowsWhereItIs) {
@@ -217,7 +217,7 @@ TEST_F(OtherPageTest, MayBeThereForWhoComesFromABlock) {
       {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xc3},   // inc rax; nops; ret
       {0x48, 0x83, 0xc0, 0x03, 0x90, 0x90, 0x90, 0xc3});  // add rax, 3; nops; ret
   EXPECT_EQ(Run(), 10'000u);
-  ASSERT_TRUE(paths_.paths()[0].starts_with(absl::StrFormat("path %x:", kBehindCall))) << paths_.paths()[0];
+  ASSERT_TRUE(paths_.paths()[0].starts_with(absl::StrFormat("round %x:", kBehindCall))) << paths_.paths()[0];
   // So that they are linked.
   EXPECT_EQ(Run(kBlock), 9'999u);
   Show(kSpare);
@@ -235,16 +235,16 @@ TEST_F(OtherPageTest, MayReadFlagsThatThePathDoesNot) {
 }
 
 // A chain of functions, each on a page of its own.
-TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
-  constexpr uint64_t kFirst = 0x480000, kPages = 24, kRounds = 20'000;
+void ExpectPathsThrough(uint64_t num_pages, bool goes_round) {
+  constexpr uint64_t kFirst = 0x480000, kRounds = 20'000;
   PathMachine paths;
   FakeMachine& machine = paths.machine;
-  machine.memory.Map(kFirst, kPages, mm::Protection(5));
+  machine.memory.Map(kFirst, num_pages, mm::Protection(5));
   const auto at = [](uint64_t i) { return kFirst + i * kPageSize + 16 * i; };
-  for (uint64_t i = 0; i < kPages; ++i) {
+  for (uint64_t i = 0; i < num_pages; ++i) {
     // inc rax; then jmp to the next one, or dec rcx; jnz to the first one; syscall
     machine.memory.Write(at(i), {0x48, 0xff, 0xc0});
-    if (i + 1 < kPages) {
+    if (i + 1 < num_pages) {
       machine.memory.Write(at(i) + 3, {0xe9});
       machine.memory.Store(at(i) + 4, static_cast<uint32_t>(at(i + 1) - (at(i) + 8)));
     } else {
@@ -255,17 +255,24 @@ TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
   }
   machine.state.gpr[kRax] = 0;
   machine.state.gpr[kRcx] = kRounds;
-  EXPECT_EQ(paths.RunInSlices(kFirst).reason, ExitReason::kSyscall);
-  EXPECT_EQ(machine.state.gpr[kRax], kPages * kRounds);
+  EXPECT_EQ(paths.RunInSlices(kFirst, /*slice=*/3000).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.state.gpr[kRax], num_pages * kRounds);
   size_t most = 0;
   ASSERT_FALSE(paths.paths().empty());
   for (const std::string& path : paths.paths()) {
     std::set<std::string> pages;
     for (const absl::string_view line : absl::StrSplit(path, '\n'))
-      if (absl::StartsWith(line, "4")) pages.insert(std::string(line.substr(0, 3)));
+      if (absl::StartsWith(line, "4") || absl::StartsWith(line, "5")) pages.insert(std::string(line.substr(0, 3)));
     most = std::max(most, pages.size());
+    EXPECT_EQ(path.starts_with("round "), goes_round) << path.substr(0, 100);
   }
-  EXPECT_EQ(most, 16u);
+  EXPECT_EQ(most, goes_round ? num_pages : translator::Translation::kMaxPages);
+}
+
+TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
+  ExpectPathsThrough(24, /*goes_round=*/true);
+  ExpectPathsThrough(translator::Translation::kMaxPages, /*goes_round=*/true);
+  ExpectPathsThrough(translator::Translation::kMaxPages + 1, /*goes_round=*/false);
 }
 
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
@@ -333,12 +340,74 @@ TEST(PathsTest, IndirectBranchesMayGoElsewhere) {
   }
 }
 
+// An interpreter of its own: handlers that go to the next one's, whose number they find in a row of words. A round of
+// the row is a path's; a row that has changed since is gone through as well.
+TEST(PathsTest, RoundsGoThroughSwitches) {
+  constexpr uint64_t kRow = kData, kTable = kData + 0x800, kHandlers = 4, kSteps = 60'000, kHandlerBytes = 64;
+  const auto run = [&](FakeMachine* machine, uint64_t slice, uint32_t seed) {
+    std::mt19937 random(seed);
+    const uint64_t length = 1 + random() % 12;
+    for (int part = 0; part < 3; ++part) {
+      for (uint64_t i = 0; i < 16; ++i)
+        machine->memory.Store(kRow + 8 * i, i < length ? uint64_t{random() % kHandlers} : uint64_t{99});
+      machine->state.gpr[kRsi] = kRow;
+      machine->state.gpr[kRdi] = kRow + 8 * length;
+      machine->state.gpr[kRbx] = kTable;
+      machine->state.gpr[kRcx] = kSteps;
+      machine->state.rip = kCode;
+      Exit exit;
+      do {
+        exit = machine->Run(slice);
+      } while (exit.reason == ExitReason::kBudget);
+      ASSERT_EQ(exit.reason, ExitReason::kSyscall);
+    }
+  };
+  const auto write = [&](FakeMachine* machine) {
+    for (uint64_t i = 0; i < kHandlers; ++i) {
+      Xbyak::CodeGenerator code(kHandlerBytes, Xbyak::DontSetProtectRWE);
+      code.imul(code.rax, code.rax, static_cast<int>(3 + 2 * i));
+      code.add(code.rax, static_cast<uint32_t>(i));
+      code.lea(code.rdx, code.ptr[code.rsi + 8]);
+      code.cmp(code.rdx, code.rdi);
+      code.mov(code.r8d, static_cast<uint32_t>(kRow));
+      code.cmovae(code.rdx, code.r8);
+      code.mov(code.r9, code.ptr[code.rsi]);
+      code.mov(code.rsi, code.rdx);
+      code.dec(code.rcx);
+      Xbyak::Label end;
+      code.jz(end);
+      code.cmp(code.rax, code.r9);  // flags that nobody reads, or a handler by ADC
+      code.jmp(code.ptr[code.rbx + code.r9 * 8]);
+      code.L(end);
+      code.syscall();
+      machine->memory.Write(kCode + i * kHandlerBytes, std::span<const uint8_t>(code.getCode(), code.getSize()));
+      machine->memory.Store(kTable + 8 * i, kCode + i * kHandlerBytes);
+    }
+  };
+  size_t rounds = 0;
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(seed);
+    FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
+    PathMachine paths(/*exact_count=*/seed % 2 == 0);
+    for (FakeMachine* machine : {&expected, &paths.machine}) {
+      write(machine);
+      run(machine, 3000, seed);
+    }
+    for (const unsigned reg : {kRax, kRcx, kRdx, kRsi})
+      EXPECT_EQ(paths.machine.state.gpr[reg], expected.state.gpr[reg]);
+    rounds += static_cast<size_t>(
+        std::ranges::count_if(paths.paths(), [](const std::string& path) { return path.starts_with("round "); }));
+  }
+  EXPECT_GT(rounds, 30u);
+}
+
 // What takes the most code: operands that no group has room for, of two registers and a segment, and calls by them to
-// page after page whose addresses do not fit into constants.
+// page after page whose addresses do not fit into constants. A whole round of that is too long.
 TEST(PathsTest, OfMuchCodeEndInTime) {
   PathMachine paths;
   FakeMachine& machine = paths.machine;
   constexpr uint64_t kFunctions = 60, kRounds = 500, kFar = 0x7f00'0000'0000, kLoads = 64, kTable = 0x800000;
+  constexpr uint8_t kPushes = 10;
   machine.memory.Map(kFar, kFunctions, mm::Protection(5));
   machine.memory.Map(kTable, kLoads, mm::Protection(1));
   // loop: 64 times mov rdx, [rbx + n]; call gs:[r10 + r11 * 8]; dec rcx; jnz loop; syscall
@@ -360,22 +429,24 @@ TEST(PathsTest, OfMuchCodeEndInTime) {
   for (uint64_t i = 0; i < kFunctions; ++i) {
     at = kFar + i * kPageSize;
     machine.memory.Store(kTable + 8 * i, at);
-    // adc rax, 0; push twice; call the next one; lea rsp, [rsp + 16]; ret
+    // adc rax, 0; pushes; call the next one; lea rsp, [rsp + what was pushed]; ret
     machine.memory.Write(at, {0x48, 0x83, 0xd0, 0x00});
     at += 4;
-    for (uint64_t k = 0; k < 2; ++k) write_indirect(kPush, i);
+    for (uint64_t k = 0; k < kPushes; ++k) write_indirect(kPush, i);
     if (i + 1 < kFunctions) write_indirect(kCall, i + 1);
-    machine.memory.Write(at, {0x48, 0x8d, 0x64, 0x24, 0x10, 0xc3});
+    machine.memory.Write(at, {0x48, 0x8d, 0x64, 0x24, 8 * kPushes, 0xc3});
   }
   machine.state.gpr[kRbx] = machine.state.gpr[kR10] = kTable;
   machine.state.gpr[kR11] = 0;
   machine.state.gpr[kRcx] = kRounds;
-  EXPECT_EQ(paths.RunInSlices(kCode, 700).reason, ExitReason::kSyscall);
+  EXPECT_EQ(paths.RunInSlices(kCode, 5'000).reason, ExitReason::kSyscall);
   EXPECT_FALSE(paths.paths().empty());
   size_t longest = 0;
-  for (const std::string& path : paths.paths())
+  for (const std::string& path : paths.paths()) {
+    EXPECT_FALSE(path.starts_with("round "));
     longest = std::max<size_t>(longest, std::stoul(path.substr(path.find("instructions, ") + 14)));
-  EXPECT_GT(longest, 10'000u);
+  }
+  EXPECT_GT(longest, 30'000u);
 }
 
 // --- random programs ---
@@ -516,7 +587,7 @@ class RandomPathsTest : public testing::TestWithParam<bool> {};
 TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
   constexpr uint32_t kPrograms = 60;
   constexpr uint64_t kRounds = 3'000;
-  size_t paths_made = 0;
+  size_t paths_made = 0, rounds_made = 0;
   for (uint32_t seed = 1; seed <= kPrograms; ++seed) {
     SCOPED_TRACE(seed);
     const RandomProgram program(seed);
@@ -531,9 +602,11 @@ TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
       machine->state.gpr[kR15] = kRounds;
     }
     std::mt19937 random(seed);
+    // Rounds are found where slices are long.
+    const uint64_t shortest = seed % 2 == 0 ? 20 : 3'000;
     Exit exit;
     do {
-      const uint64_t slice = 20 + random() % 400;
+      const uint64_t slice = shortest + random() % 400;
       exit = found.Run(slice);
       if (!GetParam()) continue;
       // At each end of a slice.
@@ -555,8 +628,10 @@ TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
     for (uint64_t at = kData; at < kData + 512; at += 8)
       ASSERT_EQ(found.memory.Load<uint64_t>(at), expected.memory.Load<uint64_t>(at));
     paths_made += paths.paths().size();
+    for (const std::string& path : paths.paths()) rounds_made += path.starts_with("round ") ? 1 : 0;
   }
   EXPECT_GT(paths_made, 4 * kPrograms);
+  EXPECT_GT(rounds_made, kPrograms / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Roughly, RandomPathsTest, testing::Values(false));

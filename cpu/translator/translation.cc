@@ -15,22 +15,22 @@ static_assert(std::is_trivially_copyable_v<Translation::Page> && alignof(Transla
 Translation::Owner Translation::Create(BlockArena* arena, const std::byte* code, std::span<const Mark> marks,
                                        std::span<const uint64_t> path, std::span<const Page> pages) {
   CHECK(code != nullptr);
-  CHECK(marks.size() <= UINT8_MAX);
+  CHECK(marks.size() <= UINT16_MAX);
   CHECK(path.empty() || path.size() == marks.size());
   CHECK(pages.size() <= kMaxPages);
   void* memory = arena->Allocate(sizeof(Translation) + marks.size_bytes() + pages.size_bytes());
   if (memory == nullptr) return nullptr;
   Owner made(new (memory) Translation);
   made->code = code;
-  made->num_marks = static_cast<uint8_t>(marks.size());
+  made->num_marks = static_cast<uint16_t>(marks.size());
   made->is_path = !path.empty();
   auto* const marks_behind = reinterpret_cast<Mark*>(made.get() + 1);
   std::ranges::copy(marks, marks_behind);
   for (size_t i = 0; i < path.size(); ++i) {
     const auto page = std::ranges::find(pages, path[i] / kPageSize, &Page::number);
     CHECK(page != pages.end());
-    const auto place = static_cast<size_t>(page - pages.begin()) * kPageSize + path[i] % kPageSize;
-    marks_behind[i].guest_offset = static_cast<int16_t>(place);
+    marks_behind[i].page = static_cast<uint8_t>(page - pages.begin());
+    marks_behind[i].guest_offset = static_cast<int16_t>(path[i] % kPageSize);
   }
   made->num_pages = static_cast<uint8_t>(pages.size());
   std::ranges::copy(pages, reinterpret_cast<Page*>(marks_behind + marks.size()));

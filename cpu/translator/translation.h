@@ -30,7 +30,7 @@ struct Translation {
     uint64_t number = 0;
     mm::FrameId frame;
   };
-  static constexpr size_t kMaxPages = (UINT16_MAX + 1) / kPageSize;
+  static constexpr size_t kMaxPages = UINT8_MAX;
 
   // Of code that is written already. `path`: GeneratedBlock::path. `pages`: those that it comes through, at most
   // kMaxPages. Null: the arena is full.
@@ -52,9 +52,9 @@ struct Translation {
   uint16_t dropped_host = 0, dropped_saved = 0;
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
   uint16_t gate = 0;                                                          // see GeneratedBlock
-  uint8_t num_marks = 0;
+  uint16_t num_marks = 0;
   uint8_t num_pages = 0;
-  uint8_t charge = 0;        // see GeneratedBlock
+  uint16_t charge = 0;       // see GeneratedBlock
   bool repeats : 1 = false;  // if code is null: it has a REP prefix
   bool alone : 1 = false;    // each memory operand is probed by itself
   bool loops : 1 = false;    // it goes on at its own beginning
@@ -68,10 +68,9 @@ struct Translation {
   std::span<const Page> pages() const { return {reinterpret_cast<const Page*>(marks().data() + num_marks), num_pages}; }
   // Where the instruction is.
   uint64_t AddressOf(uint32_t instruction) const {
-    const int16_t offset = marks()[instruction].guest_offset;
-    if (!is_path) return pc + static_cast<uint64_t>(int64_t{offset});
-    const auto place = static_cast<uint16_t>(offset);
-    return pages()[place / kPageSize].number * kPageSize + place % kPageSize;
+    const Mark& mark = marks()[instruction];
+    const uint64_t from = is_path ? pages()[mark.page].number * kPageSize : pc;
+    return from + static_cast<uint64_t>(int64_t{mark.guest_offset});
   }
   // The instruction whose own code `host` is in.
   uint32_t IndexOf(const std::byte* host) const {

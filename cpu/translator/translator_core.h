@@ -19,6 +19,7 @@
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
 #include "cpu/translator/hot_spots.h"
+#include "cpu/translator/path_shape.h"
 #include "cpu/translator/translation_cache.h"
 #include "cpu/translator/translator.h"
 
@@ -113,10 +114,15 @@ class TranslatorCore final : public Engine {
   bool BeginsPath(uint64_t pc);
   // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
   Exit FollowPath(CpuState& state, mm::Tlb& tlb);
-  // Whether the path had better end before `pc`.
+  // Whether no path goes through `pc`.
   bool EndsPath(uint64_t pc) const;
-  // What is in path_, if that is possible now. False: it is not worth while.
+  // What path_shape_ has found, if that is possible now. False: it is not worth while.
   bool TranslatePath();
+  bool TranslateRound(std::span<const uint64_t> round);
+  // Where the instructions are, and path_pages_. Fewer: they are not there any more, or on too many pages.
+  std::vector<BlockCollector::Step> StepsOf(std::span<const uint64_t> path);
+  // What has been collected, from path_pages_. `bytes`: of the page that it begins on. False: it is not worth while.
+  bool PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation);
   // Whether the pages of a path are those that it was made for, as far as the TLB knows.
   bool HasItsPages(const Translation& path);
 
@@ -166,7 +172,8 @@ class TranslatorCore final : public Engine {
   HotSpots hot_spots_;
   uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
   // The path being made.
-  std::vector<uint64_t> path_;
+  PathShape path_shape_;
+  uint64_t steps_for_rounds_ = 0;  // instructions that have been followed to find rounds, of all paths
   std::vector<Translation::Page> path_pages_;
   Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };

@@ -10,22 +10,12 @@
 namespace remora::cpu::translator {
 namespace {
 
-// Instructions, and those of them that are long: so that the code of any path fits into HostCode.
-constexpr size_t kMaxPath = 180, kMaxJoints = 48;
-static_assert(kMaxPath <= UINT8_MAX);  // Translation::num_marks
+static_assert(PathShape::kMaxTwice < AccessSite::kMaxInstructions && PathShape::kMaxTwice <= UINT16_MAX);
 
 // What a block cannot go on behind.
 bool IsJoint(const GuestInstruction& instruction) {
   return instruction.action == Action::kCall || instruction.action == Action::kRet ||
          (instruction.action == Action::kJmp && !instruction.is_direct_branch());
-}
-
-// How many of the instructions, from the first on, a path may have: up to the first joint beyond kMaxJoints.
-size_t FewJoints(std::span<const GuestInstruction> instructions) {
-  size_t joints = 0;
-  for (size_t i = 0; i < instructions.size(); ++i)
-    if (IsJoint(instructions[i]) && ++joints > kMaxJoints) return i + 1;
-  return instructions.size();
 }
 
 }  // namespace
@@ -38,9 +28,7 @@ bool TranslatorCore::BeginsPath(uint64_t pc) {
 }
 
 bool TranslatorCore::EndsPath(uint64_t pc) const {
-  constexpr std::ptrdiff_t kTimes = 3;
-  if (!IsCanonical(pc) || pc == path_[0] || path_.size() == kMaxPath || std::ranges::count(path_, pc) >= kTimes)
-    return true;
+  if (!IsCanonical(pc)) return true;
   // Paths do not go through what others begin with.
   mm::Tlb& tlb = *bound_->context->tlb;
   if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) {
@@ -52,18 +40,26 @@ bool TranslatorCore::EndsPath(uint64_t pc) const {
 }
 
 Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
-  path_.clear();
+  // To look for a round takes a small part of all time: a step takes as long as some hundred translated instructions.
+  constexpr uint64_t kStepsAtFirst = 4'000, kInstructionsForStep = 200'000;
+  const uint64_t begin = state.rip;
+  const uint64_t max_steps = kStepsAtFirst + instructions_retired_.value() / kInstructionsForStep;
+  path_shape_.Clear();
   Exit exit;
   uint64_t retired = 0;
   InterpreterCore& follower = interpreter();
   do {
-    path_.push_back(state.rip);
+    const uint64_t pc = state.rip;
     exit = follower.Run(state, tlb, 1, kNeverInterrupt);
     retired += exit.instructions_retired;
-  } while (exit.reason == ExitReason::kBudget && retired < run_.left && !EndsPath(state.rip));
+    path_shape_.Add(pc, state.rip, !path_shape_.has_ended() && EndsPath(state.rip));
+  } while (exit.reason == ExitReason::kBudget && retired < run_.left &&
+           (!path_shape_.is_known() || (path_shape_.may_go_round() && ++steps_for_rounds_ < max_steps)));
   exit.instructions_retired = retired;
   // A path that ends with a system call or a fault saves little.
-  if (exit.reason != ExitReason::kBudget || !TranslatePath()) hot_spots_.Dismiss(path_[0]);
+  const bool saves_little = exit.reason != ExitReason::kBudget && !path_shape_.is_known();
+  const bool is_round = !path_shape_.Round().empty() && TranslateRound(path_shape_.Round());
+  if (!is_round && (saves_little || !TranslatePath())) hot_spots_.Dismiss(begin);
   return exit;
 }
 
@@ -77,15 +73,13 @@ bool TranslatorCore::HasItsPages(const Translation& path) {
   });
 }
 
-bool TranslatorCore::TranslatePath() {
+std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64_t> path) {
   mm::Tlb& tlb = *bound_->context->tlb;
-  const uint64_t generation = cache_->generation();
-  const uint64_t begin = path_[0];
   tlb.ForgetFault();
   path_pages_.clear();
   std::vector<const std::byte*> bytes;
   std::vector<BlockCollector::Step> steps;
-  for (const uint64_t pc : path_) {
+  for (const uint64_t pc : path) {
     const auto known = std::ranges::find(path_pages_, pc / kPageSize, &Translation::Page::number);
     const auto number = static_cast<size_t>(known - path_pages_.begin());
     if (known == path_pages_.end()) {
@@ -94,22 +88,44 @@ bool TranslatorCore::TranslatePath() {
       bytes.push_back(PrepareCode(page));
       if (bytes.back() == nullptr) {
         tlb.ForgetFault();
-        return true;
+        return {};
       }
       path_pages_.push_back({pc / kPageSize, tlb.FetchFrame(page)});
     }
     steps.push_back({pc, bytes[number]});
   }
+  return steps;
+}
+
+bool TranslatorCore::TranslateRound(std::span<const uint64_t> round) {
+  const std::vector<size_t> outermost = collector_.OutermostOf(StepsOf(round));
+  const auto begin = std::ranges::find_if(outermost, [&](size_t step) { return BeginsPath(round[step]); });
+  if (begin == outermost.end()) return false;
+  std::vector<uint64_t> pcs(round.begin(), round.end());
+  std::ranges::rotate(pcs, pcs.begin() + static_cast<std::ptrdiff_t>(*begin));
+  const uint64_t generation = cache_->generation();
+  const std::vector<BlockCollector::Step> steps = StepsOf(pcs);
+  const bool goes_round = collector_.CollectPath(steps, pcs[0]) && steps.size() == pcs.size();
+  return goes_round && PublishPath(steps[0].page, /*goes_round=*/true, generation);
+}
+
+bool TranslatorCore::TranslatePath() {
+  const uint64_t generation = cache_->generation();
+  const std::vector<BlockCollector::Step> steps = StepsOf(path_shape_.Path());
+  if (steps.empty()) return true;
+  collector_.CollectPath(steps, steps[0].pc, path_shape_.SeenTwice());
+  return PublishPath(steps[0].page, /*goes_round=*/false, generation);
+}
+
+bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation) {
   constexpr size_t kMinLength = 8;
-  collector_.CollectPath(steps);
-  if (collector_.instructions().size() < kMinLength) return false;
-  collector_.CutPath(FewJoints(collector_.instructions()));
-  const std::span<const GuestInstruction> instructions = collector_.instructions();
+  std::span<const GuestInstruction> instructions = collector_.instructions();
+  if (instructions.size() < kMinLength) return false;
+  const uint64_t begin = instructions[0].pc;
   const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
   if (replaced == nullptr) return true;
   // Without calls, returns and switches it has to be longer than the block by half.
-  if (instructions.size() < kMinLength) return false;
-  if (std::ranges::none_of(instructions.first(instructions.size() - 1), IsJoint) &&
+  if (std::ranges::none_of(instructions.first(instructions.size() - (goes_round ? 0 : 1)), IsJoint) &&
       instructions.size() < replaced->count() + replaced->count() / 2)
     return false;
   std::erase_if(path_pages_, [&](const Translation::Page& page) {
@@ -119,10 +135,15 @@ bool TranslatorCore::TranslatePath() {
   const bool one_page = path_pages_.size() == 1;
   const uint32_t gate = one_page ? GuestContext::kNoGate : cache_->NewGate();
   if (gate == GuestContext::kGates) return false;
-  lookahead_.Begin(PageRoundDown(begin), bytes[0], path_pages_[0].frame, generation);
+  lookahead_.Begin(PageRoundDown(begin), bytes, path_pages_[0].frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  const Translation* made =
-      cache_->PublishPath(begin, path_pages_, writer_.WritePath(instructions, gate, live_at), generation);
+  const GeneratedBlock* written = writer_.WritePath(instructions, gate, goes_round, live_at);
+  while (written == nullptr) {
+    collector_.CutPath(instructions.size() / 2);
+    instructions = collector_.instructions();
+    written = writer_.WritePath(instructions, gate, /*goes_round=*/false, live_at);
+  }
+  const Translation* made = cache_->PublishPath(begin, path_pages_, *written, generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
   return true;
 }
