@@ -62,12 +62,43 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
   AddCold({.kind = Cold::Kind::kShort, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
-  if (units_first) return;
-  if (runs_forward_) {
-    out_.forward_entry = code_.size();
-    DCHECK(out_.forward_entry % kEntryAlignment + kJumpBytes <= kEntryAlignment);
+  if (!units_first) {
+    if (runs_forward_) {
+      out_.forward_entry = code_.size();
+      DCHECK(out_.forward_entry % kEntryAlignment + kJumpBytes <= kEntryAlignment);
+    }
+    require_units();
   }
-  require_units();
+  TakeStandIns();
+  body_ = code_.size();
+}
+
+void BlockWriter::TakeStandIns() {
+  for (unsigned i = 0; i < out_.stand_ins.size(); ++i) {
+    const uint8_t reg = out_.stand_ins[i];
+    if (reg == kNoStandIn) continue;
+    code_.Store(Frame(static_cast<int32_t>(REMORA_FRAME(lent) + 8 * i)), reg);
+    code_.Load(reg, InContext(kR10 + i));
+  }
+}
+
+void BlockWriter::ReturnStandIns() {
+  for (unsigned i = 0; i < out_.stand_ins.size(); ++i) {
+    const uint8_t reg = out_.stand_ins[i];
+    if (reg == kNoStandIn) continue;
+    code_.Store(InContext(kR10 + i), reg);
+    code_.Load(reg, Frame(static_cast<int32_t>(REMORA_FRAME(lent) + 8 * i)));
+  }
+}
+
+void BlockWriter::GoRound(uint32_t live) {
+  if (!has_stand_ins()) return GoTo(pc_, live);
+  // What is at the entries, but for what is there already.
+  constexpr unsigned kSub = 5;
+  SaveFlags(live);
+  code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
+  AddCold({.kind = Cold::Kind::kRoundShort, .jump = code_.JumpIf(kSign)});
+  code_.Land(code_.Jump(), body_);
 }
 
 // Followed by the block's own code where it finds that it is meant.
@@ -143,7 +174,7 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     return;
   }
   SettleStack();
-  if (GoesRound()) return GoTo(pc_, live_flags_[count_]);
+  if (GoesRound()) return GoRound(live_flags_[count_]);
   if (instruction.is_direct_branch()) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoIndirect(Refusable::kNo);
@@ -176,7 +207,7 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
     stack_moved_ += 8 + instruction.drops();
     if (GoesRound()) {
       SettleStack();
-      GoTo(pc_, live_flags_[count_]);
+      GoRound(live_flags_[count_]);
     }
     return;
   }
@@ -201,17 +232,19 @@ void BlockWriter::WriteJmp(const GuestInstruction& instruction) {
   if (instruction.is_direct_branch()) {
     // Where the trace goes on there is nothing to do.
     held_behind_ = held_;
+    if (GoesRound()) return GoRound(live_at_target_[index_]);
     if (index_ + 1 == count_) GoTo(instruction.target(), live_at_target_[index_]);
     return;
   }
   if (GoesOn()) return RequireTarget(instruction);
   if (GoesRound()) {
     RequireTarget(instruction);
-    return GoTo(pc_, live_flags_[count_]);
+    return GoRound(live_flags_[count_]);
   }
   LoadTarget(instruction);
   const bool of_address = instruction.memory >= 0 && instruction.memory_operand().mem.base == ZYDIS_REGISTER_RIP;
   if (of_address) return GoIndirect(Refusable::kYes);
+  ReturnStandIns();
   // A switch has many targets.
   GoThroughTable(Refusable::kYes);
 }
@@ -224,18 +257,27 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
   const uint32_t live = live_at_target_[index_];
   held_behind_ = held_;
   const bool last = index_ + 1 == count_;
-  if (last || (!optimizations_.exact_count && stack_moved_ == 0)) {
-    BranchTo(condition, target, live);
-  } else {
-    // Who leaves here has not run the rest, and may have to settle RSP.
+  const auto leave_if = [&](unsigned leaves, uint64_t to, uint32_t live_there) {
     AddCold({.kind = Cold::Kind::kSideExit,
-             .jump = code_.JumpIf(condition),
+             .jump = code_.JumpIf(leaves),
              .index = index_,
              .moved = stack_moved_,
              .from = index_pc_,
-             .pc = target,
-             .live = live});
-  }
+             .pc = to,
+             .live = live_there});
+  };
+  if (last && has_stand_ins() && !Loops()) {
+    leave_if(condition, target, live);
+  } else if (last && has_stand_ins()) {
+    const bool goes_on_behind = target != pc_;
+    goes_on_behind ? leave_if(condition, target, live)
+                   : leave_if(condition ^ 1u, instruction.next_pc(), live_flags_[count_]);
+    return GoRound(goes_on_behind ? live_flags_[count_] : live);
+  } else if (last || (!optimizations_.exact_count && stack_moved_ == 0 && !has_stand_ins()))
+    BranchTo(condition, target, live);
+  else
+    // Who leaves here has not run the rest, may have to settle RSP, and to return what stands in.
+    leave_if(condition, target, live);
   if (last) GoTo(instruction.next_pc(), live_flags_[count_]);
 }
 
@@ -299,6 +341,7 @@ void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
 
 void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {
   constexpr unsigned kAdd = 0;
+  ReturnStandIns();
   code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_ - std::min(charge_, index)));
   LeaveBlock(routines_.leave_interpret, pc);
 }
@@ -350,6 +393,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
 
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
   SettleFlags(live);
+  ReturnStandIns();
   if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
   InPage(pc) ? GoByTable(pc, live) : GoAcross(pc, live);
 }
@@ -361,6 +405,7 @@ void BlockWriter::NoteBranch(bool popped) {
 }
 
 void BlockWriter::GoIndirect(Refusable refusable) {
+  ReturnStandIns();
   if (!optimizations_.inline_caches || !optimizations_.table) return GoThroughTable(refusable);
   SaveFlagsBehind();
   flags_ = Flags::kSaved;

@@ -68,6 +68,14 @@ std::string DumpBlock(std::span<const GuestInstruction> instructions, const Tran
                                      : "path",
                 translation.pc, translation.count(), translation.code_bytes, translation.code - buffer);
   text += heading;
+  for (unsigned i = 0; i < translation.stand_ins.size(); ++i) {
+    if (translation.stand_ins[i] == kNoStandIn) continue;
+    constexpr int kFirst = ZYDIS_REGISTER_RAX;
+    const auto name = [](unsigned number) {
+      return ZydisRegisterGetString(static_cast<ZydisRegister>(kFirst + static_cast<int>(number)));
+    };
+    text.insert(text.size() - 1, std::string(", ") + name(kR10 + i) + " in " + name(translation.stand_ins[i]));
+  }
   const std::span<const Mark> marks = translation.marks();
   show(0, marks.empty() ? translation.code_bytes : marks[0].host_offset, "(entries)");
   for (size_t i = 0; i < marks.size(); ++i) {

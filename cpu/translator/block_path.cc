@@ -105,6 +105,7 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
     SettleStack();
   }
   GiveBack();
+  ReturnStandIns();
   GoThroughTable(refusable);
 }
 

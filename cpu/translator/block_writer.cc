@@ -29,6 +29,13 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   count_ = static_cast<uint32_t>(instructions.size());
   if (instructions.back().action == Action::kInterpret) --count_;
   DCHECK(count_ > 0);
+  out_.stand_ins = kNoStandIns;
+  if (optimizations_.stand_ins && (Loops() || is_path_) && !crosses_page && !alone) {
+    // To come and to go costs as much as two uses or three.
+    constexpr size_t kMinUsesInLoop = 2, kMinUses = 6;
+    out_.stand_ins = ChooseStandIns(instructions, Loops() ? kMinUsesInLoop : kMinUses, decoder_, &renamed_);
+    if (has_stand_ins()) instructions = instructions_ = renamed_;
+  }
   // Most who come do not go to the end of a path.
   charge_ = is_path_ && !optimizations_.exact_count ? (count_ + 1) / 2 : count_;
   runs_forward_ =
@@ -84,9 +91,10 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   SettleStack();
   if (last.action == Action::kInterpret) {
     SaveFlags(kAllFlags);
+    ReturnStandIns();
     LeaveBlock(last.repeats() ? routines_.leave_repeat : routines_.leave_interpret, last.pc);
   } else if (!last.ends_block()) {
-    GoTo(last.next_pc(), live_flags_[count_]);
+    goes_round_ ? GoRound(live_flags_[count_]) : GoTo(last.next_pc(), live_flags_[count_]);
   }
   out_.cold_offset = code_.size();
   WriteColdCode();
@@ -346,6 +354,11 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return GoByTable(cold.pc, kAllFlags);
     case Cold::Kind::kOtherTarget:
       return WriteOtherTarget(cold);
+    case Cold::Kind::kRoundShort:
+      ReturnStandIns();
+      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
+      code_.Land(code_.Jump(), loop_entry_);
+      return;
     case Cold::Kind::kClosed:
       return LeaveBlock(routines_.leave_lookup, pc_);
     case Cold::Kind::kBranch:

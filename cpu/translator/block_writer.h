@@ -21,6 +21,7 @@
 #include "cpu/translator/options.h"
 #include "cpu/translator/reencode.h"
 #include "cpu/translator/routines.h"
+#include "cpu/translator/stand_ins.h"
 
 namespace remora::cpu::translator {
 
@@ -94,7 +95,8 @@ class BlockWriter {
       kShort,
       kBranch,
       kOtherTarget,
-      kClosed
+      kClosed,
+      kRoundShort
     };
     Kind kind;
     // Where it is come to from.
@@ -261,6 +263,14 @@ class BlockWriter {
   // Whether it goes on at its own beginning.
   bool Loops() const;
 
+  // --- loops ---
+  // The registers that stand in for R10 and R11 become these, behind the entries, and the guest's own again.
+  bool has_stand_ins() const { return out_.stand_ins != kNoStandIns; }
+  void TakeStandIns();
+  void ReturnStandIns();
+  // To its own beginning. `live`: of the flags, there.
+  void GoRound(uint32_t live);
+
   // --- paths ---
   // Whether the path goes on behind the instruction under way.
   bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
@@ -332,6 +342,8 @@ class BlockWriter {
   uint32_t gate_ = GuestContext::kNoGate;
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
+  uint32_t body_ = 0;          // behind all entries
+  std::vector<GuestInstruction> renamed_;
   Flags flags_ = Flags::kSaved;
   Maker maker_;
   int32_t stack_moved_ = 0;

@@ -1,11 +1,17 @@
 #ifndef REMORA_CPU_TRANSLATOR_GENERATED_BLOCK_H_
 #define REMORA_CPU_TRANSLATOR_GENERATED_BLOCK_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace remora::cpu::translator {
+
+// The registers that a loop has R10 and R11 in, as it leaves them alone itself (stand_ins.h).
+using StandIns = std::array<uint8_t, 2>;
+inline constexpr uint8_t kNoStandIn = 0xff;
+inline constexpr StandIns kNoStandIns = {kNoStandIn, kNoStandIn};
 
 // Where the code of one instruction begins, and what is known there.
 struct Mark {
@@ -47,6 +53,7 @@ struct GeneratedBlock {
   std::vector<uint64_t> path;  // the address of each instruction, if it is a path; else empty
   // Of a path that comes through several pages: which of GuestContext::gates it looks at first; else kNoGate.
   uint32_t gate = 0;
+  StandIns stand_ins = kNoStandIns;  // between its entries and whatever leads out of it
   // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
   // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
   // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.

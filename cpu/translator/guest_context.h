@@ -112,6 +112,8 @@ struct alignas(64) GuestContext {
   // run, since R10 goes by it. The run begins at stack_start on the host.
   uint64_t stack_delta = 0, minus_stack_delta = 0, stack_start = 0;
   uint64_t held = 0;  // R11, while something else needs it
+  // The guest's values of the registers that stand in for R10 and R11 in the loop under way.
+  uint64_t lent[2] = {};
   // Between what R10 has to be so that what is as far below, or above, as StackReach(i) lies in that run, which is for
   // writing. Where that is not known (any more) nothing is between them.
   static constexpr uint32_t kStackReaches = 9;

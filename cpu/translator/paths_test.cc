@@ -47,6 +47,8 @@ class PathMachine {
 
   // The instructions of each path that was made, one line each, with the host's code beside.
   const std::vector<std::string>& paths() const { return paths_; }
+  // Blocks and paths that have R10 or R11 in another register.
+  size_t num_stand_ins() const { return num_stand_ins_; }
   // To the end, in slices: where they end tells what is hot.
   Exit RunInSlices(uint64_t rip, uint64_t slice = 500) {
     machine.state.rip = rip;
@@ -58,10 +60,13 @@ class PathMachine {
 
  private:
   std::vector<std::string> paths_;
+  size_t num_stand_ins_ = 0;
   const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
                                            .show =
                                                [this](const std::string& text) {
                                                  if (!text.starts_with("block ")) paths_.push_back(text);
+                                                 const std::string heading = text.substr(0, text.find('\n'));
+                                                 if (heading.find(" in r") != std::string::npos) ++num_stand_ins_;
                                                }};
   const bool exact_count_;
 
@@ -581,6 +586,138 @@ class RandomProgram : public Xbyak::CodeGenerator {
   std::vector<uint64_t> targets_;                   // from the code's beginning
   std::vector<std::pair<size_t, uint32_t>> calls_;  // which of them are functions
 };
+
+// A loop, or one in which a function is called, that uses few registers, R10 and R11 among them, and may fault, divide
+// by zero, or leave by a branch.
+class RandomLoop : public Xbyak::CodeGenerator {
+ public:
+  explicit RandomLoop(uint32_t seed) : CodeGenerator(kPageSize), random_(seed) {
+    Xbyak::Label again, end, function;
+    const bool calls = Any(3) == 0;
+    L(again);
+    const uint32_t length = 2 + Any(12);
+    for (uint32_t i = 0; i < length; ++i) Step(end);
+    if (calls) call(function);
+    if (Any(3) == 0) {
+      add(r11, 3);
+      dec(rcx);
+      jz(end, T_NEAR);
+      jmp(again, T_NEAR);
+    } else {
+      dec(rcx);
+      jnz(again, T_NEAR);
+    }
+    L(end);
+    adc(rax, 0);
+    syscall();
+    L(function);
+    Step(end);
+    add(r10, 1);
+    ret();
+    ready();
+  }
+
+ private:
+  uint32_t Any(uint32_t limit) { return static_cast<uint32_t>(random_() % limit); }
+  const Xbyak::Reg64& AnyRegister() {
+    const std::array<const Xbyak::Reg64*, 5> all = {&rax, &rdx, &r10, &r11, &r9};
+    return *all[Any(all.size())];
+  }
+  Xbyak::Address AnyWord() { return qword[rbp + 8 * Any(16)]; }
+  void Step(const Xbyak::Label& end) {
+    switch (Any(13)) {
+      case 0:
+        return add(AnyRegister(), AnyRegister());
+      case 1:
+        return mov(AnyRegister(), AnyWord());
+      case 2:
+        return mov(AnyWord(), AnyRegister());
+      case 3:
+        return add(AnyWord(), AnyRegister());
+      case 4:
+        return imul(AnyRegister(), AnyRegister());
+      case 5:
+        return shr(AnyRegister().cvt32(), 1 + Any(7));
+      case 6:
+        return adc(AnyRegister(), AnyRegister());
+      case 7:
+        return lea(AnyRegister(), ptr[AnyRegister() + AnyRegister() * 2 + 5]);
+      case 8:
+        // On and on, up to the end of what is mapped.
+        add(rsi, 8 * Any(3));
+        return xor_(AnyRegister(), qword[rsi]);
+      case 9:
+        test(AnyRegister(), 0xfff);
+        return jz(end, T_NEAR);
+      case 10:
+        mov(rax, r10);
+        xor_(edx, edx);
+        and_(r11, 0xffff);
+        div(r11);
+        return test(rax, rax);  // its flags are undefined
+      case 11:
+        // Not aligned: the interpreter's.
+        lock();
+        return add(qword[rbp + 60], AnyRegister());
+      default:
+        return sub(AnyRegister().cvt8(), AnyRegister().cvt8());
+    }
+  }
+
+  std::mt19937 random_;
+};
+
+class RandomLoopsTest : public testing::TestWithParam<bool> {};
+
+TEST_P(RandomLoopsTest, EndAsForTheInterpreter) {
+  constexpr uint64_t kMapped = 0x900000, kMappedPages = 3, kRounds = 5'000;
+  size_t faults = 0, divisions = 0, ends = 0, stand_ins = 0;
+  for (uint32_t seed = 1; seed <= 400; ++seed) {
+    SCOPED_TRACE(seed);
+    const RandomLoop loop(seed);
+    FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
+    PathMachine paths(/*exact_count=*/GetParam());
+    FakeMachine& found = paths.machine;
+    for (FakeMachine* machine : {&expected, &found}) {
+      machine->memory.Map(kMapped, kMappedPages, mm::Protection(1));
+      machine->memory.Write(kCode, std::span<const uint8_t>(loop.getCode(), loop.getSize()));
+      for (uint64_t i = 0; i < 16; ++i)
+        if (i != kRsp) machine->state.gpr[i] = i * 0x1234'5678'9abc;
+      machine->state.gpr[kRbp] = kData;
+      machine->state.gpr[kRsi] = kMapped;
+      machine->state.gpr[kRcx] = kRounds;
+    }
+    const uint64_t slice = seed % 2 == 0 ? 100 : 5'000;
+    Exit exit, reference;
+    do {
+      exit = found.Run(slice);
+      if (!GetParam()) continue;
+      reference = expected.Run(slice);
+      ASSERT_EQ(reference.reason, exit.reason);
+      ASSERT_EQ(expected.state.gpr, found.state.gpr);
+      ASSERT_EQ(expected.state.rip, found.state.rip);
+    } while (exit.reason == ExitReason::kBudget);
+    while (!GetParam() && (reference = expected.Run(1'000'000)).reason == ExitReason::kBudget) {
+    }
+    ASSERT_EQ(reference.reason, exit.reason);
+    ASSERT_EQ(expected.state.rip, found.state.rip);
+    found.state.gpr[kR11] = exit.reason == ExitReason::kSyscall ? expected.state.gpr[kR11] : found.state.gpr[kR11];
+    ASSERT_EQ(expected.state.gpr, found.state.gpr);
+    for (uint64_t at = kData; at < kData + 128; at += 8)
+      ASSERT_EQ(found.memory.Load<uint64_t>(at), expected.memory.Load<uint64_t>(at));
+    faults += exit.reason == ExitReason::kFault ? 1 : 0;
+    divisions += exit.reason == ExitReason::kDivide ? 1 : 0;
+    ends += exit.reason == ExitReason::kSyscall ? 1 : 0;
+    stand_ins += paths.num_stand_ins();
+  }
+  EXPECT_GT(faults, 20u);
+  EXPECT_GT(divisions, 20u);
+  EXPECT_GT(ends, 100u);
+  EXPECT_GT(stand_ins, 200u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Roughly, RandomLoopsTest, testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(Exactly, RandomLoopsTest, testing::Values(true));
 
 class RandomPathsTest : public testing::TestWithParam<bool> {};
 

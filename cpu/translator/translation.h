@@ -52,6 +52,7 @@ struct Translation {
   uint16_t dropped_host = 0, dropped_saved = 0;
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
   uint16_t gate = 0;                                                          // see GeneratedBlock
+  StandIns stand_ins = kNoStandIns;                                           // likewise
   uint16_t num_marks = 0;
   uint8_t num_pages = 0;
   uint16_t charge = 0;       // see GeneratedBlock

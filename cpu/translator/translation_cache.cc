@@ -176,6 +176,7 @@ Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, 
   made->charge = block.charge;
   made->loops = block.loops;
   made->gate = static_cast<uint16_t>(block.gate);
+  made->stand_ins = block.stand_ins;
   made->code_bytes = offset(static_cast<uint32_t>(block.code.size()));
   made->host_entry = offset(block.host_entry);
   made->saved_entry = offset(block.saved_entry);

@@ -471,6 +471,15 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
   constexpr auto index_of_host = [](const GuestContext& left, const Translation& translation) {
     return translation.IndexOf(reinterpret_cast<const std::byte*>(left.exit_host_pc));
   };
+  // Of the translation that was stopped in.
+  const auto return_stand_ins = [&] {
+    for (unsigned i = 0; i < last_left_->stand_ins.size(); ++i) {
+      const uint8_t reg = last_left_->stand_ins[i];
+      if (reg == kNoStandIn) continue;
+      state.gpr[kR10 + i] = state.gpr[reg];
+      state.gpr[reg] = context.lent[i];
+    }
+  };
   state.rip = context.exit_pc;
   switch (context.leave) {
     case Leave::kLookup:
@@ -499,11 +508,13 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
               [](const GuestContext& left, const Translation&) -> uint32_t {
                 return std::bit_cast<AccessSite>(left.site).instruction;
               });
+      return_stand_ins();
       break;
     case Leave::kTrap: {
       const Mark* mark = stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc), index_of_host);
       if (!mark->flags_in_context) flags = context.trap_flags;
       if (mark->spilled != Mark::kNone) state.gpr[mark->spilled] = context.spill[0];
+      return_stand_ins();
       break;
     }
   }
