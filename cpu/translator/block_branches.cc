@@ -73,6 +73,13 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   body_ = code_.size();
 }
 
+// --- loops ---
+
+bool BlockWriter::Loops() const {
+  const GuestInstruction& last = instructions_[count_ - 1];
+  return goes_round_ || (last.action == Action::kJcc && last.target() == pc_);
+}
+
 void BlockWriter::TakeStandIns() {
   for (unsigned i = 0; i < out_.stand_ins.size(); ++i) {
     const uint8_t reg = out_.stand_ins[i];
@@ -266,17 +273,18 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
              .pc = to,
              .live = live_there});
   };
-  if (last && has_stand_ins() && !Loops()) {
-    leave_if(condition, target, live);
-  } else if (last && has_stand_ins()) {
-    const bool goes_on_behind = target != pc_;
-    goes_on_behind ? leave_if(condition, target, live)
-                   : leave_if(condition ^ 1u, instruction.next_pc(), live_flags_[count_]);
-    return GoRound(goes_on_behind ? live_flags_[count_] : live);
-  } else if (last || (!optimizations_.exact_count && stack_moved_ == 0 && !has_stand_ins()))
+  if (last && has_stand_ins() && Loops()) {
+    const bool loops_where_taken = target == pc_;
+    if (loops_where_taken)
+      leave_if(condition ^ 1u, instruction.next_pc(), live_flags_[count_]);
+    else
+      leave_if(condition, target, live);
+    return GoRound(loops_where_taken ? live : live_flags_[count_]);
+  }
+  // Who leaves in the middle has not run the rest, may have to settle RSP, and to return what stands in.
+  if (!has_stand_ins() && (last || (!optimizations_.exact_count && stack_moved_ == 0)))
     BranchTo(condition, target, live);
   else
-    // Who leaves here has not run the rest, may have to settle RSP, and to return what stands in.
     leave_if(condition, target, live);
   if (last) GoTo(instruction.next_pc(), live_flags_[count_]);
 }
@@ -405,9 +413,9 @@ void BlockWriter::NoteBranch(bool popped) {
 }
 
 void BlockWriter::GoIndirect(Refusable refusable) {
+  SaveFlagsBehind();
   ReturnStandIns();
   if (!optimizations_.inline_caches || !optimizations_.table) return GoThroughTable(refusable);
-  SaveFlagsBehind();
   flags_ = Flags::kSaved;
   AlignDisplacement(/*opcode_bytes=*/1);
   out_.branch_displacement = code_.Jump();

@@ -123,18 +123,18 @@ bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again, si
   uint32_t calls = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     if (!AddStep(steps[i])) return false;
-    GuestInstruction& instruction = instructions_.back();
-    const bool last = i + 1 == steps.size();
-    const uint64_t next = last ? again : steps[i + 1].pc;
+    const GuestInstruction& instruction = instructions_.back();
+    if (i > 0 && instructions_[i - 1].action == Action::kJcc)
+      instructions_[i - 1].goes_on_at_target = instruction.pc != instructions_[i - 1].next_pc();
+    const uint64_t next = i + 1 == steps.size() ? again : steps[i + 1].pc;
     // Its bytes may not be those that were run any more.
     if (!LeadsTo(instruction, next)) return false;
     // Where it returns to is known only of what it has called.
     if (instruction.action == Action::kRet) {
-      if (calls == 0 && i >= same) return false;
+      if (calls == 0 && i + 1 >= same) return false;
       calls -= calls == 0 ? 0 : 1;
     }
     if (instruction.action == Action::kCall) ++calls;
-    if (instruction.action == Action::kJcc && !last) instruction.goes_on_at_target = next != instruction.next_pc();
   }
   return true;
 }

@@ -62,6 +62,11 @@ TEST_F(BlockCollectorTest, APathEndsWhereItCannotBeFollowed) {
   EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 3}), Path{kPage});
   Put(kPage, {0x90, 0xe2, 0x10, 0x90});  // nop; loop; nop
   EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 3}), Path{kPage});
+  // Behind a branch that was taken, which then ends the path.
+  Put(kPage, {0x90, 0x74, 0x0e});  // nop; je +14
+  Put(kPage + 0x11, {0x0f, 0x05});
+  EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 0x11}), (Path{kPage, kPage + 1}));
+  EXPECT_FALSE(collector_.instructions()[1].goes_on_at_target);
   // An instruction that goes on in the next page.
   Put(kPage + kPageSize - 2, {0x90, 0xe8});
   EXPECT_EQ(Collect({kPage + kPageSize - 2, kPage + kPageSize - 1, kPage + 3}), Path{kPage + kPageSize - 2});
@@ -75,12 +80,12 @@ TEST_F(BlockCollectorTest, APathEndsWithAReturnOfWhatItHasNotCalled) {
 TEST_F(BlockCollectorTest, APathGoesThroughReturnsThatHaveBeenSeenTwice) {
   Put(kPage, {0x90, 0xc3, 0x90, 0xc3, 0x90});  // nop; ret; nop; ret; nop
   const std::initializer_list<uint64_t> all = {kPage, kPage + 1, kPage + 2, kPage + 3, kPage + 4};
-  EXPECT_EQ(Collect(all, kPage, /*same=*/1), (Path{kPage, kPage + 1}));
-  EXPECT_EQ(Collect(all, kPage, /*same=*/2), (Path{kPage, kPage + 1, kPage + 2, kPage + 3}));
+  EXPECT_EQ(Collect(all, kPage, /*same=*/2), (Path{kPage, kPage + 1}));  // it went elsewhere then
+  EXPECT_EQ(Collect(all, kPage, /*same=*/3), (Path{kPage, kPage + 1, kPage + 2, kPage + 3}));
   EXPECT_FALSE(goes_on_);
-  EXPECT_EQ(Collect(all, kPage + 5, /*same=*/4), (Path{all}));
+  EXPECT_EQ(Collect(all, kPage + 5, /*same=*/5), (Path{all}));
   EXPECT_TRUE(goes_on_);
-  EXPECT_EQ(Collect(all, kPage, /*same=*/4), (Path{all}));
+  EXPECT_EQ(Collect(all, kPage, /*same=*/5), (Path{all}));
   EXPECT_FALSE(goes_on_);  // a NOP does not lead there
 }
 

@@ -349,8 +349,10 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
 
 void BlockWriter::RequireAligned(unsigned size) {
   if (size == 1) return;
+  KeepFlagsBefore();
   for (const unsigned byte : {0x41u, 0xf7u, 0xc0u | (kScratch & 7u)}) code_.Byte(byte);  // TEST R11D, size - 1
   code_.Dword(size - 1);
+  SpoilFlags();
   AddCold({.kind = Cold::Kind::kInterpret,
            .jump = code_.JumpIf(kNotEqual),
            .index = index_,

@@ -15,11 +15,6 @@ BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, Instru
                          Optimizations optimizations)
     : routines_(routines), numbers_(numbers), decoder_(decoder), optimizations_(optimizations) {}
 
-bool BlockWriter::Loops() const {
-  const GuestInstruction& last = instructions_[count_ - 1];
-  return goes_round_ || (last.action == Action::kJcc && last.target() == pc_);
-}
-
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
                                          LiveAt live_at) {
   instructions_ = instructions;
@@ -36,7 +31,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
     out_.stand_ins = ChooseStandIns(instructions, Loops() ? kMinUsesInLoop : kMinUses, decoder_, &renamed_);
     if (has_stand_ins()) instructions = instructions_ = renamed_;
   }
-  // Most who come do not go to the end of a path.
+  // Many who come do not go to the end of a path. (Of a round most do, but they leave sooner or later, too.)
   charge_ = is_path_ && !optimizations_.exact_count ? (count_ + 1) / 2 : count_;
   runs_forward_ =
       !is_path_ && std::ranges::adjacent_find(instructions, [](const GuestInstruction& a, const GuestInstruction& b) {
@@ -275,12 +270,12 @@ void BlockWriter::AddCold(Cold cold) {
 }
 
 void BlockWriter::WriteColdCode() {
-  places_.clear();
   // Cold code may have cold code of its own.
   for (size_t i = 0; i < cold_.size(); ++i) {
     const Cold cold = cold_[i];
     code_.Land(cold.jump);
     if (cold.jump2 != 0) code_.Land(cold.jump2);
+    places_.clear();
     flags_ = cold.flags;
     maker_ = cold.maker;
     stack_moved_ = cold.moved;

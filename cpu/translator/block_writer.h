@@ -260,10 +260,9 @@ class BlockWriter {
   // What RET does with R11 as its target, but for going there.
   Refusable DropFrame(const GuestInstruction& instruction);
 
+  // --- loops ---
   // Whether it goes on at its own beginning.
   bool Loops() const;
-
-  // --- loops ---
   // The registers that stand in for R10 and R11 become these, behind the entries, and the guest's own again.
   bool has_stand_ins() const { return out_.stand_ins != kNoStandIns; }
   void TakeStandIns();
@@ -351,7 +350,7 @@ class BlockWriter {
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
   // The groups whose deltas are in the context, too; a bit each.
   std::bitset<OperandGroups::kMaxGroups> kept_;
-  // Those that have been found to be known: they are to the block's end, as what groups keep is.
+  // Places that have been found to be known: they are to the block's end, as what groups keep is.
   std::vector<uint32_t> places_;
   bool keep_at_once_ = false;  // what is found is put there, whether R11 is used for something else or not
 };

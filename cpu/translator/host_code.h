@@ -32,7 +32,7 @@ struct HostPlace {
 class HostCode {
  public:
   static constexpr uint32_t kMaxBytes = 65536;
-  // Nobody puts more than this at once without asking HasRoom.
+  // Nobody puts more than this at once without asking has_room.
   static constexpr uint32_t kReserve = 512;
 
   HostCode() : bytes_(std::make_unique<uint8_t[]>(kMaxBytes + kReserve)) {}

@@ -184,8 +184,8 @@ bool OperandGroups::ProbeEarlier(uint32_t number, uint32_t first) {
 }
 
 void OperandGroups::TakeSlot(Group* group, uint32_t first) {
-  const auto free = std::ranges::find_if(slots_, [&](uint32_t since) { return since <= first; });
-  if (free == slots_.end()) return;
+  const auto free = std::ranges::min_element(slots_);
+  if (*free > first) return;
   group->slot = static_cast<int>(free - slots_.begin());
   group->slot_since = *free;
   *free = group->last + 1;

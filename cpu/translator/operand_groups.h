@@ -72,7 +72,7 @@ class OperandGroups {
   static int64_t ConstantAddress(const GuestInstruction& instruction);
   uint32_t num_groups() const { return static_cast<uint32_t>(groups_.size()); }
   // Has the group probed before instruction `first` already, an earlier one; up to where it was, no instruction
-  // branches or changes its registers. False: there is no room to keep what is found.
+  // branches or changes its registers. False: there is no room to keep what is found, from there on.
   bool ProbeEarlier(uint32_t number, uint32_t first);
   // Whether the instruction changes one of the group's registers.
   bool ChangesPlace(const GuestInstruction& instruction, uint32_t number) const;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <random>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "cpu/instruction_decoder.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
+#include "cpu/translator/guest_context.h"
 #include "cpu/translator/translator.h"
 #include "mm/types.h"
 
@@ -26,8 +28,7 @@ namespace {
 
 class OperandGroupsTest : public testing::Test {
  protected:
-  void Find(std::initializer_list<uint8_t> code) {
-    const std::vector<uint8_t> bytes(code);
+  void Find(const std::vector<uint8_t>& bytes) {
     std::vector<GuestInstruction> instructions;
     for (size_t at = 0; at < bytes.size();) {
       GuestInstruction& instruction = instructions.emplace_back();
@@ -59,6 +60,34 @@ TEST_F(OperandGroupsTest, APrologueIsOneGroup) {
   EXPECT_EQ(groups_.group(group).low, -40);
   EXPECT_EQ(groups_.group(group).high, 0);
   EXPECT_TRUE(groups_.group(group).write);
+}
+
+TEST_F(OperandGroupsTest, SlotsAreUsedAgainBehindTheirLastUse) {
+  constexpr uint32_t kSlots = GuestContext::kMaxDeltas;
+  // As many groups as there are slots: first all first members, then all second ones.
+  std::vector<uint8_t> code;
+  const auto load = [&](uint8_t base, uint32_t displacement) {
+    code.insert(code.end(), {0x48, 0x8b, static_cast<uint8_t>(0x80 | base)});  // mov rax, [base + displacement]
+    for (unsigned i = 0; i < 4; ++i) code.push_back(static_cast<uint8_t>(displacement >> 8 * i));
+  };
+  for (uint32_t second = 0; second < 2; ++second)
+    for (uint32_t i = 0; i < kSlots; ++i) load(kRbx, 1024 * i + 8 * second);
+  // Two more, behind them.
+  for (const uint8_t base : {kRcx, kRdx})
+    for (uint32_t second = 0; second < 2; ++second) load(base, 8 * second);
+  Find(code);
+  ASSERT_EQ(groups_.num_groups(), kSlots + 2);
+  std::set<int> slots;
+  for (uint32_t i = 0; i < kSlots; ++i) slots.insert(groups_.group(static_cast<int>(i)).slot);
+  EXPECT_EQ(slots.size(), kSlots);
+  EXPECT_EQ(slots.count(-1), 0u);
+  constexpr uint32_t kLastOfFirst = kSlots;
+  ASSERT_EQ(groups_.group(0).last, kLastOfFirst);
+  EXPECT_EQ(groups_.group(kSlots).slot, groups_.group(0).slot);
+  EXPECT_EQ(groups_.group(kSlots + 1).slot, groups_.group(1).slot);
+  EXPECT_FALSE(groups_.ProbeEarlier(kSlots, kLastOfFirst));
+  EXPECT_TRUE(groups_.ProbeEarlier(kSlots, kLastOfFirst + 1));
+  EXPECT_EQ(groups_.group(kSlots).first, kLastOfFirst + 1);
 }
 
 TEST_F(OperandGroupsTest, AnotherValueInTheBaseEndsAGroup) {

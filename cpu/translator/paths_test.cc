@@ -381,7 +381,7 @@ TEST(PathsTest, RoundsGoThroughSwitches) {
       code.dec(code.rcx);
       Xbyak::Label end;
       code.jz(end);
-      code.cmp(code.rax, code.r9);  // flags that nobody reads, or a handler by ADC
+      code.cmp(code.rax, code.r9);  // whose flags nobody reads
       code.jmp(code.ptr[code.rbx + code.r9 * 8]);
       code.L(end);
       code.syscall();
@@ -767,7 +767,7 @@ TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
     paths_made += paths.paths().size();
     for (const std::string& path : paths.paths()) rounds_made += path.starts_with("round ") ? 1 : 0;
   }
-  EXPECT_GT(paths_made, 4 * kPrograms);
+  EXPECT_GT(paths_made, 3 * kPrograms);
   EXPECT_GT(rounds_made, kPrograms / 2);
 }
 

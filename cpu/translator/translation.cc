@@ -5,9 +5,14 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "cpu/translator/path_shape.h"
 
 namespace remora::cpu::translator {
 
+// The longest path fits into a piece of the arena.
+static_assert(sizeof(Translation) + PathShape::kMaxTwice * sizeof(Mark) +
+                  Translation::kMaxPages * sizeof(Translation::Page) <=
+              BlockArena::kMaxPieceBytes);
 static_assert(std::is_trivially_destructible_v<Translation> && alignof(Mark) <= alignof(Translation));
 static_assert(std::is_trivially_copyable_v<Mark> && sizeof(Mark) % alignof(uint64_t) == 0);
 static_assert(std::is_trivially_copyable_v<Translation::Page> && alignof(Translation::Page) == alignof(uint64_t));

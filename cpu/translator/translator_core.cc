@@ -564,7 +564,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       continue;
     }
     if (hot_pc_ == state.rip && std::exchange(hot_pc_, 0) != 0 && BeginsPath(state.rip)) {
-      exit = FollowPath(state, tlb);
+      exit = FollowPath(state, tlb, interrupt);
       run_.left -= exit.instructions_retired;
       goes_on = exit.reason == ExitReason::kBudget;
       continue;

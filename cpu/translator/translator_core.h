@@ -113,7 +113,7 @@ class TranslatorCore final : public Engine {
   // Whether a path from `pc` on would replace a block.
   bool BeginsPath(uint64_t pc);
   // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
-  Exit FollowPath(CpuState& state, mm::Tlb& tlb);
+  Exit FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
   // Whether no path goes through `pc`.
   bool EndsPath(uint64_t pc) const;
   // What path_shape_ has found, if that is possible now. False: it is not worth while.

@@ -39,7 +39,7 @@ bool TranslatorCore::EndsPath(uint64_t pc) const {
   return there != nullptr && there->is_path;
 }
 
-Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
+Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt) {
   // To look for a round takes a small part of all time: a step takes as long as some hundred translated instructions.
   constexpr uint64_t kStepsAtFirst = 4'000, kInstructionsForStep = 200'000;
   const uint64_t begin = state.rip;
@@ -54,7 +54,8 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb) {
     retired += exit.instructions_retired;
     path_shape_.Add(pc, state.rip, !path_shape_.has_ended() && EndsPath(state.rip));
   } while (exit.reason == ExitReason::kBudget && retired < run_.left &&
-           (!path_shape_.is_known() || (path_shape_.may_go_round() && ++steps_for_rounds_ < max_steps)));
+           (!path_shape_.is_known() || (path_shape_.may_go_round() && ++steps_for_rounds_ < max_steps &&
+                                        interrupt.load(std::memory_order_relaxed) == 0)));
   exit.instructions_retired = retired;
   // A path that ends with a system call or a fault saves little.
   const bool saves_little = exit.reason != ExitReason::kBudget && !path_shape_.is_known();
@@ -128,10 +129,13 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   if (std::ranges::none_of(instructions.first(instructions.size() - (goes_round ? 0 : 1)), IsJoint) &&
       instructions.size() < replaced->count() + replaced->count() / 2)
     return false;
-  std::erase_if(path_pages_, [&](const Translation::Page& page) {
-    return std::ranges::none_of(instructions,
-                                [&](const GuestInstruction& i) { return i.pc / kPageSize == page.number; });
-  });
+  const auto forget_other_pages = [&] {
+    std::erase_if(path_pages_, [&](const Translation::Page& page) {
+      return std::ranges::none_of(instructions,
+                                  [&](const GuestInstruction& i) { return i.pc / kPageSize == page.number; });
+    });
+  };
+  forget_other_pages();
   const bool one_page = path_pages_.size() == 1;
   const uint32_t gate = one_page ? GuestContext::kNoGate : cache_->NewGate();
   if (gate == GuestContext::kGates) return false;
@@ -141,6 +145,7 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   while (written == nullptr) {
     collector_.CutPath(instructions.size() / 2);
     instructions = collector_.instructions();
+    forget_other_pages();
     written = writer_.WritePath(instructions, gate, /*goes_round=*/false, live_at);
   }
   const Translation* made = cache_->PublishPath(begin, path_pages_, *written, generation);

@@ -21,7 +21,7 @@
 namespace remora::cpu {
 namespace {
 
-constexpr uint64_t kCode = FakeMachine::kCode;
+constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
 
 // All code is translated when it is first come to.
 TranslatorOptions AtOnce() {
@@ -662,6 +662,33 @@ TEST(TranslatorTest, ATrapOfTheHostShowsTheFlagsThatAreStillRead) {
 }
 
 // The branch has not happened: it is where the exception is, and the stack is as before.
+// The place of a page that code knows by its address is asked about once; XCHG, which has to be aligned, leaves the
+// flags.
+TEST(TranslatorTest, FlagsLiveOnWhereNothingIsAskedAboutAPlace) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  const auto distance = [](uint64_t from) { return static_cast<uint32_t>(kData - from); };
+  machine.memory.Write(kCode, {0x48, 0x87, 0x15, 0, 0, 0, 0,  // xchg [kData], rdx
+                               0x48, 0x39, 0xc8,              // cmp rax, rcx
+                               0x48, 0x87, 0x35, 0, 0, 0, 0,  // xchg [kData], rsi
+                               0x0f, 0x92, 0xc3,              // setb bl
+                               0x0f, 0x05});                  // syscall
+  machine.memory.Store(kCode + 3, distance(kCode + 7));
+  machine.memory.Store(kCode + 13, distance(kCode + 17));
+  for (const bool below : {true, false, true}) {
+    machine.memory.Store(kData, uint64_t{5});
+    machine.state.rip = kCode;
+    machine.state.gpr[kRax] = below ? 1 : 9;
+    machine.state.gpr[kRcx] = 4;
+    machine.state.gpr[kRdx] = 6;
+    machine.state.gpr[kRsi] = 7;
+    ASSERT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRbx] & 0xff, below ? 1u : 0u);
+    EXPECT_EQ(machine.state.gpr[kRdx], 5u);
+    EXPECT_EQ(machine.state.gpr[kRsi], 6u);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kData), 7u);
+  }
+}
+
 TEST(TranslatorTest, ABranchToNowhereIsUndone) {
   constexpr uint64_t kNowhere = uint64_t{1} << 60;
   FakeMachine machine;
