@@ -19,7 +19,7 @@
 namespace remora::cpu {
 namespace {
 
-constexpr uint64_t kUnitInstructions = 500;
+constexpr uint64_t kUnitInstructions = 3000;
 constexpr size_t kShownInstructions = 64;
 const PageRange kEverything{PageNumber(0), PageNumber(kUserAddressEnd >> kPageShift)};
 
