@@ -114,6 +114,8 @@ void BlockWriter::WriteTableEntry() {
   const uint32_t compare = FitsSigned32(pc_) ? kCompareConstant : kCompare + (pc_ <= UINT32_MAX ? 5 : 10);
   code_.Align(kEntryAlignment, compare + kJneBytes + kReloadBytes);
   out_.indirect_entry = code_.size();
+  constexpr uint32_t kMovBytes = 2;
+  own_pc_ = code_.size() + kMovBytes;
   CompareTarget(pc_);
   code_.Load(kHostRax, Frame(REMORA_FRAME(spill[1])));
 }
@@ -342,8 +344,15 @@ void BlockWriter::JumpTo(const void* routine) { out_.relocations.push_back({code
 
 void BlockWriter::CallRoutine(const void* routine) { out_.relocations.push_back({code_.Call(), routine}); }
 
+void BlockWriter::LoadGuestAddress(uint64_t pc) {
+  if (pc == pc_ && pc > UINT32_MAX && !FitsSigned32(pc))
+    code_.LoadRelative(kScratch, own_pc_);
+  else
+    code_.Constant(kScratch, pc);
+}
+
 void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
-  code_.Constant(kScratch, pc);
+  LoadGuestAddress(pc);
   JumpTo(routine);
 }
 

@@ -98,7 +98,6 @@ void BlockWriter::Probe(Right right, unsigned bytes, Result result) {
   AddCold({.kind = Cold::Kind::kMiss,
            .jump = missed,
            .back = code_.size(),
-           .extent = extent,
            .site = std::bit_cast<uint32_t>(site),
            .routine = as_delta ? routines_.access_delta : routines_.access});
 }
@@ -204,7 +203,7 @@ void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
   AddCold({.kind = Cold::Kind::kPlaceMiss,
            .jump = missed,
            .back = code_.size(),
-           .extent = place,
+           .place = place,
            .site = std::bit_cast<uint32_t>(site),
            .pc = address & ~kPageMask});
 }

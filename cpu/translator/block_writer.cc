@@ -298,7 +298,6 @@ void BlockWriter::WriteCold(const Cold& cold) {
   constexpr unsigned kAdd = 0;
   switch (cold.kind) {
     case Cold::Kind::kMiss:
-      code_.Memory(0x03, kScratch, ExtentField(cold.extent, offsetof(Extent, start)));
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
       CallRoutine(cold.routine);
       code_.Land(code_.Jump(), cold.back);
@@ -321,12 +320,12 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kPlaceMiss:
-      if (cold.extent == GuestContext::kFsPlace)
+      if (cold.place == GuestContext::kFsPlace)
         code_.Load(kScratch, Frame(REMORA_FRAME(fs_base)));
       else
         code_.Constant(kScratch, cold.pc);
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
-      code_.StoreConstant32(Frame(REMORA_FRAME(place)), cold.extent);
+      code_.StoreConstant32(Frame(REMORA_FRAME(place)), cold.place);
       CallRoutine(routines_.access_place);
       code_.Land(code_.Jump(), cold.back);
       return;
@@ -345,8 +344,9 @@ void BlockWriter::WriteCold(const Cold& cold) {
     case Cold::Kind::kLink:
       index_pc_ = cold.from;
       if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);
-      // Where the link leads at first, and for ever if the target goes on in the next page.
-      return GoByTable(cold.pc, kAllFlags);
+      // Where the link leads at first, and for ever if the target goes on in the next page. There are many.
+      SaveFlags(kAllFlags);
+      return LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, cold.pc);
     case Cold::Kind::kOtherTarget:
       return WriteOtherTarget(cold);
     case Cold::Kind::kRoundShort:
@@ -364,7 +364,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return;
     case Cold::Kind::kShort:
       code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
-      code_.Constant(kScratch, pc_);
+      LoadGuestAddress(pc_);
       CallRoutine(routines_.go_on);
       code_.Land(code_.Jump(), out_.saved_entry);
       out_.dropped_host = code_.size();

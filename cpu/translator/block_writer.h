@@ -105,7 +105,7 @@ class BlockWriter {
     uint32_t jump = 0;   // the displacement that leads here
     uint32_t jump2 = 0;  // another one, if not 0
     uint32_t back = 0;   // where it goes on
-    uint32_t extent = 0, site = 0;
+    uint32_t place = 0, site = 0;
     const void* routine = nullptr;
     uint32_t index = 0;
     int32_t moved = 0;  // Mark::stack_moved
@@ -299,6 +299,8 @@ class BlockWriter {
   void WriteUnknownTarget(Refusable refusable);
   void GoThroughTable(Refusable refusable);
   void NoteBranch(bool popped);
+  // R11 becomes the address.
+  void LoadGuestAddress(uint64_t pc);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
   void InterpretHere(uint32_t index, uint64_t pc);
   // Whether blocks there may be linked to: on the block's own page, or one that its path is known to be on.
@@ -342,6 +344,7 @@ class BlockWriter {
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   uint32_t body_ = 0;          // behind all entries
+  uint32_t own_pc_ = 0;        // where pc_ stands in the code, if it takes eight bytes
   std::vector<GuestInstruction> renamed_;
   Flags flags_ = Flags::kSaved;
   Maker maker_;

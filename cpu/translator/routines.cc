@@ -91,6 +91,17 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
+  size_t GoByTable() {
+    const size_t at = Begin();
+    const auto behind_frame = [](size_t field) {
+      return static_cast<int>(field) - static_cast<int>(REMORA_FIELD(r10));
+    };
+    mov(qword[rsp + behind_frame(REMORA_FIELD(spill[1]))], rax);
+    movzx(eax, kScratchRegister.cvt16());
+    jmp(qword[rsp + rax * sizeof(void*) + behind_frame(REMORA_FIELD(indirect))]);
+    return at;
+  }
+
   size_t IndirectMiss() {
     const size_t at = Begin();
     Xbyak::Label unknown;
@@ -324,14 +335,22 @@ class RoutineWriter : public ContextAssembler {
     L(no_x87);
     L(no_units);
   }
-  // Returns from the routine if one of the runs recorded last has the address, or the TLB's first way; but not at about
-  // each 16th miss, when the site's extent is to be recorded again.
+  // R11, which is how far the address lies behind the beginning of the site's extent, becomes the address. Then returns
+  // from the routine if one of the runs recorded last has it, or the TLB's first way; but not at about each 16th miss,
+  // when the site's extent is to be recorded again.
   void LookAround(bool as_delta) {
     constexpr uint32_t kWriteBit = 1 << 12;
+    static_assert(kNumExtents == kWriteBit);  // those for writing lie behind those for reading
+    constexpr int kExtentShift = 5;
+    static_assert(sizeof(Extent) == 1 << kExtentShift);
     Xbyak::Label miss, write;
-    Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
     push(rax);
     push(rcx);
+    Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
+    and_(eax, 2 * kWriteBit - 1);
+    shl(eax, kExtentShift);
+    Gs(), add(kScratchRegister, qword[rax + static_cast<int>(REMORA_FIELD(extents) + offsetof(Extent, start))]);
+    Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
     jc(miss, T_NEAR);
     Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
     jnz(write, T_NEAR);
@@ -590,6 +609,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
   const Placed placed[] = {
       {&enter, writer.Enter()},
       {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
+      {&routines.go_by_table, writer.GoByTable()},
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
       {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&routines.go_on, writer.GoOn()},

@@ -22,6 +22,8 @@ struct Routines {
 
   // Jumped to with flags saved and the guest's address in R11: becomes exit_pc.
   const void* leave_lookup = nullptr;
+  // Likewise, but goes on where the table of indirect branches says.
+  const void* go_by_table = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
   // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with
@@ -41,8 +43,8 @@ struct Routines {
   // Where the trap handler sends a thread, with the refused instruction in R11.
   const void* trap = nullptr;
 
-  // Called with flags saved, a guest address in R11 and GuestContext::site set. The host address in R11; does not
-  // return where there is none (Leave::kNoAccess).
+  // Called with flags saved, GuestContext::site set, and in R11 a guest address less the start of the site's extent.
+  // The host address in R11; does not return where there is none (Leave::kNoAccess).
   const void* access = nullptr;
   // Likewise, but what comes back in R11 is host - guest.
   const void* access_delta = nullptr;

@@ -9,6 +9,7 @@
 
 namespace remora::cpu::translator {
 
+static_assert(sizeof(Translation) == 64);
 // The longest path fits into a piece of the arena.
 static_assert(sizeof(Translation) + PathShape::kMaxTwice * sizeof(Mark) +
                   Translation::kMaxPages * sizeof(Translation::Page) <=

@@ -17,8 +17,8 @@ namespace remora::cpu::translator {
 
 // A block's code in the CodeBuffer. Immutable once published, but for jumps that are patched.
 // It belongs to a page of code as one address sees it: every address space that has the frame there may run it.
-// There are many: the marks lie behind it in one piece of memory, and what is within its code is 16 bits wide, as
-// HostCode's size is.
+// There are many: the marks lie behind it in one piece of memory, what is within its code is 16 bits wide, as
+// HostCode's size is, and all of it is one line of the host's cache.
 struct Translation {
   struct Delete {
     void operator()(const Translation* translation) const { Free(const_cast<Translation*>(translation)); }
@@ -53,9 +53,9 @@ struct Translation {
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
   uint16_t gate = 0;                                                          // see GeneratedBlock
   StandIns stand_ins = kNoStandIns;                                           // likewise
+  uint16_t charge = 0;                                                        // likewise
   uint16_t num_marks = 0;
   uint8_t num_pages = 0;
-  uint16_t charge = 0;       // see GeneratedBlock
   bool repeats : 1 = false;  // if code is null: it has a REP prefix
   bool alone : 1 = false;    // each memory operand is probed by itself
   bool loops : 1 = false;    // it goes on at its own beginning
