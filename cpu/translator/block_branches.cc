@@ -115,7 +115,7 @@ void BlockWriter::WriteTableEntry() {
   code_.Align(kEntryAlignment, compare + kJneBytes + kReloadBytes);
   out_.indirect_entry = code_.size();
   constexpr uint32_t kMovBytes = 2;
-  own_pc_ = code_.size() + kMovBytes;
+  own_pc_ = FitsSigned32(pc_) || pc_ <= UINT32_MAX ? 0 : code_.size() + kMovBytes;
   CompareTarget(pc_);
   code_.Load(kHostRax, Frame(REMORA_FRAME(spill[1])));
 }
@@ -169,7 +169,7 @@ void BlockWriter::RequireCanonicalTarget() {
 
 void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   if (!instruction.is_direct_branch()) {
-    if (GoesOn() || GoesRound()) {
+    if (KnowsTarget()) {
       RequireTarget(instruction);
     } else {
       LoadTarget(instruction);
@@ -211,7 +211,7 @@ void BlockWriter::PushReturnAddress(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::WriteRet(const GuestInstruction& instruction) {
-  if (GoesOn() || GoesRound()) {
+  if (KnowsTarget()) {
     RequireTarget(instruction);
     stack_moved_ += 8 + instruction.drops();
     if (GoesRound()) {
@@ -345,7 +345,7 @@ void BlockWriter::JumpTo(const void* routine) { out_.relocations.push_back({code
 void BlockWriter::CallRoutine(const void* routine) { out_.relocations.push_back({code_.Call(), routine}); }
 
 void BlockWriter::LoadGuestAddress(uint64_t pc) {
-  if (pc == pc_ && pc > UINT32_MAX && !FitsSigned32(pc))
+  if (pc == pc_ && own_pc_ != 0)
     code_.LoadRelative(kScratch, own_pc_);
   else
     code_.Constant(kScratch, pc);

@@ -131,8 +131,10 @@ bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again, si
     if (!LeadsTo(instruction, next)) return false;
     // Where it returns to is known only of what it has called.
     if (instruction.action == Action::kRet) {
-      if (calls == 0 && i + 1 >= same) return false;
-      calls -= calls == 0 ? 0 : 1;
+      if (calls > 0)
+        --calls;
+      else if (i + 1 >= same)
+        return false;
     }
     if (instruction.action == Action::kCall) ++calls;
   }

@@ -235,7 +235,7 @@ void BlockWriter::FindLiveFlags(std::span<const GuestInstruction> instructions, 
     const bool refusable = MayBeRefused(instruction) || instruction.ends_block();
     const bool seen = exact && ((instruction.may_leave && (Probes(i) || refusable)) || (branches && i + 1 < count_));
     uint32_t behind = live_flags_[i + 1];
-    if ((GoesOn() || GoesRound()) && instruction.ends_block() && instruction.action != Action::kJcc) {
+    if (KnowsTarget() && instruction.ends_block() && instruction.action != Action::kJcc) {
       // Elsewhere than where the path goes on there may be anything.
       if (!instruction.is_direct_branch()) behind = kAllFlags;
       branches = false;

@@ -55,9 +55,8 @@ class BlockWriter {
                               LiveAt live_at);
   // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
   // now it is left. It begins only where its gate is open, if it has one (GeneratedBlock::gate). Its links lead to
-  // blocks of all its pages.
-  // `goes_round`: behind the last instruction comes the first one again.
-  // Null: it is too long for HostCode.
+  // blocks of all its pages. `goes_round`: behind the last instruction comes the first one again. Null: it is too long
+  // for HostCode.
   const GeneratedBlock* WritePath(std::span<const GuestInstruction> instructions, uint32_t gate, bool goes_round,
                                   LiveAt live_at);
 
@@ -275,6 +274,8 @@ class BlockWriter {
   bool GoesOn() const { return is_path_ && index_ + 1 < count_; }
   // Whether it goes on at its beginning behind the instruction under way.
   bool GoesRound() const { return goes_round_ && index_ + 1 == count_; }
+  // Whether it is a path that tells where the branch under way goes.
+  bool KnowsTarget() const { return GoesOn() || GoesRound(); }
   // Where the path goes on behind instruction `index`.
   uint64_t NextOnPath(uint32_t index) const { return index + 1 == count_ ? pc_ : instructions_[index + 1].pc; }
   // Whether it comes through the page of `pc`.
@@ -344,7 +345,7 @@ class BlockWriter {
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   uint32_t body_ = 0;          // behind all entries
-  uint32_t own_pc_ = 0;        // where pc_ stands in the code, if it takes eight bytes
+  uint32_t own_pc_ = 0;        // where pc_ stands in the code, if it takes eight bytes; else 0
   std::vector<GuestInstruction> renamed_;
   Flags flags_ = Flags::kSaved;
   Maker maker_;
