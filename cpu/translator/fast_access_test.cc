@@ -52,5 +52,21 @@ TEST(FastStackTest, WhatLiesInTheRunThatIsKnownIsFound) {
   EXPECT_EQ(context->stack_delta, kHost - kRun);
 }
 
+TEST(FastStackTest, WhatIsStillNeededIsNotMoved) {
+  constexpr uint64_t kStack = 0x7ffd00000000;
+  std::byte host[32];
+  const auto context = std::make_unique<GuestContext>();
+  for (uint32_t size_class = 0; size_class < kSizeClasses; ++size_class) {
+    for (const uint32_t pinned : {1u, 0u}) {
+      context->stack_delta = 5;
+      AccessSite site = {};
+      site.extent = (FirstExtentOf(size_class) + pinned) & 0xfff;
+      context->site = __builtin_bit_cast(uint32_t, site);
+      EXPECT_EQ(RecordStack(context.get(), kStack, host, /*one_page=*/false), pinned == 0) << size_class;
+      EXPECT_EQ(context->stack_delta, pinned != 0 ? 5u : reinterpret_cast<uint64_t>(host) - kStack);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace remora::cpu::translator

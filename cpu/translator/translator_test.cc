@@ -100,6 +100,29 @@ TEST(TranslatorTest, WhatOneBlockFindsOfTheStackDoesNotServeALongerOneAcrossPage
   }
 }
 
+// Nor does a page of the stack that lies apart move R10 while others in the block go by it.
+TEST(TranslatorTest, AnOperandFarUpTheStackLeavesTheOthersWhereTheyAre) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kFirst = 0x711000, kSecond = kFirst + kPageSize;
+  for (const uint64_t page : {kSecond, kFirst}) machine.memory.Map(page, 1, mm::Protection(3));
+  machine.memory.Write(kCode, {0x48, 0x89, 0x04, 0x24,                          // mov [rsp], rax
+                               0x48, 0x8b, 0x94, 0x24, 0x00, 0x10, 0x00, 0x00,  // mov rdx, [rsp+4096]
+                               0x48, 0x89, 0x44, 0x24, 0x08,                    // mov [rsp+8], rax
+                               0x0f, 0x05});                                    // syscall
+  for (uint64_t i = 1; i <= 4; ++i) {
+    machine.memory.Store(kSecond + 64, 100 + i);
+    machine.memory.Store(kSecond + 72, uint64_t{7});
+    machine.state.rip = kCode;
+    machine.state.gpr[kRsp] = kFirst + 64;
+    machine.state.gpr[kRax] = i;
+    ASSERT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine.state.gpr[kRdx], 100 + i);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kFirst + 64), i);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kFirst + 72), i);
+    EXPECT_EQ(machine.memory.Load<uint64_t>(kSecond + 72), 7u);
+  }
+}
+
 TEST(TranslatorTest, WhileAnEngineIsYoungWhatIsNotComeToOftenIsInterpreted) {
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache); });
   machine.memory.Write(kCode, {0x48, 0xff, 0xca, 0x75, 0xfb, 0x0f, 0x05});  // dec rdx; jnz; syscall
