@@ -406,6 +406,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
   const HostPlace field = WayField(way, /*flags_saved=*/flags_ != Flags::kHost, NeedNotCount(pc));
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
   code_.Memory(kIndirect, kJmp, field, /*wide=*/false);
+  out_.numbered.push_back({code_.size() - 4, GeneratedBlock::Numbered::Kind::kWayField, way});
 }
 
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {

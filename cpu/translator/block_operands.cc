@@ -189,11 +189,20 @@ HostPlace BlockWriter::KnownAt(uint32_t place) {
   return Frame(static_cast<int32_t>(REMORA_FRAME(pages) + 8 * place));
 }
 
+void BlockWriter::LoadKnown(uint32_t place) {
+  code_.Load(kScratch, KnownAt(place));
+  NotePlace(place, GeneratedBlock::Numbered::Kind::kPageField);
+}
+
+void BlockWriter::NotePlace(uint32_t place, GeneratedBlock::Numbered::Kind kind) {
+  if (place < GuestContext::kPages) out_.numbered.push_back({code_.size() - 4, kind, place});
+}
+
 void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
-  if (std::ranges::find(places_, place) != places_.end()) return code_.Load(kScratch, KnownAt(place));
+  if (std::ranges::find(places_, place) != places_.end()) return LoadKnown(place);
   places_.push_back(place);
   KeepFlagsBefore();
-  code_.Load(kScratch, KnownAt(place));
+  LoadKnown(place);
   for (const unsigned byte : {0x4du, 0x85u, 0xdbu}) code_.Byte(byte);  // TEST R11, R11
   constexpr unsigned kEqual = 4;
   const uint32_t missed = code_.JumpIf(kEqual);
@@ -231,17 +240,19 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost);
 }
 
-HostPlace BlockWriter::KeptAt(int number) {
+void BlockWriter::MoveKept(unsigned opcode, int number) {
   const OperandGroups::Group& group = groups_.group(number);
   const uint32_t place = PlaceOfGroup(group);
-  return place == GuestContext::kNoPage ? Frame(REMORA_FRAME(deltas) + 8 * group.slot) : KnownAt(place);
+  const bool known = place != GuestContext::kNoPage;
+  code_.Memory(opcode, kScratch, known ? KnownAt(place) : Frame(REMORA_FRAME(deltas) + 8 * group.slot));
+  NotePlace(place, GeneratedBlock::Numbered::Kind::kPageField);
 }
 
 void BlockWriter::LoadDelta(int number) {
   const OperandGroups::Group& group = groups_.group(number);
   if (held_ != number) KeepHeld(index_);
   if (group.first != index_) {
-    if (held_ != number) code_.Load(kScratch, KeptAt(number));
+    if (held_ != number) MoveKept(kLoadOpcode, number);
     return;
   }
   if (const uint32_t place = PlaceOfGroup(group); place != GuestContext::kNoPage) {

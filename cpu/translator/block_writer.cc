@@ -46,8 +46,10 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   out_.path.clear();
   if (is_path_)
     for (const GuestInstruction& instruction : instructions.first(count_)) out_.path.push_back(instruction.pc);
+  CHECK(code_.size() <= UINT16_MAX);
+  out_.code_bytes = static_cast<uint16_t>(code_.size());
   out_.charge = static_cast<uint16_t>(charge_);
-  out_.gate = gate_;
+  out_.gate = gate_ & (GuestContext::kGates - 1);
   out_.loops = Loops();
   instructions_ = {};
   return out_;
@@ -56,6 +58,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
 void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   code_.Clear();
   out_.relocations.clear();
+  out_.numbered.clear();
   out_.links.clear();
   out_.branches.clear();
   out_.branch_displacement = out_.branch_unknown = out_.branch_by_table = 0;
@@ -136,13 +139,14 @@ void BlockWriter::KeepHeld(uint32_t index) {
   if (held_ == OperandGroups::kNone || IsKept(held_) || groups_.group(held_).slot < 0 ||
       groups_.group(held_).last < index)
     return;
-  code_.Store(KeptAt(held_), kScratch);
+  MoveKept(kStoreOpcode, held_);
   kept_.set(static_cast<size_t>(held_));
 }
 
 BlockWriter::Position BlockWriter::position() const {
   return {.code = code_.size(),
           .relocations = out_.relocations.size(),
+          .numbered = out_.numbered.size(),
           .links = out_.links.size(),
           .branches = out_.branches.size(),
           .marks = out_.marks.size(),
@@ -158,6 +162,7 @@ BlockWriter::Position BlockWriter::position() const {
 void BlockWriter::ReturnTo(const Position& position) {
   code_.Truncate(position.code);
   out_.relocations.resize(position.relocations);
+  out_.numbered.resize(position.numbered);
   out_.links.resize(position.links);
   out_.branches.resize(position.branches);
   out_.marks.resize(position.marks);
@@ -326,6 +331,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
         code_.Constant(kScratch, cold.pc);
       code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
       code_.StoreConstant32(Frame(REMORA_FRAME(place)), cold.place);
+      NotePlace(cold.place, GeneratedBlock::Numbered::Kind::kPage);
       CallRoutine(routines_.access_place);
       code_.Land(code_.Jump(), cold.back);
       return;

@@ -141,7 +141,7 @@ class BlockWriter {
   // All that writing an instruction changes.
   struct Position {
     uint32_t code;
-    size_t relocations, links, branches, marks, cold;
+    size_t relocations, numbered, links, branches, marks, cold;
     Flags flags;
     Maker maker = {};
     int32_t stack_moved;
@@ -205,13 +205,16 @@ class BlockWriter {
   // R11 becomes where the place is on the host. `address`: of the page.
   void ProbePlace(uint32_t place, uint64_t address);
   static HostPlace KnownAt(uint32_t place);
+  void LoadKnown(uint32_t place);
+  // The last four bytes that were written follow from the number of `place`, if it is a page.
+  void NotePlace(uint32_t place, GeneratedBlock::Numbered::Kind kind);
   void ProbeOperand(const GuestInstruction& instruction);
   // 8 bytes on the stack, as PUSH and its kin have it: where they are on the host, by way of R11 if need be.
   HostPlace ProbeStack(Right right, int32_t displacement);
   // What the group keeps comes into R11, by a probe if this is its first operand.
   void LoadDelta(int number);
-  // Where that is kept.
-  HostPlace KeptAt(int number);
+  // R11 to where that is kept, or from there.
+  void MoveKept(unsigned opcode, int number);
   // Where the operand of a group is on the host, by way of R11.
   HostPlace PlaceInGroup(const GuestInstruction& instruction, int number);
   static bool MayBeRefused(const GuestInstruction& instruction);

@@ -33,8 +33,30 @@ struct Link {
   uint64_t target = 0;
 };
 
+// What is where in a block's code, in bytes from its beginning, and how it behaves.
+struct BlockShape {
+  uint16_t code_bytes = 0;
+  uint16_t charge = 0;  // instructions that are taken off the budget when it is entered
+  // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
+  // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
+  // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
+  uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
+  uint16_t forward_entry = 0;
+  uint16_t cold_offset = 0;  // what is seldom run begins there
+  // Where the entries' jumps lead once the block is dropped.
+  uint16_t dropped_host = 0, dropped_saved = 0;
+  // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,
+  // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none. Else 0.
+  uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;
+  // Of a path that comes through several pages: which of GuestContext::gates it looks at first; else kNoGate.
+  uint16_t gate : 15 = 0;
+  bool loops : 1 = false;            // it goes on at its own beginning
+  StandIns stand_ins = kNoStandIns;  // between its entries and whatever leads out of it
+};
+
 // Code of one block as BlockWriter makes it, before it has an address.
-struct GeneratedBlock {
+struct GeneratedBlock : BlockShape {
   struct Relocation {
     uint32_t displacement_offset = 0;
     const void* target = nullptr;  // a routine
@@ -45,29 +67,24 @@ struct GeneratedBlock {
     uint32_t code_offset = 0;  // the branch's own code
     bool popped = false;
   };
+  // A 4-byte word that follows from a number of BlockNumbers'.
+  struct Numbered {
+    enum class Kind : uint8_t {
+      kWayField,   // the displacement of a member of GuestContext::ways
+      kPageField,  // of GuestContext::pages
+      kPage,       // the number itself
+    };
+    uint32_t word_offset = 0;
+    Kind kind = Kind::kWayField;
+    uint32_t number = 0;
+  };
   std::span<const uint8_t> code;
   std::vector<Relocation> relocations;
+  std::vector<Numbered> numbered;
   std::vector<Link> links;
   std::vector<Branch> branches;
   std::vector<Mark> marks;
   std::vector<uint64_t> path;  // the address of each instruction, if it is a path; else empty
-  // Of a path that comes through several pages: which of GuestContext::gates it looks at first; else kNoGate.
-  uint32_t gate = 0;
-  StandIns stand_ins = kNoStandIns;  // between its entries and whatever leads out of it
-  // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
-  // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
-  // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
-  uint32_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
-  // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
-  uint32_t forward_entry = 0;
-  uint16_t charge = 0;       // instructions that are taken off the budget when it is entered
-  bool loops = false;        // it goes on at its own beginning
-  uint32_t cold_offset = 0;  // what is seldom run begins there
-  // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,
-  // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none. Else 0.
-  uint32_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;
-  // Where those jumps lead once the block is dropped.
-  uint32_t dropped_host = 0, dropped_saved = 0;
 };
 
 }  // namespace remora::cpu::translator

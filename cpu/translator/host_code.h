@@ -18,6 +18,9 @@ inline constexpr uint8_t kHostRax = 0, kHostRcx = 1, kHostRsp = 4, kHostRbp = 5;
 // RSP is the GuestContext's frame.
 inline constexpr uint8_t kScratch = 11, kGuestRspHost = 10;
 
+// MOV of 8 bytes.
+inline constexpr unsigned kLoadOpcode = 0x8b, kStoreOpcode = 0x89;
+
 // [base + (index << shift) + displacement]
 struct HostPlace {
   static constexpr uint8_t kNoIndex = 0xff;
@@ -80,8 +83,8 @@ class HostCode {
     std::memcpy(&bytes_[size_], &displacement, sizeof(displacement));
     size_ += mod == 2 ? 4 : mod;
   }
-  void Load(unsigned reg, const HostPlace& place) { Memory(0x8b, reg, place); }
-  void Store(const HostPlace& place, unsigned reg) { Memory(0x89, reg, place); }
+  void Load(unsigned reg, const HostPlace& place) { Memory(kLoadOpcode, reg, place); }
+  void Store(const HostPlace& place, unsigned reg) { Memory(kStoreOpcode, reg, place); }
   void Lea(unsigned reg, const HostPlace& place) { Memory(0x8d, reg, place); }
   void Move(unsigned to, unsigned from) {
     Put(Row(0x48u | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u), 0x89u, 0xc0 | (from & 7u) << 3 | (to & 7u)));

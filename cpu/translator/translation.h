@@ -19,7 +19,7 @@ namespace remora::cpu::translator {
 // It belongs to a page of code as one address sees it: every address space that has the frame there may run it.
 // There are many: the marks lie behind it in one piece of memory, what is within its code is 16 bits wide, as
 // HostCode's size is, and all of it is one line of the host's cache.
-struct Translation {
+struct Translation : BlockShape {
   struct Delete {
     void operator()(const Translation* translation) const { Free(const_cast<Translation*>(translation)); }
   };
@@ -40,26 +40,17 @@ struct Translation {
   static Owner CreateWithoutCode();
   static void Free(void* translation);  // for the Reclaimer, too
 
+  uint16_t num_marks = 0;
+  uint8_t num_pages = 0;
+  bool repeats : 1 = false;  // if code is null: it has a REP prefix
+  bool alone : 1 = false;    // each memory operand is probed by itself
+  bool is_path : 1 = false;  // its instructions may lie on several pages; see TranslationCache::PublishPath
   uint64_t pc = 0;
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   mm::FrameId frame;
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
   // Of a block that a path has replaced: the path. Of a path: that block.
   std::atomic<Translation*> twin = nullptr;
-  uint16_t code_bytes = 0;
-  uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0, forward_entry = 0;
-  uint16_t cold_offset = 0;  // what is seldom run begins there
-  uint16_t dropped_host = 0, dropped_saved = 0;
-  uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;  // see GeneratedBlock
-  uint16_t gate = 0;                                                          // see GeneratedBlock
-  StandIns stand_ins = kNoStandIns;                                           // likewise
-  uint16_t charge = 0;                                                        // likewise
-  uint16_t num_marks = 0;
-  uint8_t num_pages = 0;
-  bool repeats : 1 = false;  // if code is null: it has a REP prefix
-  bool alone : 1 = false;    // each memory operand is probed by itself
-  bool loops : 1 = false;    // it goes on at its own beginning
-  bool is_path : 1 = false;  // its instructions may lie on several pages; see TranslationCache::PublishPath
 
   std::span<const Mark> marks() const { return {reinterpret_cast<const Mark*>(this + 1), num_marks}; }
   uint32_t count() const { return num_marks; }
