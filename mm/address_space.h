@@ -168,6 +168,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // once those spaces' runners acknowledged. The calling thread's own TLB is not waited for: it synchronizes after the
   // call, before the code runs.
   Translation PrepareCode(PageNumber page) override;
+  bool IsOfHostFile(PageNumber page) override;
 
   // --- pages of slow files (FaultKind::kNotReady) ---
   // Asks for the page; false while it is on its way: wait for a notice of page_arrivals() and ask again.
@@ -234,7 +235,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   ~AddressSpace() override;
 
   // address_space_map.cc
-  PageRange UsualPlace(uint64_t object_id, uint64_t num_pages) const;
+  PageRange UsualPlace(uint64_t place_key, uint64_t num_pages) const;
   ErrnoOr<PageRange> PlaceLocked(const MapRequest& request, uint64_t length_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ErrnoOr<PageRange> FindHoleLocked(uint64_t num_pages, bool below_2g) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasEntriesLocked(PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -121,19 +121,19 @@ ErrnoOr<PageRange> AddressSpace::PlaceLocked(const MapRequest& request, uint64_t
     if (range && HasRoomLocked(*range) && (!request.below_2g || range->end <= PageOf(kHigh32BitAddress))) return *range;
   }
   if (hint.is_null() && request.object && !request.shared && request.offset_bytes == 0 && !request.below_2g) {
-    const PageRange usual = UsualPlace(request.object->object_id(), num_pages);
+    const PageRange usual = UsualPlace(request.object->place_key(), num_pages);
     if (!usual.empty() && HasRoomLocked(usual)) return usual;
   }
   return FindHoleLocked(num_pages, request.below_2g);
 }
 
 // Code that was translated belongs to an address: so the same library shall be at the same one in each process.
-PageRange AddressSpace::UsualPlace(uint64_t object_id, uint64_t num_pages) const {
+PageRange AddressSpace::UsualPlace(uint64_t place_key, uint64_t num_pages) const {
   constexpr uint64_t kPlaceBits = 17, kPlacePages = 512;  // places 2 MiB apart in 256 GiB
   constexpr uint64_t kAllPages = kPlacePages << kPlaceBits;
   if (layout_.mmap_top.page().value() < 2 * kAllPages || num_pages > kAllPages) return {};
   // A multiplication by the golden ratio puts numbers that follow each other far apart.
-  const uint64_t place = object_id * 0x9e3779b97f4a7c15 >> (64 - kPlaceBits);
+  const uint64_t place = place_key * 0x9e3779b97f4a7c15 >> (64 - kPlaceBits);
   const PageNumber end = PageNumber((layout_.mmap_top.page().value() & ~(kPlacePages - 1)) - place * kPlacePages);
   return {end - num_pages, end};
 }

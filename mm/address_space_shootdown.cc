@@ -139,4 +139,10 @@ TlbSource::Translation AddressSpace::PrepareCode(PageNumber page) {
   }
 }
 
+bool AddressSpace::IsOfHostFile(PageNumber page) {
+  MutexLock lock(&mu_);
+  const Vma* vma = vmas_.Find(page);
+  return vma != nullptr && vma->object != nullptr && vma->object->outlives_kernel();
+}
+
 }  // namespace remora::mm

@@ -115,6 +115,11 @@ FrameReservation FramePool::Reserve(FrameId wanted, FrameAllocator::Room room) {
   return block ? FrameReservation(this, *block) : FrameReservation();
 }
 
+void FramePool::Populate(FrameId first, uint64_t count) {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which the C library's headers may lack
+  (void)madvise(Data(first), count << kPageShift, kPopulateWrite);
+}
+
 void FramePool::MakeLargePage(FrameId frame) {
   AskForLargePage(Data(FrameId(frame.value() & ~(FrameAllocator::kBlockFrames - 1))), kBlockBytes);
 }

@@ -97,6 +97,9 @@ class FramePool {
   // another, with `room` beside it if there is such. Empty when no block is free: then single frames will have to do.
   FrameReservation Reserve(FrameId wanted, FrameAllocator::Room room);
 
+  // Has the host find memory for frames side by side that are about to be written: less work than at each one's first
+  // write.
+  void Populate(FrameId first, uint64_t count);
   // Asks the host to hold the 512 frames around this one, all of them in use, in one large page of its own. Takes a
   // millisecond.
   void MakeLargePage(FrameId frame);

@@ -34,6 +34,11 @@ class Mappable : public RefCounted {
   // Unique in this Kernel, never reused: the FutexKey's object id for shared futexes.
   virtual uint64_t object_id() const = 0;
 
+  // Whether its pages come from the host's files, where the next run may find them, too.
+  virtual bool outlives_kernel() const { return false; }
+  // What its usual place in address spaces follows from: for a file the same number in each Kernel.
+  virtual uint64_t place_key() const { return object_id(); }
+
   // What /proc/PID/maps prints.
   struct Description {
     uint32_t device_major = 0, device_minor = 0;

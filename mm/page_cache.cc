@@ -36,6 +36,14 @@ FilePages::~FilePages() {
   impl_->Drop(0, kAllPages, &retired);
 }
 
+uint64_t FilePages::place_key() const {
+  const Description& file = impl_->description;
+  if (file.inode == 0) return object_id_;
+  return file.inode ^ static_cast<uint64_t>(file.device_major) << 44 ^ static_cast<uint64_t>(file.device_minor) << 32;
+}
+
+bool FilePages::outlives_kernel() const { return impl_->backing != nullptr; }
+
 Mappable::Description FilePages::Describe() const { return impl_->description; }
 
 uint64_t FilePages::size_bytes() const { return impl_->size.load(std::memory_order_acquire); }

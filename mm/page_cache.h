@@ -57,6 +57,8 @@ class FilePages final : public Mappable {
   void OnMapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   void OnUnmapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   uint64_t object_id() const override { return object_id_; }
+  uint64_t place_key() const override;
+  bool outlives_kernel() const override;
   Description Describe() const override;
 
   // Streams between the cache and a buffer: bytes moved, short at the end of the file (Read) or where the buffer

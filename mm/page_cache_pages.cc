@@ -95,6 +95,7 @@ ErrnoOr<FilePages::Impl::Row> FilePages::Impl::ReadRow(uint64_t index, FrameId f
     ++row.end;
   }
   if (row.end > index + 1) {
+    frames->Populate(frame, row.end - index);
     const uint64_t read = backing->ReadPagesAtOnce(index, {frames->Data(frame), (row.end - index) * kPageSize});
     Release(row, std::max(index + read, index + 1), row.end);
     row.end = std::max(index + read, index + 1);

@@ -37,6 +37,8 @@ class TlbSource {
   // Must succeed before code of `page` is decoded: marks its frame kHasCode and, if the frame was ever writable, takes
   // write rights to it away everywhere. FaultKind::kMustWait: other workers have to acknowledge that first.
   virtual Translation PrepareCode(PageNumber page) = 0;
+  // Whether the page belongs to a mapping of a file that the next run may find, too.
+  virtual bool IsOfHostFile(PageNumber) { return false; }
   // Blocks the calling thread while Translate answers FaultKind::kNotReady: for the few kernel accesses that cannot be
   // tried again.
   virtual void AwaitPage(PageNumber, Access) {}
