@@ -32,15 +32,15 @@ namespace remora::proc {
 namespace {
 
 // As Linux: 22 random bits of pages for the stack, 28 for mmap and for executables, 32 MiB for the heap's gap.
-mm::AddressLayout RandomLayout(Entropy& entropy) {
+mm::AddressLayout RandomLayout(Entropy& entropy, Entropy& of_code) {
   constexpr uint64_t kStackBits = 22, kMmapBits = 28, kBrkBits = 13;
   constexpr uint64_t kGapBytes = uint64_t{8} << 30;  // what the stack may grow to
   mm::AddressLayout layout;
   // Above it lie [vvar] and [vdso].
   layout.stack_top = GuestAddr(kUserAddressEnd - Vdso::kBytes - entropy.Below(uint64_t{1} << kStackBits) * kPageSize);
   layout.mmap_top = GuestAddr(kUserAddressEnd - ((uint64_t{1} << kStackBits) * kPageSize + kGapBytes) -
-                              entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
-  layout.executable_base = GuestAddr(0x555555554000 + entropy.Below(uint64_t{1} << kMmapBits) * kPageSize);
+                              of_code.Below(uint64_t{1} << kMmapBits) * kPageSize);
+  layout.executable_base = GuestAddr(0x555555554000 + of_code.Below(uint64_t{1} << kMmapBits) * kPageSize);
   layout.brk_gap_bytes = entropy.Below(uint64_t{1} << kBrkBits) * kPageSize;
   return layout;
 }
@@ -54,7 +54,7 @@ struct Kernel::Impl {
         clock(options.clock ? options.clock : &host_clock),
         entropy(options.entropy ? options.entropy : &host_entropy),
         host_metrics(options.host_files ? options.host_files : &real_host_files),
-        layout(RandomLayout(*entropy)),
+        layout(RandomLayout(*entropy, options.layout_entropy ? *options.layout_entropy : *entropy)),
         frames(mm::FramePool::Options{options.max_memory_bytes}),
         reverse_map(&frames),
         memory{&frames, &reclaimer, &reverse_map},
@@ -278,6 +278,7 @@ Kernel::Counters Kernel::counters() const {
     sum.engine.blocks_decoded += engine.blocks_decoded;
     sum.engine.guest_bytes_translated += engine.guest_bytes_translated;
     sum.engine.host_bytes_translated += engine.host_bytes_translated;
+    sum.engine.blocks_adopted += engine.blocks_adopted;
     sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
     sum.engine.memory_accesses += engine.memory_accesses;
     sum.engine.slow_memory_accesses += engine.slow_memory_accesses;

@@ -72,6 +72,7 @@ class Kernel {
     cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;  // as the engines': what /proc/cpuinfo and auxv tell
     bool engines_show_host_tsc = false;              // RDTSC is the host's, so that the vDSO may tell the time by it
     Entropy* entropy = nullptr;                      // null: the host's
+    Entropy* layout_entropy = nullptr;               // where executables and mappings go; null: as all else
     HostFiles* host_files = nullptr;                 // null: the host's
     SyscallDispatcher* dispatcher = nullptr;         // not owned
     std::function<std::unique_ptr<cpu::Engine>(cpu::BlockCache*)> make_engine;  // one for each worker

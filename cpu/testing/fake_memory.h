@@ -94,6 +94,8 @@ class FakeMemory final : public mm::TlbSource {
     tlb->InvalidateWriteRights({PageNumber(0), PageNumber(kUserAddressEnd >> kPageShift)});
     return generation_;
   }
+  bool IsOfHostFile(PageNumber) override { return of_files; }
+  bool of_files = false;  // all pages
   Translation PrepareCode(PageNumber page) override {
     const Translation translation = Translate(page, mm::Access::kFetch);
     if (translation.host_page == nullptr) return translation;

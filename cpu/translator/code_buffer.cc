@@ -25,7 +25,7 @@ CodeBuffer::CodeBuffer(uint64_t max_bytes)
 }
 
 CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
-  bytes = (bytes + 15) & ~15u;
+  bytes = static_cast<uint32_t>(Padded(bytes));
   CHECK(bytes <= region_bytes_);
   if (used_[filling_] + bytes > region_bytes_) {
     const uint32_t next = (filling_ + 1) % kNumRegions;

@@ -40,8 +40,9 @@ class CodeBuffer {
     const std::byte* code = nullptr;  // null: no room in the region being filled, and no free one
     uint32_t region = 0;
   };
-  // Aligned to 16 bytes.
+  // Aligned to 16 bytes, as all that is put into one piece is.
   Piece Allocate(uint32_t bytes);
+  static constexpr uint64_t Padded(uint64_t bytes) { return (bytes + 15) & ~uint64_t{15}; }
   // The region that was filled first, now draining: nothing new may lead into it. False: none is full.
   bool BeginEviction(uint32_t* region);
   // When no thread can be in it any more.

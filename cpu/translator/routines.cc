@@ -637,6 +637,37 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
   return routines;
 }
 
+uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
+  uint64_t sum = 0;
+  const auto add = [&](const void* routine) {
+    constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
+    sum = (sum ^ static_cast<uint64_t>(static_cast<const std::byte*>(routine) - buffer)) * kOdd;
+  };
+  add(reinterpret_cast<const void*>(routines.enter));
+  for (const void* routine : {routines.leave_lookup,
+                              routines.go_by_table,
+                              routines.leave_interpret,
+                              routines.leave_repeat,
+                              routines.go_on,
+                              routines.way_unset_host_flags,
+                              routines.way_unset_saved_flags,
+                              static_cast<const void*>(routines.way_thunks),
+                              routines.indirect_miss,
+                              routines.learn_branch,
+                              routines.trap,
+                              routines.access,
+                              routines.access_delta,
+                              routines.access_stack,
+                              routines.access_place,
+                              routines.string,
+                              routines.syscall,
+                              routines.load_vectors,
+                              routines.load_avx512,
+                              routines.load_x87})
+    add(routine);
+  return sum;
+}
+
 void WriteWayThunks(const Routines& routines, const CodeBuffer& buffer, uint32_t way) {
   const void* const called[] = {routines.way_unset_host_flags, routines.way_unset_saved_flags};
   for (uint32_t i = 0; i < std::size(called); ++i) {

@@ -85,6 +85,9 @@ struct HostCalls {
 
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);
 
+// A sum over where they are, from the CodeBuffer's beginning: translations that an earlier run has left lead there.
+uint64_t LayoutOf(const Routines& routines, const std::byte* buffer);
+
 // Before anything leads by the way.
 void WriteWayThunks(const Routines& routines, const CodeBuffer& buffer, uint32_t way);
 

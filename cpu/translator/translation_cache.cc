@@ -38,11 +38,15 @@ struct TranslationCache::Eviction {
   }
 };
 
-TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls)
+TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls,
+                                   TranslationStore* store)
     : reclaimer_(reclaimer),
+      store_(store),
       memory_(std::make_shared<Memory>(max_code_bytes)),
       arena_(MaxChunks(max_code_bytes)),
-      routines_(MakeRoutines(&memory_->buffer, calls)) {}
+      routines_(MakeRoutines(&memory_->buffer, calls)) {
+  if (store != nullptr) store->set_layout(LayoutOf(routines_, memory_->buffer.permanent()));
+}
 
 TranslationCache::~TranslationCache() {
   MutexLock lock(&mu_);
@@ -133,20 +137,25 @@ void TranslationCache::PatchEntries(const Translation& translation, const std::b
     PatchEntry(translation, translation.forward_entry, saved_flags);
 }
 
+TranslationCache::PendingLink TranslationCache::LinkAt(const std::byte* displacement, uint64_t target, bool flags_saved,
+                                                       bool forward) const {
+  return {.target = target & INT64_MAX,
+          .forward = forward,
+          .displacement = static_cast<uint32_t>(displacement - memory_->buffer.permanent()) & INT32_MAX,
+          .flags_saved = flags_saved};
+}
+
+void TranslationCache::LeadLocked(FrameCode* code, const PendingLink& link) {
+  const Translation* target = code->Find(Key(link.target, /*alone=*/false));
+  if (target == nullptr)
+    code->pending.push_back(link);
+  else if (target->can_be_joined())
+    PatchLink(link, *target);
+}
+
 void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block) {
-  for (const Link& link : block.links) {
-    const PendingLink pending = {
-        .target = link.target & INT64_MAX,
-        .forward = link.forward,
-        .displacement =
-            static_cast<uint32_t>(made.code + link.displacement_offset - memory_->buffer.permanent()) & INT32_MAX,
-        .flags_saved = link.flags_saved};
-    const Translation* target = code->Find(Key(link.target, /*alone=*/false));
-    if (target == nullptr)
-      code->pending.push_back(pending);
-    else if (target->can_be_joined())
-      PatchLink(pending, *target);
-  }
+  for (const Link& link : block.links)
+    LeadLocked(code, LinkAt(made.code + link.displacement_offset, link.target, link.flags_saved, link.forward));
   if (made.alone) return;
   std::erase_if(code->pending, [&](const PendingLink& link) {
     if (link.target != made.pc) return false;
@@ -155,15 +164,19 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
   });
 }
 
+void TranslationCache::WriteBranchSite(std::byte* word, const std::byte* branch, bool popped) const {
+  const BranchSite site = {.host_offset = static_cast<uint32_t>(branch - memory_->buffer.permanent()) & INT32_MAX,
+                           .popped = popped};
+  std::memcpy(word, &site, sizeof(site));
+}
+
 std::byte* TranslationCache::WritePiece(const std::byte* at, std::span<const uint8_t> code,
                                         std::span<const GeneratedBlock::Relocation> relocations) {
   std::byte* writable = memory_->buffer.Writable(at);
   std::memcpy(writable, code.data(), code.size());
-  for (const GeneratedBlock::Relocation& relocation : relocations) {
-    const auto displacement = static_cast<int32_t>(static_cast<const std::byte*>(relocation.target) -
-                                                   (at + relocation.displacement_offset + 4));
-    std::memcpy(writable + relocation.displacement_offset, &displacement, sizeof(displacement));
-  }
+  for (const GeneratedBlock::Relocation& relocation : relocations)
+    WriteDisplacement(writable + relocation.displacement_offset, at + relocation.displacement_offset,
+                      static_cast<const std::byte*>(relocation.target));
   return writable;
 }
 
@@ -171,30 +184,10 @@ Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, 
                                                 std::span<const Translation::Page> pages) {
   Translation::Owner made = Translation::Create(&arena_, piece.code, block.marks, block.path, pages);
   if (made == nullptr) return nullptr;
-  CHECK(block.code.size() <= UINT16_MAX);
-  const auto offset = [](uint32_t bytes) { return static_cast<uint16_t>(bytes); };
-  made->charge = block.charge;
-  made->loops = block.loops;
-  made->gate = static_cast<uint16_t>(block.gate);
-  made->stand_ins = block.stand_ins;
-  made->code_bytes = offset(static_cast<uint32_t>(block.code.size()));
-  made->host_entry = offset(block.host_entry);
-  made->saved_entry = offset(block.saved_entry);
-  made->indirect_entry = offset(block.indirect_entry);
-  made->forward_entry = offset(block.forward_entry);
-  made->cold_offset = offset(block.cold_offset);
-  made->dropped_host = offset(block.dropped_host);
-  made->dropped_saved = offset(block.dropped_saved);
-  made->branch_displacement = offset(block.branch_displacement);
-  made->branch_unknown = offset(block.branch_unknown);
-  made->branch_by_table = offset(block.branch_by_table);
+  static_cast<BlockShape&>(*made) = block;
   std::byte* writable = WritePiece(piece.code, block.code, block.relocations);
-  for (const GeneratedBlock::Branch& branch : block.branches) {
-    const BranchSite site = {
-        .host_offset = static_cast<uint32_t>(piece.code + branch.code_offset - memory_->buffer.permanent()) & INT32_MAX,
-        .popped = branch.popped};
-    std::memcpy(writable + branch.word_offset, &site, sizeof(site));
-  }
+  for (const GeneratedBlock::Branch& branch : block.branches)
+    WriteBranchSite(writable + branch.word_offset, piece.code + branch.code_offset, branch.popped);
   return made;
 }
 
@@ -235,10 +228,12 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   made->alone = alone;
   if (block != nullptr) in_region_[piece.region].push_back(made.get());
   FrameCode& code = frames_[frame.value()];
-  if (block != nullptr)
+  if (block != nullptr) {
     LinkLocked(&code, *made, *block);
-  else if (!alone)
+    if (store_ != nullptr && !alone && !tail_frame.valid()) StoreLocked(code, pc, *block);
+  } else if (!alone) {
     std::erase_if(code.pending, [pc](const PendingLink& link) { return link.target == pc; });  // to cold code for good
+  }
   code.translations.insert(made.get());
   if (tail_frame.valid()) frames_[tail_frame.value()].heads.push_back(frame.value());
   num_translations_.fetch_add(1, std::memory_order_relaxed);

@@ -1,9 +1,11 @@
 #ifndef REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
 #define REMORA_CPU_TRANSLATOR_TRANSLATION_CACHE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
+#include "base/guest_addr.h"
 #include "base/mutex.h"
 #include "cpu/block_arena.h"
 #include "cpu/translator/block_numbers.h"
@@ -22,6 +25,7 @@
 #include "cpu/translator/inline_cache.h"
 #include "cpu/translator/routines.h"
 #include "cpu/translator/translation.h"
+#include "cpu/translator/translation_store.h"
 #include "mm/frame_pool.h"
 #include "sync/reclaimer.h"
 
@@ -46,7 +50,9 @@ namespace remora::cpu::translator {
 // found stay valid until the caller's next quiescent point.
 class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
  public:
-  TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls);
+  // `store`, if not null, outlives the cache, and is its alone until then.
+  TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code_bytes, const HostCalls& calls,
+                   TranslationStore* store = nullptr);
   ~TranslationCache() override;
 
   const Routines& routines() const { return routines_; }
@@ -66,6 +72,20 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // above, or where there is no such block, or a path already.
   Translation* PublishPath(uint64_t pc, std::span<const Translation::Page> pages, const GeneratedBlock& block,
                            uint64_t generation_before);
+  // What the store has of a page, as far as it has been asked.
+  enum class Stored : uint8_t { kNotAsked, kNothing, kSomething };
+  bool has_store() const { return store_ != nullptr; }
+  Stored StoredOf(mm::FrameId frame, uint64_t page_number) const;
+  // Asks the store for a page of code, publishes what it has, and has it keep what will be translated of the page. Does
+  // nothing if something was dropped since generation() was `generation_before`.
+  struct Adopted {
+    bool known = false;                      // there is something of the page
+    std::vector<const Translation*> blocks;  // that are new here
+  };
+  Adopted AdoptStored(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
+                      uint64_t generation_before);
+  // The page is not the store's business.
+  void NoteUnstored(mm::FrameId frame, uint64_t page_number);
   // One of GuestContext::gates that nobody has had; kGates: there are no more.
   uint32_t NewGate();
   // The translation that a host address lies in; it may be dropped already. Null: none.
@@ -130,10 +150,22 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
     absl::flat_hash_map<const Translation*, std::vector<BranchTarget>> branches;
     std::vector<Translation*> replaced;  // by paths
     std::vector<uint32_t> heads;         // frames whose translations go on in this one
+    // What the store has been asked for; by address, of which a frame seldom has two.
+    struct AskedPage {
+      uint64_t number = 0;
+      TranslationStore::Page* page = nullptr;  // null: it keeps nothing of it
+      bool found = false;
+    };
+    static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
+    std::vector<AskedPage> asked;
 
     Translation* Find(uint64_t key) const {
       const auto found = translations.find(key);
       return found == translations.end() ? nullptr : *found;
+    }
+    const AskedPage* FindAsked(uint64_t page_number) const {
+      const auto found = std::ranges::find(asked, page_number, &AskedPage::number);
+      return found == asked.end() ? nullptr : &*found;
     }
   };
 
@@ -147,6 +179,26 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
                                 std::span<const Translation::Page> pages = {}) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LinkLocked(FrameCode* code, const Translation& made, const GeneratedBlock& block)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Where nobody runs yet: the displacement `at`, written at `word`, leads to `to`.
+  static void WriteDisplacement(std::byte* word, const std::byte* at, const std::byte* to) {
+    const auto displacement = static_cast<int32_t>(to - (at + 4));
+    std::memcpy(word, &displacement, sizeof(displacement));
+  }
+  void WriteBranchSite(std::byte* word, const std::byte* branch, bool popped) const;
+  // The link leads to its target, or waits for it.
+  void LeadLocked(FrameCode* code, const PendingLink& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  PendingLink LinkAt(const std::byte* displacement, uint64_t target, bool flags_saved, bool forward) const;
+  // --- the store (stored_translations.cc) ---
+  void AdoptLocked(mm::FrameId frame, const StoredPageView& stored, std::vector<const Translation*>* adopted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its code comes to `code`. Null: there is no number for something, or no room.
+  Translation::Owner AdoptBlockLocked(const StoredPageView& stored, const std::byte* code)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What has been numbered; the number of a key, or that there is none.
+  uint64_t NumberedKey(const GeneratedBlock::Numbered& numbered) const;
+  std::optional<uint32_t> NumberFor(uint64_t key, GeneratedBlock::Numbered::Kind kind)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StoreLocked(const FrameCode& code, uint64_t pc, const GeneratedBlock& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The number of `key`, a new one if need be; `limit`: there are no more.
   static uint32_t NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
@@ -170,6 +222,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   void PatchEntries(const Translation& translation, const std::byte* host_flags, const std::byte* saved_flags);
 
   sync::Reclaimer* const reclaimer_;
+  TranslationStore* const store_ ABSL_PT_GUARDED_BY(mu_);
   std::atomic<uint64_t> generation_{1};
   std::atomic<bool> has_evicted_{false};
   std::atomic<uint64_t> num_translations_{0};

@@ -66,10 +66,11 @@ void TakeBases(GuestContext* context) {
 // with it.
 class SharedTranslations final : public mm::CodeObserver {
  public:
-  SharedTranslations(sync::Reclaimer* reclaimer, uint64_t max_code_bytes)
-      : cache_(reclaimer, max_code_bytes,
+  SharedTranslations(sync::Reclaimer* reclaimer, const TranslatorOptions& options)
+      : cache_(reclaimer, options.max_code_bytes,
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
-                &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall, &TranslatorCore::LearnBranch}),
+                &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall, &TranslatorCore::LearnBranch},
+               options.store),
         traps_(&cache_.buffer(), cache_.routines().trap) {}
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
@@ -248,8 +249,15 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page + 1)) == nullptr) return nullptr;
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
+    bool warm = translation != nullptr || alone || !options_.optimizations.warm || IsWarm(pc);
+    if (translation == nullptr && !alone && (warm || IsGrown()) && TakeFromStore(page, frame)) {
+      translation = cache_->Find(frame, pc, alone);
+      // What the store has goes on in no other page: that one is not looked at here.
+      if (translation != nullptr && translation->tail_frame.valid()) translation = nullptr;
+      warm = true;  // an earlier run has come by
+    }
     if (translation == nullptr) {
-      if (options_.optimizations.warm && !alone && !IsWarm(pc)) {
+      if (!warm) {
         found_cold_ = true;
         return nullptr;
       }
@@ -289,10 +297,19 @@ void TranslatorCore::OpenGate(uint16_t gate) {
 
 void TranslatorCore::Install(const Translation& translation) {
   if (translation.code == nullptr || translation.alone) return;
+  InstallTarget(translation);
+  GuestContext& context = *bound_->context;
+  if (context.way == GuestContext::kNoWay) return;
+  if (cache_->way_targets()[context.way].load(std::memory_order_relaxed) == translation.pc)
+    SetWay(&context, translation);
+  context.way = GuestContext::kNoWay;
+}
+
+void TranslatorCore::InstallTarget(const Translation& translation) {
   GuestContext& context = *bound_->context;
   const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
   GuestContext::Target& target = context.targets[index];
-  if (target.translation == &translation && context.way == GuestContext::kNoWay) return;
+  if (target.translation == &translation) return;
   const std::byte* code = translation.code + translation.indirect_entry;
   const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
   // Whoever was first keeps the place, until FastTarget finds that another one is wanted more often.
@@ -302,10 +319,6 @@ void TranslatorCore::Install(const Translation& translation) {
   }
   if (target.translation == nullptr) bound_->used_targets.push_back(index);
   target = {translation.pc, &translation};
-  if (context.way == GuestContext::kNoWay) return;
-  if (cache_->way_targets()[context.way].load(std::memory_order_relaxed) == translation.pc)
-    SetWay(&context, translation);
-  context.way = GuestContext::kNoWay;
 }
 
 const std::byte* TranslatorCore::PrepareCode(PageNumber page) {
@@ -315,6 +328,32 @@ const std::byte* TranslatorCore::PrepareCode(PageNumber page) {
   tlb.Synchronize();
   if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page)) == nullptr) return nullptr;
   return tlb.FetchFrame(page) == code.frame ? code.host_page : nullptr;
+}
+
+bool TranslatorCore::TakeFromStore(PageNumber page, mm::FrameId frame) {
+  if (!cache_->has_store() || cache_->has_evicted()) return false;
+  using Stored = TranslationCache::Stored;
+  const Stored known = cache_->StoredOf(frame, page.value());
+  if (known != Stored::kNotAsked) return known == Stored::kSomething;
+  mm::Tlb& tlb = *bound_->context->tlb;
+  const uint64_t generation = cache_->generation();
+  const std::byte* host = PrepareCode(page);
+  tlb.ForgetFault();
+  if (host == nullptr || tlb.FetchFrame(page) != frame) return false;
+  // What a program makes itself it will hardly make a second time.
+  if (!tlb.source()->IsOfHostFile(page)) {
+    cache_->NoteUnstored(frame, page.value());
+    return false;
+  }
+  const TranslationCache::Adopted adopted =
+      cache_->AdoptStored(frame, page.value(), std::span<const std::byte, kPageSize>(host, kPageSize), generation);
+  blocks_adopted_.Add(adopted.blocks.size());
+  // Where code comes by them it does not have to come back for each.
+  if (FollowChanges(*bound_->context)) {
+    if (!bound_->tables_filled) FillTables(bound_);
+    for (const Translation* translation : adopted.blocks) InstallTarget(*translation);
+  }
+  return adopted.known;
 }
 
 Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {
@@ -624,6 +663,7 @@ Engine::Counters TranslatorCore::counters() const {
   return {.instructions = instructions_retired_.value(),
           .blocks_decoded = blocks_translated_.value(),
           .blocks_entered_slowly = lookups_.value(),
+          .blocks_adopted = blocks_adopted_.value(),
           .guest_bytes_translated = guest_bytes_.value(),
           .host_bytes_translated = host_bytes_.value()};
 }
@@ -637,9 +677,8 @@ bool TranslatorRunsHere() { return translator::HostCanTranslate(); }
 std::unique_ptr<Engine> MakeTranslator(BlockCache* cache, TranslatorOptions options) {
   using translator::SharedTranslations;
   if (!TranslatorRunsHere()) return nullptr;
-  auto* shared = static_cast<SharedTranslations*>(cache->Companion([&](sync::Reclaimer* reclaimer) {
-    return std::make_unique<SharedTranslations>(reclaimer, options.max_code_bytes);
-  }));
+  auto* shared = static_cast<SharedTranslations*>(cache->Companion(
+      [&](sync::Reclaimer* reclaimer) { return std::make_unique<SharedTranslations>(reclaimer, options); }));
   return std::make_unique<translator::TranslatorCore>(cache, shared->cache(), options);
 }
 

@@ -102,6 +102,13 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
+  // Publishes what the store has of the page. True: there is something, so the program is not the first to come here.
+  bool TakeFromStore(PageNumber page, mm::FrameId frame);
+  // Whether the engine has run for so long that taking a page over is less work than to interpret what is left.
+  bool IsGrown() const {
+    constexpr uint64_t kGrown = 150'000;
+    return instructions_retired_.value() >= kGrown;
+  }
   // Whether the block at `pc` is worth translating: the engine has run for a while, or it is come to often; counts.
   bool IsWarm(uint64_t pc);
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
@@ -127,8 +134,9 @@ class TranslatorCore final : public Engine {
   bool HasItsPages(const Translation& path);
 
   void OpenGate(uint16_t gate);
-  // Into the tables of targets.
+  // Into the tables of targets, and to the way that has been missed, if it is its.
   void Install(const Translation& translation);
+  void InstallTarget(const Translation& translation);
   // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
   // is to come back earlier.
   void Enter(const Translation& translation);
@@ -175,7 +183,7 @@ class TranslatorCore final : public Engine {
   PathShape path_shape_;
   uint64_t steps_for_rounds_ = 0;  // instructions that have been followed to find rounds, of all paths
   std::vector<Translation::Page> path_pages_;
-  Counter instructions_retired_, blocks_translated_, guest_bytes_, host_bytes_, lookups_, interpreted_;
+  Counter instructions_retired_, blocks_translated_, blocks_adopted_, guest_bytes_, host_bytes_, lookups_, interpreted_;
 };
 
 }  // namespace remora::cpu::translator

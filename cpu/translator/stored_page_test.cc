@@ -1,0 +1,189 @@
+#include "cpu/translator/stored_page.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "cpu/translator/guest_context.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+using Kind = GeneratedBlock::Numbered::Kind;
+constexpr uint64_t kPageNumber = 0x7f123;
+
+class StoredPageTest : public testing::Test {
+ protected:
+  StoredPageTest() {
+    for (size_t i = 0; i < kPageSize; ++i) bytes_[i] = static_cast<std::byte>(i * 7);
+  }
+
+  // A block of random content: `code` outlives what is answered.
+  GeneratedBlock RandomBlock(std::vector<uint8_t>* code) {
+    const auto below = [this](uint32_t bound) { return static_cast<uint32_t>(random_() % bound); };
+    code->resize(64 + below(300));
+    for (uint8_t& byte : *code) byte = static_cast<uint8_t>(random_());
+    GeneratedBlock block;
+    block.code = *code;
+    block.code_bytes = static_cast<uint16_t>(code->size());
+    block.charge = static_cast<uint16_t>(1 + below(30));
+    block.saved_entry = 8;
+    block.stand_ins = {static_cast<uint8_t>(below(16)), kNoStandIn};
+    block.loops = below(2) == 0;
+    const auto words = static_cast<uint32_t>(code->size()) / 4;
+    for (uint32_t i = below(5); i > 0; --i) block.relocations.push_back({4 * below(words), buffer_ + below(282'000)});
+    for (uint32_t i = below(5); i > 0; --i)
+      block.links.push_back({4 * below(words), below(2) == 0, below(2) == 0, kPageNumber * kPageSize + below(4096)});
+    for (uint32_t i = below(3); i > 0; --i) block.branches.push_back({4 * below(words), below(64), below(2) == 0});
+    for (uint32_t i = 1 + below(8); i > 0; --i)
+      block.marks.push_back({.host_offset = static_cast<uint16_t>(below(60))});
+    // Each in a word of its own.
+    for (uint32_t i = 0; i < 3; ++i) block.numbered.push_back({4 * i, static_cast<Kind>(below(3)), below(1000)});
+    return block;
+  }
+
+  static uint64_t KeyOf(const GeneratedBlock::Numbered& numbered) { return 0x1000 + numbered.number; }
+  bool Add(StoredPage* page, uint32_t offset, const GeneratedBlock& block) {
+    return page->Add(offset, block, buffer_, &KeyOf);
+  }
+
+  const std::byte* const buffer_ = reinterpret_cast<const std::byte*>(uintptr_t{0x10000000});
+  std::array<std::byte, kPageSize> bytes_;
+  std::mt19937_64 random_{7};
+};
+
+// What a block tells is there again, with zero in place of each number.
+void ExpectSame(const StoredPageView& parts, const GeneratedBlock& block, const std::byte* buffer) {
+  const StoredBlock& stored = parts.blocks[0];
+  EXPECT_EQ(stored.shape.charge, block.charge);
+  EXPECT_EQ(stored.shape.saved_entry, block.saved_entry);
+  EXPECT_EQ(stored.shape.stand_ins, block.stand_ins);
+  EXPECT_EQ(stored.shape.loops, block.loops);
+  ASSERT_EQ(parts.marks.size(), block.marks.size());
+  for (size_t i = 0; i < block.marks.size(); ++i) EXPECT_EQ(parts.marks[i].host_offset, block.marks[i].host_offset);
+  ASSERT_EQ(parts.relocations.size(), block.relocations.size());
+  for (size_t i = 0; i < block.relocations.size(); ++i) {
+    EXPECT_EQ(parts.relocations[i].displacement_offset, block.relocations[i].displacement_offset);
+    EXPECT_EQ(buffer + parts.relocations[i].target, block.relocations[i].target);
+  }
+  ASSERT_EQ(parts.links.size(), block.links.size());
+  for (size_t i = 0; i < block.links.size(); ++i) {
+    EXPECT_EQ(parts.links[i].displacement_offset, block.links[i].displacement_offset);
+    EXPECT_EQ(parts.page_number * kPageSize + parts.links[i].page_offset, block.links[i].target);
+    EXPECT_EQ(parts.links[i].flags_saved, block.links[i].flags_saved);
+    EXPECT_EQ(parts.links[i].forward, block.links[i].forward);
+  }
+  ASSERT_EQ(parts.branches.size(), block.branches.size());
+  for (size_t i = 0; i < block.branches.size(); ++i) {
+    EXPECT_EQ(parts.branches[i].word_offset, block.branches[i].word_offset);
+    EXPECT_EQ(parts.branches[i].code_offset, block.branches[i].code_offset);
+    EXPECT_EQ(parts.branches[i].popped, block.branches[i].popped);
+  }
+  std::vector<uint8_t> code(parts.code.begin(), parts.code.end());
+  ASSERT_EQ(parts.numbered.size(), block.numbered.size());
+  for (size_t i = 0; i < block.numbered.size(); ++i) {
+    const GeneratedBlock::Numbered& numbered = block.numbered[i];
+    EXPECT_EQ(parts.numbered[i].kind, numbered.kind);
+    EXPECT_EQ(parts.keys[parts.numbered[i].key], 0x1000 + numbered.number);
+    uint32_t word;
+    std::memcpy(&word, &code[numbered.word_offset], sizeof(word));
+    word += numbered.number * StrideOf(numbered.kind);
+    std::memcpy(&code[numbered.word_offset], &word, sizeof(word));
+  }
+  EXPECT_TRUE(std::ranges::equal(code, block.code));
+}
+
+TEST_F(StoredPageTest, WhatIsWrittenCanBeRead) {
+  StoredPage page(kPageNumber, bytes_);
+  std::vector<std::vector<uint8_t>> codes(50);
+  std::vector<GeneratedBlock> blocks;
+  for (uint32_t i = 0; i < codes.size(); ++i) {
+    blocks.push_back(RandomBlock(&codes[i]));
+    ASSERT_TRUE(Add(&page, i * 3, blocks[i]));
+    EXPECT_FALSE(Add(&page, i * 3, blocks[i])) << "one begins there already";
+  }
+  std::string record;
+  page.AppendTo(&record);
+  EXPECT_EQ(record.size() % 8, 0u);
+  const std::optional<StoredPageView> view = StoredPageView::Parse(std::as_bytes(std::span<const char>(record)));
+  ASSERT_TRUE(view.has_value());
+  EXPECT_EQ(view->page_number, kPageNumber);
+  EXPECT_TRUE(std::ranges::equal(view->bytes, bytes_));
+  size_t i = 0;
+  for (StoredBlockWalk walk(*view); walk.Next(); ++i) {
+    ASSERT_LT(i, blocks.size());
+    EXPECT_EQ(walk.block().page_offset, i * 3);
+    EXPECT_EQ(walk.block().code_offset % 16, 0u);
+    ExpectSame(walk.parts(), blocks[i], buffer_);
+  }
+  EXPECT_EQ(i, blocks.size());
+}
+
+TEST_F(StoredPageTest, WhatTwoRunsHaveBecomesOne) {
+  std::vector<std::vector<uint8_t>> codes(3);
+  std::vector<GeneratedBlock> blocks;
+  for (std::vector<uint8_t>& code : codes) blocks.push_back(RandomBlock(&code));
+  StoredPage first(kPageNumber, bytes_), second(kPageNumber, bytes_);
+  ASSERT_TRUE(Add(&first, 0, blocks[0]) && Add(&first, 100, blocks[1]));
+  ASSERT_TRUE(Add(&second, 100, blocks[1]) && Add(&second, 7, blocks[2]));
+  first.AddAllOf(second.view());
+  std::vector<uint32_t> offsets;
+  const StoredPageView all = first.view();
+  for (StoredBlockWalk walk(all); walk.Next();) {
+    const uint32_t offset = walk.block().page_offset;
+    offsets.push_back(offset);
+    ExpectSame(walk.parts(), blocks[offset == 0 ? 0 : offset == 100 ? 1 : 2], buffer_);
+  }
+  EXPECT_EQ(offsets, (std::vector<uint32_t>{0, 100, 7}));
+}
+
+TEST_F(StoredPageTest, ABlockThatLeadsElsewhereThanToARoutineIsNotStored) {
+  std::vector<uint8_t> code;
+  GeneratedBlock block = RandomBlock(&code);
+  block.relocations.push_back({0, buffer_ + (uint64_t{1} << 30)});
+  StoredPage page(kPageNumber, bytes_);
+  EXPECT_FALSE(Add(&page, 0, block));
+  EXPECT_TRUE(page.view().blocks.empty());
+}
+
+// Reads each record from a buffer of its own length, so that ASan sees what goes beyond.
+TEST_F(StoredPageTest, NothingIsReadBehindARecord) {
+  StoredPage page(kPageNumber, bytes_);
+  std::vector<uint8_t> code;
+  for (uint32_t i = 0; i < 3; ++i) Add(&page, i, RandomBlock(&code));
+  std::string record;
+  page.AppendTo(&record);
+  const auto parse = [](const std::string& bytes) {
+    const std::vector<std::byte> copy(reinterpret_cast<const std::byte*>(bytes.data()),
+                                      reinterpret_cast<const std::byte*>(bytes.data()) + bytes.size());
+    const std::optional<StoredPageView> view = StoredPageView::Parse(copy);
+    if (!view) return false;
+    size_t sum = 0;
+    for (StoredBlockWalk walk(*view); walk.Next();)
+      for (const uint8_t byte : walk.parts().code) sum += byte;
+    return sum != 1;
+  };
+  EXPECT_TRUE(parse(record));
+  for (size_t length = 0; length < record.size(); length += 8) EXPECT_FALSE(parse(record.substr(0, length)));
+  EXPECT_FALSE(parse(record + std::string(8, '\0')));
+  // Numbers of the header and of the blocks.
+  const size_t blocks_at = record.size() - 400 > 4200 ? 4140 : 40;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string changed = record;
+    const size_t at = i % 2 == 0 ? random_() % 40 : blocks_at + random_() % 132;
+    changed[at] = static_cast<char>(random_());
+    parse(changed);
+  }
+}
+
+}  // namespace
+}  // namespace remora::cpu::translator

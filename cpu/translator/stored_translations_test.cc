@@ -1,0 +1,377 @@
+// Translations of an earlier run: that they are those which this run would have made, and that they run.
+
+#include <gtest/gtest.h>
+#include <link.h>
+#include <xbyak/xbyak.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/guest_addr.h"
+#include "cpu/cpu_level.h"
+#include "cpu/cpu_state.h"
+#include "cpu/engine.h"
+#include "cpu/instruction_decoder.h"
+#include "cpu/testing/fake_memory.h"
+#include "cpu/translator/block_collector.h"
+#include "cpu/translator/block_writer.h"
+#include "cpu/translator/flag_lookahead.h"
+#include "cpu/translator/guest_context.h"
+#include "cpu/translator/options.h"
+#include "cpu/translator/routines.h"
+#include "cpu/translator/translation.h"
+#include "cpu/translator/translation_cache.h"
+#include "cpu/translator/translation_store.h"
+#include "cpu/translator/translator.h"
+#include "mm/types.h"
+#include "sync/reclaimer.h"
+
+namespace remora::cpu {
+namespace {
+
+using translator::TranslationStore;
+
+std::span<const std::byte> AsBytes(const std::string& image) { return std::as_bytes(std::span<const char>(image)); }
+
+// --- the same code as without a store ---
+
+constexpr uint64_t kSettings = 1;
+
+// What translates, without an engine.
+struct Side {
+  explicit Side(std::span<const std::byte> image) : store(kSettings) {
+    if (!image.empty()) EXPECT_TRUE(store.AddImage(image));
+  }
+  // Asks the store, too.
+  std::vector<const translator::Translation*> Adopt(uint64_t page, const std::byte* bytes) {
+    return cache
+        .AdoptStored(FrameOf(page), page, std::span<const std::byte, kPageSize>(bytes, kPageSize), cache.generation())
+        .blocks;
+  }
+  const translator::Translation* Translate(uint64_t pc, const std::byte* page) {
+    if (!collector.Collect(pc, page, nullptr)) return nullptr;
+    const std::span instructions = collector.instructions();
+    if (instructions.empty() || instructions[0].action == translator::Action::kInterpret) return nullptr;
+    lookahead.Begin(PageRoundDown(pc), page, FrameOf(pc / kPageSize), cache.generation());
+    const translator::GeneratedBlock& block =
+        writer.Write(instructions, false, false, [this](uint64_t at) { return lookahead.LiveAt(at); });
+    return cache.Publish(pc, FrameOf(pc / kPageSize), mm::FrameId(), &block, false, false, cache.generation());
+  }
+  static mm::FrameId FrameOf(uint64_t page) { return mm::FrameId(static_cast<uint32_t>(page % 1'000'000)); }
+
+  sync::Reclaimer reclaimer;
+  TranslationStore store;
+  translator::TranslationCache cache{&reclaimer, uint64_t{64} << 20, translator::HostCalls(), &store};
+  InstructionDecoder decoder{CpuLevel::kHost};
+  translator::BlockCollector collector{&decoder, translator::Optimizations()};
+  translator::BlockWriter writer{cache.routines(), &cache, &decoder, translator::Optimizations()};
+  translator::FlagLookahead lookahead{&decoder};
+};
+
+// Pages of code that a compiler has made: the C library's.
+std::span<const std::byte> CompiledCode() {
+  std::span<const std::byte> longest;
+  dl_iterate_phdr(
+      [](dl_phdr_info* object, size_t, void* found) {
+        auto* best = static_cast<std::span<const std::byte>*>(found);
+        for (size_t i = 0; i < object->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& header = object->dlpi_phdr[i];
+          if (header.p_type != PT_LOAD || (header.p_flags & PF_X) == 0) continue;
+          const uint64_t first = PageRoundDown(object->dlpi_addr + header.p_vaddr + kPageMask);
+          const uint64_t end = PageRoundDown(object->dlpi_addr + header.p_vaddr + header.p_memsz);
+          if (end > first && end - first > best->size())
+            *best = {reinterpret_cast<const std::byte*>(first), end - first};
+        }
+        return 0;
+      },
+      &longest);
+  return longest;
+}
+
+TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
+  const std::span<const std::byte> code = CompiledCode();
+  constexpr size_t kPages = 48, kBlocksOfPage = 60;
+  ASSERT_GE(code.size(), kPages * kPageSize);
+  const auto each_block = [&](const std::function<void(uint64_t, const std::byte*)>& visit) {
+    for (size_t i = 0; i < kPages; ++i) {
+      const std::byte* const page = code.data() + code.size() / kPageSize / kPages * i * kPageSize;
+      for (size_t block = 0; block < kBlocksOfPage; ++block)
+        visit(reinterpret_cast<uint64_t>(page) + block * 1009 % kPageSize, page);
+    }
+  };
+  Side earlier({});
+  // So that nothing has the number there that it has here.
+  for (uint64_t i = 0; i < 300; ++i) {
+    earlier.cache.WayTo(0x1000 + i);
+    earlier.cache.PageOf(i << 20, i % 2 == 0);
+  }
+  Side fresh({});
+  size_t made = 0, ways = 0;
+  each_block([&](uint64_t pc, const std::byte* page) {
+    earlier.Adopt(pc / kPageSize, page);
+    earlier.Translate(pc, page);
+    const translator::Translation* here = fresh.Translate(pc, page);
+    made += here != nullptr ? 1 : 0;
+  });
+  ASSERT_GT(made, kPages * kBlocksOfPage / 2);
+  const std::string image = earlier.store.WriteImage({});
+  Side later(AsBytes(image));
+  // What is numbered has the numbers that it has without a store.
+  for (; fresh.cache.way_targets()[ways] != 0; ++ways) later.cache.WayTo(fresh.cache.way_targets()[ways]);
+  EXPECT_GT(ways, 100u);
+  for (size_t i = 0; fresh.cache.page_keys()[i] != 0; ++i)
+    later.cache.PageOf(fresh.cache.page_keys()[i], (fresh.cache.page_keys()[i] & 1) != 0);
+  size_t adopted = 0;
+  each_block([&](uint64_t pc, const std::byte* page) {
+    for (const translator::Translation* block : later.Adopt(pc / kPageSize, page)) {
+      ++adopted;
+      const translator::Translation* same = fresh.cache.Find(block->frame, block->pc, false);
+      ASSERT_NE(same, nullptr);
+      EXPECT_EQ(block->code - later.cache.buffer().permanent(), same->code - fresh.cache.buffer().permanent());
+      ASSERT_EQ(block->code_bytes, same->code_bytes);
+      EXPECT_TRUE(std::equal(block->code, block->code + block->code_bytes, same->code)) << std::hex << block->pc;
+      const translator::BlockShape &shape = *block, &other = *same;
+      EXPECT_EQ(__builtin_memcmp(&shape, &other, 28), 0) << std::hex << block->pc;
+      ASSERT_EQ(block->marks().size(), same->marks().size());
+      EXPECT_EQ(__builtin_memcmp(block->marks().data(), same->marks().data(), same->marks().size_bytes()), 0);
+      EXPECT_EQ(block->frame, same->frame);
+      EXPECT_FALSE(block->is_path || block->alone || block->tail_frame.valid());
+    }
+  });
+  EXPECT_EQ(adopted, made);
+  EXPECT_EQ(later.cache.num_translations(), fresh.cache.num_translations());
+}
+
+TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
+  const std::span<const std::byte> code = CompiledCode();
+  const uint64_t first = reinterpret_cast<uint64_t>(code.data());
+  Side earlier({});
+  earlier.Adopt(first / kPageSize, code.data());
+  for (uint64_t offset = 0; offset < kPageSize; offset += 64) earlier.Translate(first + offset, code.data());
+  const std::string image = earlier.store.WriteImage({});
+  Side later(AsBytes(image));
+  for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
+  const size_t adopted = later.Adopt(first / kPageSize, code.data()).size();
+  EXPECT_LT(adopted, earlier.cache.num_translations());
+  EXPECT_EQ(later.cache.num_translations(), adopted);
+}
+
+// --- with an engine ---
+
+constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
+
+// A run: a machine whose pages come from a file, with a store that has an earlier run's image.
+class StoredRun {
+ public:
+  explicit StoredRun(std::string image = {}, bool warm = false, bool of_files = true)
+      : image_(std::move(image)), machine([this, warm](BlockCache* cache) {
+          TranslatorOptions options;
+          options.optimizations.warm = warm;
+          options.store = &store_;
+          return MakeTranslator(cache, options);
+        }) {
+    if (!image_.empty()) EXPECT_TRUE(store_.AddImage(AsBytes(image_)));
+    machine.memory.of_files = of_files;
+  }
+  Exit Run(uint64_t rip, uint64_t budget = 1'000'000) {
+    machine.state.rip = rip;
+    return machine.Run(budget);
+  }
+  std::string Image() const { return store_.WriteImage({}); }
+  uint64_t num_added() const { return store_.num_added(); }
+  uint64_t translated() const { return machine.engine->counters().blocks_decoded; }
+  uint64_t adopted() const { return machine.engine->counters().blocks_adopted; }
+
+ private:
+  const std::string image_;
+  TranslationStore store_{kSettings};
+
+ public:
+  FakeMachine machine;
+};
+
+// Calls to another page, data behind RIP, a jump through memory, a loop; RAX tells that it ran right.
+constexpr uint64_t kFunction = kCode + kPageSize + 0x40;
+void WriteProgram(FakeMachine* machine, uint8_t addend = 3, uint32_t rounds = 100) {
+  Xbyak::CodeGenerator main;
+  Xbyak::Label loop, behind, table;
+  main.xor_(main.eax, main.eax);
+  main.mov(main.ecx, rounds);
+  main.L(loop);
+  main.db(0xe8);  // call kFunction
+  main.dd(static_cast<uint32_t>(kFunction - (kCode + main.getSize() + 4)));
+  main.dec(main.ecx);
+  main.jnz(loop);
+  main.jmp(main.ptr[main.rip + table]);
+  main.L(behind);
+  main.add(main.rax, main.ptr[main.rip + table]);
+  main.syscall();
+  main.align(8);
+  main.L(table);
+  main.dq(kCode + (behind.getAddress() - main.getCode()));
+  main.ready();
+  machine->memory.Write(kCode, {main.getCode(), main.getSize()});
+  machine->memory.Write(kFunction, {0x48, 0x83, 0xc0, addend,  // add rax, addend
+                                    0x90, 0x90, 0x90, 0x90,    // nops
+                                    0x75, 0x01,                // jne +1
+                                    0xcc,                      // int3
+                                    0xc3});                    // ret
+}
+uint64_t ExpectedRax(const FakeMachine& machine, uint8_t addend = 3, uint32_t rounds = 100) {
+  uint64_t target = 0;
+  for (uint64_t at = kCode; at < kCode + 256; at += 8)
+    if (const auto word = machine.memory.Load<uint64_t>(at); word / kPageSize == kCode / kPageSize) target = word;
+  return uint64_t{rounds} * addend + target;
+}
+
+TEST(StoredTranslationsTest, ARunThatFindsAllTranslatesNothing) {
+  StoredRun first;
+  WriteProgram(&first.machine);
+  ASSERT_EQ(first.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(first.machine.state.gpr[kRax], ExpectedRax(first.machine));
+  EXPECT_GT(first.translated(), 3u);
+  EXPECT_EQ(first.adopted(), 0u);
+  StoredRun second(first.Image());
+  WriteProgram(&second.machine);
+  ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(second.machine.state.gpr[kRax], ExpectedRax(second.machine));
+  EXPECT_EQ(second.translated(), 0u);
+  EXPECT_EQ(second.adopted(), first.translated());
+  EXPECT_EQ(second.num_added(), 0u);
+}
+
+TEST(StoredTranslationsTest, AnotherByteMeansAnotherPage) {
+  StoredRun first;
+  WriteProgram(&first.machine);
+  ASSERT_EQ(first.Run(kCode).reason, ExitReason::kSyscall);
+  StoredRun second(first.Image());
+  WriteProgram(&second.machine, 5);
+  ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(second.machine.state.gpr[kRax], ExpectedRax(second.machine, 5));
+  EXPECT_GT(second.translated(), 0u);
+  EXPECT_GT(second.adopted(), 0u) << "the other page";
+}
+
+TEST(StoredTranslationsTest, WhatIsRewrittenIsTranslatedAnew) {
+  StoredRun first;
+  WriteProgram(&first.machine);
+  ASSERT_EQ(first.Run(kCode).reason, ExitReason::kSyscall);
+  StoredRun second(first.Image());
+  WriteProgram(&second.machine);
+  ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  WriteProgram(&second.machine, 7);
+  second.machine.state.gpr[kRax] = 0;
+  ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(second.machine.state.gpr[kRax], ExpectedRax(second.machine, 7));
+  // And back, where the store has it.
+  WriteProgram(&second.machine, 3);
+  ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(second.machine.state.gpr[kRax], ExpectedRax(second.machine, 3));
+}
+
+// An instruction that goes on in the next page belongs to that page, too, of which the store knows nothing.
+TEST(StoredTranslationsTest, AnotherPageBehindIsLookedAt) {
+  constexpr uint64_t kBehind = kCode + kPageSize, kOther = kData + kPageSize;
+  std::string image;
+  for (int i = 0; i < 2; ++i) {
+    StoredRun run(std::move(image));
+    run.machine.memory.Write(kCode, {0xb8, 7, 0, 0, 0, 0x0f, 0x05});        // mov eax, 7; syscall
+    run.machine.memory.Write(kBehind - 1, {0xb8, 1, 0, 0, 0, 0x0f, 0x05});  // mov eax, 1; syscall
+    run.machine.memory.Write(kOther, {2, 0, 0, 0, 0x0f, 0x05});
+    ASSERT_EQ(run.Run(kCode).reason, ExitReason::kSyscall);
+    EXPECT_EQ(run.adopted(), i == 0 ? 0u : 1u);
+    ASSERT_EQ(run.Run(kBehind - 1).reason, ExitReason::kSyscall);
+    EXPECT_EQ(run.machine.state.gpr[kRax], 1u);
+    run.machine.memory.Alias(kOther + kPageSize, kBehind, mm::Protection(5));  // so that its frame stays
+    run.machine.memory.Alias(kBehind, kOther, mm::Protection(5));
+    run.machine.memory.FlushAtNextSynchronize();
+    ASSERT_EQ(run.Run(kBehind - 1).reason, ExitReason::kSyscall);
+    EXPECT_EQ(run.machine.state.gpr[kRax], 2u);
+    image = run.Image();
+  }
+}
+
+TEST(StoredTranslationsTest, APageAtManyAddressesIsNotAskedAboutForEver) {
+  StoredRun run;
+  run.machine.memory.Write(kCode, {0xb8, 7, 0, 0, 0, 0x0f, 0x05});  // mov eax, 7; syscall
+  for (uint64_t i = 0; i < 100; ++i) {
+    const uint64_t place = 0x1000'0000 + i * kPageSize;
+    run.machine.memory.Alias(place, kCode, mm::Protection(5));
+    ASSERT_EQ(run.Run(place).reason, ExitReason::kSyscall);
+    EXPECT_EQ(run.machine.state.gpr[kRax], 7u);
+  }
+  EXPECT_EQ(run.num_added(), 2u * 8) << "pages and blocks";
+}
+
+TEST(StoredTranslationsTest, WhatAProgramMakesItselfIsNotStored) {
+  StoredRun run({}, /*warm=*/false, /*of_files=*/false);
+  WriteProgram(&run.machine);
+  ASSERT_EQ(run.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(run.num_added(), 0u);
+}
+
+TEST(StoredTranslationsTest, AFaultShowsWhereItWas) {
+  const auto write = [](FakeMachine* machine) {
+    machine->memory.Write(kCode, {0x48, 0xff, 0xc0,              // inc rax
+                                  0x48, 0x8b, 0x1f,              // mov rbx, [rdi]
+                                  0x48, 0xff, 0xc0,              // inc rax
+                                  0x48, 0x8b, 0x9f, 0, 0, 1, 0,  // mov rbx, [rdi + 65536]
+                                  0x0f, 0x05});                  // syscall
+  };
+  std::string image;
+  for (const bool again : {false, true}) {
+    StoredRun run(std::move(image));
+    write(&run.machine);
+    run.machine.memory.Map(kData + 65536, 1, mm::Protection(3));
+    run.machine.state.gpr[kRdi] = kData;
+    ASSERT_EQ(run.Run(kCode).reason, ExitReason::kSyscall);
+    run.machine.state.gpr[kRdi] = 0x6000'0000;
+    run.machine.state.gpr[kRax] = 5;
+    EXPECT_EQ(run.Run(kCode).reason, ExitReason::kFault);
+    EXPECT_EQ(run.machine.state.rip, kCode + 3);
+    EXPECT_EQ(run.machine.state.gpr[kRax], 6u);
+    EXPECT_EQ(run.adopted() > 0, again);
+    image = run.Image();
+  }
+}
+
+// What an earlier run has translated becomes part of paths, as what this one has.
+TEST(StoredTranslationsTest, PathsReplaceThem) {
+  std::string image;
+  for (const bool again : {false, true}) {
+    StoredRun run(std::move(image));
+    constexpr uint32_t kRounds = 20'000;
+    WriteProgram(&run.machine, 3, kRounds);
+    Exit exit = run.Run(kCode, 500);
+    while (exit.reason == ExitReason::kBudget) exit = run.machine.Run(500);
+    ASSERT_EQ(exit.reason, ExitReason::kSyscall);
+    ASSERT_EQ(run.machine.state.gpr[kRax], ExpectedRax(run.machine, 3, kRounds));
+    EXPECT_EQ(run.adopted() > 0, again);
+    EXPECT_GT(run.translated(), 0u) << "a path";
+    image = run.Image();
+  }
+}
+
+TEST(StoredTranslationsTest, AShortProgramDoesNotAsk) {
+  StoredRun first;
+  WriteProgram(&first.machine);
+  ASSERT_EQ(first.Run(kCode).reason, ExitReason::kSyscall);
+  StoredRun second(first.Image(), /*warm=*/true);
+  WriteProgram(&second.machine);
+  ASSERT_EQ(second.Run(kCode, 30).reason, ExitReason::kBudget);
+  EXPECT_EQ(second.adopted(), 0u);
+  // 150,000 instructions later it does.
+  for (int i = 0; i < 400; ++i) ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
+  EXPECT_EQ(second.adopted(), first.translated());
+}
+
+}  // namespace
+}  // namespace remora::cpu

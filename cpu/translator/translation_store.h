@@ -1,0 +1,85 @@
+#ifndef REMORA_CPU_TRANSLATOR_TRANSLATION_STORE_H_
+#define REMORA_CPU_TRANSLATOR_TRANSLATION_STORE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/guest_addr.h"
+#include "cpu/translator/generated_block.h"
+#include "cpu/translator/stored_page.h"
+
+namespace remora::cpu::translator {
+
+// Translations that outlive a run: those of earlier ones, found by a page's address and bytes, and the new ones of this
+// run, for the next. Files are the caller's business: it hands over images and gets one back.
+//
+// A page's translations hold for a page with the same bytes at the same address, under the same settings. The bytes are
+// compared, not a sum of them: a guest that makes pages up cannot have its translations taken for another program's.
+// Images are host code: whoever can write one can run what he likes, so the caller sees to it that nobody else can.
+// What a disk or an older Remora has done to them is found out by sums and by settings.
+//
+// Thread safety: none of its own; the TranslationCache has its lock.
+class TranslationStore {
+ public:
+  // `settings`: all that translations depend on but code and address, as a sum (SettingsOf in translator.h).
+  explicit TranslationStore(uint64_t settings) : settings_(settings) {}
+  TranslationStore(const TranslationStore&) = delete;
+  TranslationStore& operator=(const TranslationStore&) = delete;
+
+  // What an earlier run wrote, aligned to 8 bytes; it outlives the store. False: that is no image, or one for other
+  // settings, and is not used. Looks at its index only.
+  bool AddImage(std::span<const std::byte> image);
+  // Where routines are in the CodeBuffer, as a sum: images of another one are not used. Before the first Ask.
+  void set_layout(uint64_t layout) { layout_ = layout; }
+
+  // A page of code that this run has come to.
+  struct Page {
+    std::vector<StoredPageView> stored;  // what there is of it
+    std::unique_ptr<StoredPage> added;   // what this run adds
+    uint64_t number = 0, sum = 0;
+    const std::byte* bytes = nullptr;  // of one of them
+  };
+  // The same one each time for the same page and bytes; lives as long as the store. Null: there are too many.
+  Page* Ask(uint64_t page_number, std::span<const std::byte, kPageSize> bytes);
+  // A new translation that begins there. See StoredPage::Add.
+  void Add(Page* page, uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer,
+           StoredPage::KeyOf key_of);
+
+  // Blocks that this run has added, and pages that it was the first to come to.
+  uint64_t num_added() const { return num_added_; }
+  // What these take in an image.
+  uint64_t added_bytes() const;
+  // An image of what this run has added and of what the images have that it is to replace.
+  std::string WriteImage(std::span<const std::span<const std::byte>> replaced) const;
+
+ private:
+  struct ImageHeader;
+  struct IndexEntry;
+  struct Image {
+    std::span<const std::byte> bytes;
+    uint64_t layout = 0;
+    std::span<const IndexEntry> index;
+  };
+  static bool ReadImage(std::span<const std::byte> bytes, uint64_t settings, Image* image);
+  // Nothing where it is not intact.
+  static std::optional<StoredPageView> ReadRecord(const Image& image, const IndexEntry& entry);
+
+  const uint64_t settings_;
+  uint64_t layout_ = 0;
+  std::vector<Image> images_;
+  std::deque<Page> pages_;
+  // By number and sum; those that differ in their bytes only follow each other.
+  absl::flat_hash_map<std::pair<uint64_t, uint64_t>, std::vector<Page*>> known_;
+  uint64_t num_added_ = 0, added_code_bytes_ = 0;
+};
+
+}  // namespace remora::cpu::translator
+
+#endif  // REMORA_CPU_TRANSLATOR_TRANSLATION_STORE_H_

@@ -1,0 +1,175 @@
+#include "cpu/translator/translation_store.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/guest_addr.h"
+
+namespace remora::cpu::translator {
+namespace {
+
+using PageBytes = std::array<std::byte, kPageSize>;
+constexpr uint64_t kSettings = 5, kLayout = 6;
+
+PageBytes BytesOf(uint8_t fill) {
+  PageBytes bytes;
+  bytes.fill(static_cast<std::byte>(fill));
+  return bytes;
+}
+std::span<const std::byte> AsBytes(const std::string& image) { return std::as_bytes(std::span<const char>(image)); }
+
+// A run of Remora's: a store with the images that there are.
+class OneRun {
+ public:
+  explicit OneRun(std::vector<std::string> images, uint64_t settings = kSettings, uint64_t layout = kLayout)
+      : images_(std::move(images)), store_(settings) {
+    store_.set_layout(layout);
+    for (const std::string& image : images_) taken_ += store_.AddImage(AsBytes(image)) ? 1 : 0;
+  }
+  TranslationStore& store() { return store_; }
+  int taken() const { return taken_; }
+
+  // Where the blocks begin that there are of a page.
+  std::set<uint32_t> Known(uint64_t number, const PageBytes& bytes) {
+    std::set<uint32_t> begins;
+    const TranslationStore::Page* page = store_.Ask(number, bytes);
+    for (const StoredPageView& stored : page->stored)
+      for (const StoredBlock& block : stored.blocks) begins.insert(block.page_offset);
+    return begins;
+  }
+  void Translate(uint64_t number, const PageBytes& bytes, uint32_t offset) {
+    const std::array<uint8_t, 16> code = {static_cast<uint8_t>(offset)};
+    GeneratedBlock block;
+    block.code = code;
+    block.code_bytes = code.size();
+    block.marks.resize(1);
+    store_.Add(store_.Ask(number, bytes), offset, block, nullptr, [](const auto&) { return uint64_t{0}; });
+  }
+  std::string Image(const std::vector<std::string>& replaced = {}) const {
+    std::vector<std::span<const std::byte>> bytes;
+    for (const std::string& image : replaced) bytes.push_back(AsBytes(image));
+    return store_.WriteImage(bytes);
+  }
+
+ private:
+  const std::vector<std::string> images_;
+  TranslationStore store_;
+  int taken_ = 0;
+};
+
+TEST(TranslationStoreTest, TheNextRunFindsWhatThisOneHasTranslated) {
+  OneRun first({});
+  EXPECT_TRUE(first.Known(3, BytesOf(1)).empty());
+  first.Translate(3, BytesOf(1), 16);
+  first.Translate(3, BytesOf(1), 32);
+  const std::string image = first.Image();
+  OneRun second({image});
+  EXPECT_EQ(second.taken(), 1);
+  EXPECT_EQ(second.Known(3, BytesOf(1)), (std::set<uint32_t>{16, 32}));
+  EXPECT_TRUE(second.Known(3, BytesOf(2)).empty()) << "other bytes";
+  EXPECT_TRUE(second.Known(4, BytesOf(1)).empty()) << "another address";
+}
+
+TEST(TranslationStoreTest, APageThatWasOnlyComeToIsKnown) {
+  OneRun first({});
+  first.Known(3, BytesOf(1));
+  const std::string image = first.Image();
+  OneRun second({image});
+  EXPECT_FALSE(second.store().Ask(3, BytesOf(1))->stored.empty());
+  EXPECT_TRUE(second.store().Ask(3, BytesOf(2))->stored.empty());
+}
+
+TEST(TranslationStoreTest, OtherSettingsAndLayoutsFindNothing) {
+  OneRun first({});
+  first.Translate(3, BytesOf(1), 16);
+  const std::string image = first.Image();
+  OneRun other({image}, kSettings + 1);
+  EXPECT_EQ(other.taken(), 0);
+  EXPECT_TRUE(other.Known(3, BytesOf(1)).empty());
+  OneRun elsewhere({image}, kSettings, kLayout + 1);
+  EXPECT_TRUE(elsewhere.Known(3, BytesOf(1)).empty());
+  EXPECT_LT(elsewhere.Image({image}).size(), kPageSize + 500) << "what is of no use is not copied";
+}
+
+TEST(TranslationStoreTest, WhatIsDamagedIsNotUsed) {
+  OneRun first({});
+  for (uint32_t i = 0; i < 20; ++i) first.Translate(i, BytesOf(1), i);
+  const std::string image = first.Image();
+  std::mt19937_64 random(3);
+  for (int i = 0; i < 3000; ++i) {
+    std::string damaged = image;
+    const size_t at = random() % damaged.size();
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 + random() % 255));
+    OneRun run({damaged});
+    int found = 0;
+    for (uint32_t page = 0; page < 20; ++page) {
+      const std::set<uint32_t> known = run.Known(page, BytesOf(1));
+      EXPECT_TRUE(known.empty() || known == std::set<uint32_t>{page});
+      found += known.empty() ? 0 : 1;
+    }
+    // In the header or the index, or in one of the records.
+    EXPECT_TRUE(found == 0 || (run.taken() == 1 && found == 19)) << at;
+  }
+  for (size_t length = 0; length < image.size(); length += 97) EXPECT_EQ(OneRun({image.substr(0, length)}).taken(), 0);
+}
+
+TEST(TranslationStoreTest, ABlockThatIsThereIsNotStoredTwice) {
+  OneRun first({});
+  first.Translate(3, BytesOf(1), 16);
+  const std::string image = first.Image();
+  OneRun second({image});
+  second.Translate(3, BytesOf(1), 16);
+  second.Translate(3, BytesOf(1), 20);
+  const std::string merged = second.Image({image});
+  OneRun third({merged});
+  const TranslationStore::Page* page = third.store().Ask(3, BytesOf(1));
+  ASSERT_EQ(page->stored.size(), 1u);
+  EXPECT_EQ(page->stored[0].blocks.size(), 2u);
+}
+
+// Runs that come to some pages, translate some blocks, and write images that take the place of others, beside a model.
+TEST(TranslationStoreTest, ManyRunsAgreeWithAModel) {
+  std::mt19937_64 random(11);
+  std::map<std::pair<uint64_t, uint8_t>, std::set<uint32_t>> model;
+  std::vector<std::string> images;
+  for (int i = 0; i < 60; ++i) {
+    OneRun run(images);
+    ASSERT_EQ(run.taken(), static_cast<int>(images.size()));
+    for (int step = 0; step < 40; ++step) {
+      const uint64_t number = random() % 12;
+      const auto fill = static_cast<uint8_t>(random() % 3);
+      const PageBytes bytes = BytesOf(fill);
+      const std::set<uint32_t> known = run.Known(number, bytes);
+      const auto added = run.store().Ask(number, bytes)->added.get();
+      std::set<uint32_t> all = known;
+      if (added != nullptr)
+        for (const StoredBlock& block : added->view().blocks) all.insert(block.page_offset);
+      ASSERT_EQ(all, (model[{number, fill}]));
+      const auto offset = static_cast<uint32_t>(random() % 64);
+      run.Translate(number, bytes, offset);
+      model[{number, fill}].insert(offset);
+    }
+    std::vector<std::string> replaced;
+    while (!images.empty() && random() % 2 == 0) {
+      std::swap(images[random() % images.size()], images.back());
+      replaced.push_back(std::move(images.back()));
+      images.pop_back();
+    }
+    images.push_back(run.Image(replaced));
+  }
+}
+
+}  // namespace
+}  // namespace remora::cpu::translator
