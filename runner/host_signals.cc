@@ -36,6 +36,7 @@ bool IsForForeground(int signal) {
 
 HostSignals::HostSignals() {
   ::signal(SIGPIPE, SIG_IGN);  // a write to a closed pipe is an errno here, and the guest gets its own SIGPIPE
+  ::signal(SIGXFSZ, SIG_IGN);  // likewise one beyond the caller's limit of a file's size
   sigemptyset(&forwarded_);
   sigaddset(&forwarded_, kStop);
   for (int signal : kForwarded) sigaddset(&forwarded_, signal);

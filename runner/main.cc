@@ -13,7 +13,9 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/entropy.h"
 #include "base/tsc_clock.h"
@@ -30,6 +32,7 @@
 #include "runner/options.h"
 #include "runner/periodic_stats.h"
 #include "runner/report.h"
+#include "runner/translation_files.h"
 #include "runner/verify.h"
 #include "sync/reclaimer.h"
 #include "syscalls/dispatcher.h"
@@ -89,6 +92,19 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   if (must_translate && !cpu::TranslatorRunsHere())
     return Fail(kSetUpFailed, "--engine: the host's CPU has no AVX, which the translator needs");
   const bool translate = options.engine != EngineKind::kInterpreter;
+  std::unique_ptr<TranslationFiles> translations;
+  if (options.translations) {
+    if (BuildId().empty()) return Fail(kSetUpFailed, "--translations: this program was linked without a build ID");
+    std::vector<std::string> guests_own;
+    for (const Bind& bind : options.binds)
+      if (bind.writable) guests_own.push_back(bind.source);
+    auto opened =
+        TranslationFiles::Open(*options.translations, cpu::SettingsOf(translator_options, BuildId()), guests_own);
+    if (!opened.ok()) return Fail(kSetUpFailed, absl::StrCat("--translations: ", opened.status().message()));
+    translations = *std::move(opened);
+    translator_options.store = translations->store();
+    kernel_options.layout_entropy = translations->layout_entropy();
+  }
   kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
     std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;
     return engine != nullptr ? std::move(engine) : cpu::MakeInterpreter(blocks, translator_options.interpreter);
@@ -146,6 +162,10 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   if (options.stats != StatsFormat::kNone) {
     const std::string report = StatsReport(options.stats, kernel, **dispatcher);
     std::fwrite(report.data(), 1, report.size(), stderr);
+  }
+  if (translations != nullptr) {
+    if (absl::Status saved = translations->Save(); !saved.ok())
+      std::fprintf(stderr, "remora: --translations: %s\n", std::string(Message(saved)).c_str());
   }
   return ExitStatusOf(wait_status);
 }

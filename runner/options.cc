@@ -41,6 +41,7 @@ ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
 ABSL_FLAG(std::string, cpu, "",
           "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4; the interpreter's default is host without AVX-512");
 ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
+ABSL_FLAG(std::string, translations, "", "folder");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
@@ -51,9 +52,9 @@ namespace {
 // Flags that may stand without a value, and what that means.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kBareValues = {
     {{"strace", ".*"}, {"stats", "text"}, {"perf-map", "true"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 16> kFlags = {
-    "root",   "bind",       "env",     "chdir",       "workers",     "memory", "strace",   "stats",
-    "engine", "code-cache", "cpu-opt", "dump-blocks", "stats-every", "cpu",    "perf-map", "version"};
+constexpr std::array<std::string_view, 17> kFlags = {
+    "root",       "bind",    "env",         "chdir",       "workers", "memory",   "strace",  "stats",       "engine",
+    "code-cache", "cpu-opt", "dump-blocks", "stats-every", "cpu",     "perf-map", "version", "translations"};
 constexpr std::array<std::pair<std::string_view, cpu::CpuLevel>, 5> kLevels = {{{"host", cpu::CpuLevel::kHost},
                                                                                 {"x86-64", cpu::CpuLevel::kV1},
                                                                                 {"x86-64-v2", cpu::CpuLevel::kV2},
@@ -80,6 +81,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_dump_blocks, "");
   absl::SetFlag(&FLAGS_cpu, "");
   absl::SetFlag(&FLAGS_perf_map, false);
+  absl::SetFlag(&FLAGS_translations, "");
   absl::SetFlag(&FLAGS_stats, "");
   absl::SetFlag(&FLAGS_stats_every, 0.0);
   absl::SetFlag(&FLAGS_version, false);
@@ -143,6 +145,12 @@ absl::StatusOr<Options> FromFlags() {
   options.perf_map = absl::GetFlag(FLAGS_perf_map);
   if (options.perf_map && options.engine == EngineKind::kInterpreter)
     return Refuse("perf-map", "the interpreter makes no code: --engine=translator does");
+  if (const std::string folder = absl::GetFlag(FLAGS_translations); !folder.empty()) options.translations = folder;
+  if (options.translations && options.engine == EngineKind::kInterpreter)
+    return Refuse("translations", "the interpreter makes no code: --engine=translator does");
+  if (options.translations && (options.engine == EngineKind::kVerify || options.dump_blocks || options.perf_map))
+    return Refuse("translations",
+                  "not with --engine=verify, --dump-blocks or --perf-map, which have to see all code made");
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
     options.stats = StatsFormat::kText;
@@ -228,13 +236,13 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --memory=MiB             the most memory that all guests together may use
   --engine=NAME            translator (default where the CPU allows it), interpreter, or verify: both, compared
   --code-cache=MiB         the most translated code (default: 64)
+  --translations=DIR       keep translated code in DIR for the next run, which starts faster (docs/engines.md)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --cpu=LEVEL              show the guest a CPU of x86-64 or x86-64-v2, -v3, -v4 (default: host, all there is)
   --dump-blocks=REGEX      print guest and host code of translated blocks whose address (hex) or symbol matches
   --perf-map               write /tmp/perf-PID.map, by which perf(1) names translated code
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
-  --stats[=text|json]      at the end, print to stderr what was done and where time went
-  --stats-every=SECONDS    print that while PROGRAM runs, too (json: an object a line)
+  --stats[=text|json]      at the end, print to stderr what was done; --stats-every=SECONDS: while PROGRAM runs, too
   --version, --help
 
 PROGRAM is looked up in PATH when it has no slash. The exit status is PROGRAM's; 128+N when signal N ended it;

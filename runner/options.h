@@ -37,7 +37,8 @@ struct Options {
   std::string cpu_optimizations;           // --cpu-opt: names of the translator's switches, each with + or -
   std::optional<std::string> dump_blocks;  // over addresses (hex) and symbols of translated blocks
   cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;
-  bool perf_map = false;  // /tmp/perf-PID.map of translated code
+  bool perf_map = false;                    // /tmp/perf-PID.map of translated code
+  std::optional<std::string> translations;  // --translations: the folder in which translated code outlives the run
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

@@ -108,5 +108,13 @@ TEST(OptionsTest, HelpFitsOnAScreen) {
   EXPECT_TRUE(Parse({"--version"})->version);
 }
 
+TEST(OptionsTest, TranslationsAreKeptWhereCodeIsMade) {
+  EXPECT_EQ(Parse({"--translations=/d", "p"})->translations, "/d");
+  EXPECT_FALSE(Parse({"p"})->translations.has_value());
+  EXPECT_THAT(ErrorOf({"--translations=/d", "--engine=interpreter", "p"}), HasSubstr("makes no code"));
+  for (const char* other : {"--engine=verify", "--dump-blocks=x", "--perf-map"})
+    EXPECT_THAT(ErrorOf({"--translations=/d", other, "p"}), HasSubstr("not with"));
+}
+
 }  // namespace
 }  // namespace remora::runner

@@ -65,6 +65,8 @@ Rows Figures(const proc::Kernel& kernel) {
     rows.emplace_back("guest_bytes_translated", bytes);
     rows.emplace_back("host_bytes_translated", counters.engine.host_bytes_translated);
   }
+  if (const uint64_t adopted = counters.engine.blocks_adopted; adopted != 0)
+    rows.emplace_back("blocks_of_earlier_runs", adopted);
   // Only the interpreter counts them.
   if (const uint64_t accesses = counters.engine.memory_accesses; accesses != 0)
     rows.emplace_back("memory_accesses", accesses);

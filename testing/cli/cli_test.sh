@@ -55,6 +55,50 @@ case_translated_code_is_small() {
   try --stats --cpu-opt=-warm /bin/sh -c ':'; expect_status 0 || return
   (( $(figure host_bytes_translated) <= 14 * $(figure guest_bytes_translated) )) || fail "more than 14 bytes for one"
 }
+# Translated code outlives a run: the first one keeps it, the third has nothing left to translate but what is not kept.
+case_translations_are_kept() {
+  [[ $(uname -m) == x86_64 ]] || return 0
+  local once script='i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); case $i in *7*) : ;; esac; done; echo $i'
+  try --translations=kept --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
+  once=$(figure blocks_decoded)
+  [[ -z $(figure blocks_of_earlier_runs) ]] || { fail "an earlier run?"; return; }
+  try --translations=kept --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
+  try --translations=kept --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
+  (( $(figure blocks_of_earlier_runs) > once / 2 )) || { fail "$(figure blocks_of_earlier_runs) kept of $once"; return; }
+  (( $(figure blocks_decoded) < once / 5 )) || { fail "$(figure blocks_decoded) blocks, $once at first"; return; }
+  # Other settings: nothing of that is of use.
+  try --translations=kept --stats --cpu-opt=-warm --cpu=v2 /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
+  [[ -z $(figure blocks_of_earlier_runs) ]] || { fail "of another CPU"; return; }
+  # What is damaged is found out, and made anew.
+  for file in kept/*.translations; do
+    printf 'damaged' | dd of="$file" bs=1 seek=$(( $(stat -c %s "$file") / 2 )) conv=notrunc status=none
+  done
+  try --translations=kept --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 3000
+}
+case_translations_of_several_runs_at_once() {
+  local i pids=()
+  for i in 1 2 3 4; do
+    timeout 60 "$remora" --translations=shared --cpu-opt=-warm /bin/sh -c 'echo a b c | tr b x | sort' >".out$i" 2>".err$i" &
+    pids+=($!)
+  done
+  wait "${pids[@]}"
+  for i in 1 2 3 4; do [[ $(<".out$i") == "a x c" && ! -s .err$i ]] || { out=$(<".out$i") err=$(<".err$i"); fail "run $i"; return; }; done
+}
+# What the caller's own limit forbids is said, and the program's status stays.
+case_translations_beyond_the_limit_of_files() {
+  mkdir -m 700 small
+  out=$(ulimit -f 16; timeout 60 "$remora" --translations=small --cpu-opt=-warm /bin/sh -c 'echo done; exit 3' 2>.err); status=$? err=$(<.err)
+  expect_status 3 && expect_out done && expect_sentence 'File too large' || return
+  [[ -z $(ls small | grep -v layout) ]] || fail "left: $(ls small)"
+}
+case_translations_where_they_cannot_be() {
+  try --translations=/no/such/folder /bin/true; expect_status 125 && expect_sentence '/no/such/folder.*No such file' || return
+  mkdir open && chmod 777 open
+  try --translations=open /bin/true; expect_status 125 && expect_sentence 'open.*others may write' || return
+  mkdir own && chmod 700 own
+  try --bind=.:/mnt:rw --translations=own /bin/true; expect_status 125 && expect_sentence 'own.*the guest may write' || return
+  try --engine=interpreter --translations=own /bin/true; expect_status 125 && expect_sentence 'translations.*no code'
+}
 case_help() { try --help; expect_status 0 && { [[ $out == usage:* ]] || fail "no usage"; }; }
 case_version() { try --version; expect_status 0 && { [[ $out == remora\ * ]] || fail "no version"; }; }
 case_bad_flag() { try --nonsense /bin/true; expect_status 125 && expect_sentence 'no such flag: --nonsense'; }

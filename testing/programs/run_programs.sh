@@ -1,13 +1,16 @@
 #!/bin/bash
 # run_programs.sh REMORA ROWS [NAME...]: runs each row natively and under Remora and compares output, errors, exit status and the files left behind.
 # Rows that testing/expectations/programs.txt names are expected to differ: one that is equal after all fails, so that the list stays true.
-# REMORA_FLAGS are given to Remora; a row may take ROW_SECONDS (200).
+# REMORA_FLAGS are given to Remora; a row may take ROW_SECONDS (200). REMORA_RUNS: how often Remora runs each row (1); the last run is compared. With
+# more than one, all runs keep their translations in one folder, so that the last ones find what the first ones have translated.
 set -uo pipefail
 remora=$(realpath "$1") rows=$2 expectations=$3
 shift 3
 read -ra flags <<<"${REMORA_FLAGS:-}"
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/programs.XXXXXX")
 trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT
+runs=${REMORA_RUNS:-1}
+(( runs == 1 )) || flags+=("--translations=$work/translations")
 export LC_ALL=C.UTF-8 TZ=UTC PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 unset BASH_ENV ENV HOME
 shard=${TEST_SHARD_INDEX:-0} shards=${TEST_TOTAL_SHARDS:-1}
@@ -42,7 +45,7 @@ while IFS=$'\t' read -r name command; do
     continue
   fi
   run native "$command"
-  run remora "$command"
+  for (( i = 0; i < runs; ++i )); do run remora "$command"; done
   differs=
   for part in status out err files; do
     cmp -s "$work/native/$part" "$work/remora/$part" || differs+=" $part"
