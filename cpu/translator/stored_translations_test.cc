@@ -5,8 +5,10 @@
 #include <xbyak/xbyak.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -151,17 +153,22 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
 }
 
 TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
-  const std::span<const std::byte> code = CompiledCode();
-  const uint64_t first = reinterpret_cast<uint64_t>(code.data());
+  std::array<std::byte, kPageSize> page{};
+  constexpr uint64_t kPage = 0x400000;
+  const uint8_t jump[] = {0xe9, 0, 0, 1, 0}, ret[] = {0xc3};  // jmp +65536, which is a way's number; ret
+  std::memcpy(page.data(), jump, sizeof(jump));
+  std::memcpy(page.data() + 64, ret, sizeof(ret));
   Side earlier({});
-  earlier.Adopt(first / kPageSize, code.data());
-  for (uint64_t offset = 0; offset < kPageSize; offset += 64) earlier.Translate(first + offset, code.data());
+  earlier.Adopt(kPage / kPageSize, page.data());
+  ASSERT_NE(earlier.Translate(kPage, page.data()), nullptr);
+  ASSERT_NE(earlier.Translate(kPage + 64, page.data()), nullptr);
   const std::string image = earlier.store.WriteImage({});
   Side later(AsBytes(image));
   for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
-  const size_t adopted = later.Adopt(first / kPageSize, code.data()).size();
-  EXPECT_LT(adopted, earlier.cache.num_translations());
-  EXPECT_EQ(later.cache.num_translations(), adopted);
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage / kPageSize, page.data());
+  ASSERT_EQ(adopted.size(), 1u);
+  EXPECT_EQ(adopted[0]->pc, kPage + 64);
+  EXPECT_EQ(later.cache.num_translations(), 1u);
 }
 
 // --- with an engine ---
