@@ -207,6 +207,47 @@ TEST_F(PageCacheTest, WhoReadsHereAndThereReadsNothingInVain) {
   EXPECT_EQ(disk.reads_at_once, 0);
 }
 
+// So that code of it is at the same address in each run.
+TEST_F(PageCacheTest, AFileHasTheSamePlaceInEachKernel) {
+  FakeDisk disk;
+  MemoryForTesting other;
+  const auto file_in = [&](MemoryContext* context, uint64_t inode, uint32_t minor) {
+    return MakeRef<FilePages>(
+        context, std::make_unique<FakeBacking>(&disk),
+        Mappable::Description{.device_major = 8, .device_minor = minor, .inode = inode, .path = ""});
+  };
+  file_in(&other.context, 1, 1);  // object numbers differ
+  const Ref<FilePages> here = file_in(&memory_.context, 77, 1), there = file_in(&other.context, 77, 1);
+  EXPECT_NE(here->object_id(), there->object_id());
+  EXPECT_EQ(here->place_key(), there->place_key());
+  EXPECT_NE(here->place_key(), file_in(&memory_.context, 78, 1)->place_key());
+  EXPECT_NE(here->place_key(), file_in(&memory_.context, 77, 2)->place_key());
+  const auto place_of = [](MemoryForTesting& memory, const Ref<FilePages>& file) {
+    const Ref<AddressSpace> space = AddressSpace::Create(&memory.context, memory.layout);
+    MapRequest request;
+    request.length_bytes = 4 * kPageSize;
+    request.protection = Protection(5);
+    request.object = file;
+    return *space->Map(request);
+  };
+  EXPECT_EQ(place_of(memory_, here), place_of(other, there));
+  const Ref<FilePages> without_inode = NewFile();
+  EXPECT_EQ(without_inode->place_key(), without_inode->object_id());
+}
+
+TEST_F(PageCacheTest, OnlyPagesOfTheHostsFilesOutliveTheKernel) {
+  FakeDisk disk;
+  disk.content.resize(2 * kPageSize);
+  EXPECT_TRUE(NewFileOn(&disk)->outlives_kernel());
+  EXPECT_FALSE(NewFile()->outlives_kernel());
+  const Ref<AddressSpace> space = SpaceWith(NewFileOn(&disk), 2, /*shared=*/false);
+  const PageNumber mapped = kBase.page();
+  EXPECT_TRUE(space->IsOfHostFile(mapped + 1));
+  EXPECT_FALSE(space->IsOfHostFile(mapped + 2));
+  const Ref<AddressSpace> other = SpaceWith(NewFile(), 2, /*shared=*/true);
+  EXPECT_FALSE(other->IsOfHostFile(mapped));
+}
+
 TEST_F(PageCacheTest, WhatIsReadAheadEndsAtPagesThatArePresent) {
   FakeDisk disk{.content = Alphabet(64), .num_pages_at_once = 100};
   const Ref<FilePages> file = NewFileOn(&disk);

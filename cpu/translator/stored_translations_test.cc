@@ -171,6 +171,23 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   EXPECT_EQ(later.cache.num_translations(), 1u);
 }
 
+TEST(StoredTranslationsTest, SettingsTellWhatCodeDependsOn) {
+  const std::string first = "one build", second = "another";
+  const TranslatorOptions plain;
+  const uint64_t settings = SettingsOf(plain, AsBytes(first));
+  EXPECT_EQ(SettingsOf(plain, AsBytes(first)), settings);
+  EXPECT_NE(SettingsOf(plain, AsBytes(second)), settings);
+  TranslatorOptions level = plain, counted = plain, clock = plain, size = plain;
+  level.interpreter.level = CpuLevel::kV2;
+  EXPECT_NE(SettingsOf(level, AsBytes(first)), settings);
+  counted.optimizations.exact_count = true;
+  EXPECT_NE(SettingsOf(counted, AsBytes(first)), settings);
+  clock.interpreter.host_tsc = !plain.interpreter.host_tsc;
+  EXPECT_NE(SettingsOf(clock, AsBytes(first)), settings);
+  size.max_code_bytes /= 2;
+  EXPECT_EQ(SettingsOf(size, AsBytes(first)), settings) << "no matter to the code";
+}
+
 // --- with an engine ---
 
 constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
