@@ -144,7 +144,9 @@ absl::StatusOr<uint64_t> TranslationFiles::ReadSeed() {
     }
     seed = HostEntropy().NextU64();
     // What is cut off is replaced.
-    const absl::Status written = Write(kSeedName, std::as_bytes(std::span(&seed, 1)), /*replace=*/file.ok());
+    const absl::Status written = Write(kSeedName, /*replace=*/file.ok(), [&](cpu::translator::ByteSink sink) {
+      sink(std::as_bytes(std::span(&seed, 1)));
+    });
     if (!written.ok()) return written;
   }
   return absl::FailedPreconditionError(absl::StrCat(folder_, "/", kSeedName, ": cannot be read"));
@@ -173,19 +175,35 @@ void TranslationFiles::ReadImages() {
   std::ranges::sort(images_, {}, [](const Image& image) { return image.bytes.size(); });
 }
 
-absl::Status TranslationFiles::Write(const std::string& name, std::span<const std::byte> bytes, bool replace) {
+absl::Status TranslationFiles::Write(const std::string& name, bool replace,
+                                     absl::FunctionRef<void(cpu::translator::ByteSink sink)> produce) {
   const std::string unfinished = std::string(kUnfinished) + absl::StrFormat("%016x", HostEntropy().NextU64());
   absl::Status result = absl::OkStatus();
   {
     const Fd file(openat(folder_fd_, unfinished.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!file.ok()) return Failure(name);
-    while (!bytes.empty() && result.ok()) {
-      const ssize_t written = write(file.get(), bytes.data(), bytes.size());
-      if (written > 0)
-        bytes = bytes.subspan(static_cast<size_t>(written));
-      else if (errno != EINTR)
-        result = Failure(name);
-    }
+    const auto write_all = [&](std::span<const std::byte> bytes) {
+      while (!bytes.empty() && result.ok()) {
+        const ssize_t written = write(file.get(), bytes.data(), bytes.size());
+        if (written > 0)
+          bytes = bytes.subspan(static_cast<size_t>(written));
+        else if (errno != EINTR)
+          result = Failure(name);
+      }
+    };
+    constexpr size_t kBufferBytes = 1 << 18;
+    std::vector<std::byte> buffer;
+    buffer.reserve(kBufferBytes);
+    const auto flush = [&] {
+      write_all(buffer);
+      buffer.clear();
+    };
+    produce([&](std::span<const std::byte> bytes) {
+      if (buffer.size() + bytes.size() > kBufferBytes) flush();
+      if (bytes.size() > kBufferBytes) return write_all(bytes);
+      buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+    });
+    flush();
   }
   if (result.ok() && replace && renameat(folder_fd_, unfinished.c_str(), folder_fd_, name.c_str()) != 0)
     result = Failure(name);
@@ -208,9 +226,8 @@ absl::Status TranslationFiles::Save() {
     replaced.push_back(image.bytes);
   }
   if (!is_worth_a_file && replaced.size() < 2) return absl::OkStatus();
-  const std::string image = store_->WriteImage(replaced);
-  const absl::Status written =
-      Write(ImageName(settings_), std::as_bytes(std::span<const char>(image)), /*replace=*/true);
+  const absl::Status written = Write(ImageName(settings_), /*replace=*/true,
+                                     [&](cpu::translator::ByteSink sink) { store_->WriteImage(replaced, sink); });
   if (!written.ok()) return written;
   for (size_t i = 0; i < replaced.size(); ++i) unlinkat(folder_fd_, images_[i].name.c_str(), 0);
   RemoveOldest();

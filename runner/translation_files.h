@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/seeded_entropy.h"
+#include "cpu/translator/stored_page.h"
 #include "cpu/translator/translation_store.h"
 
 namespace remora::runner {
@@ -57,7 +59,8 @@ class TranslationFiles {
   absl::StatusOr<uint64_t> ReadSeed();
   void ReadImages();
   // Under another name first. `replace`: also where there is one of that name, which else stays.
-  absl::Status Write(const std::string& name, std::span<const std::byte> bytes, bool replace);
+  absl::Status Write(const std::string& name, bool replace,
+                     absl::FunctionRef<void(cpu::translator::ByteSink sink)> produce);
   void RemoveOldest();
   absl::Status Failure(const std::string& name) const;  // by errno
 

@@ -26,11 +26,12 @@ static_assert(sizeof(Header) % kAlignment == 0);
 constexpr size_t Padded(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
 
 template <typename T>
-void AppendArray(std::span<const T> array, std::string* out) {
+void WriteArray(std::span<const T> array, ByteSink sink) {
   static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
+  constexpr std::byte kZeros[kAlignment] = {};
   const std::span<const std::byte> bytes = std::as_bytes(array);
-  out->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  out->append(Padded(bytes.size()) - bytes.size(), '\0');
+  sink(bytes);
+  sink(std::span(kZeros).first(Padded(bytes.size()) - bytes.size()));
 }
 
 // Reads arrays one behind the other.
@@ -208,8 +209,7 @@ size_t StoredPage::size_bytes() const {
          Padded(all.branches.size_bytes()) + Padded(all.numbered.size_bytes()) + Padded(all.code.size_bytes());
 }
 
-void StoredPage::AppendTo(std::string* out) const {
-  DCHECK(out->size() % kAlignment == 0);
+void StoredPage::WriteTo(ByteSink sink) const {
   const Header header = {.page_number = page_number_,
                          .num_blocks = static_cast<uint32_t>(blocks_.size()),
                          .num_keys = static_cast<uint32_t>(keys_.size()),
@@ -219,16 +219,16 @@ void StoredPage::AppendTo(std::string* out) const {
                          .num_branches = static_cast<uint32_t>(branches_.size()),
                          .num_numbered = static_cast<uint32_t>(numbered_.size()),
                          .code_bytes = static_cast<uint32_t>(code_.size())};
-  AppendArray(std::span(&header, 1), out);
-  AppendArray(std::span<const std::byte>(bytes()), out);
-  AppendArray(std::span<const StoredBlock>(blocks_), out);
-  AppendArray(std::span<const uint64_t>(keys_), out);
-  AppendArray(std::span<const Mark>(marks_), out);
-  AppendArray(std::span<const StoredRelocation>(relocations_), out);
-  AppendArray(std::span<const StoredLink>(links_), out);
-  AppendArray(std::span<const StoredBranch>(branches_), out);
-  AppendArray(std::span<const StoredNumber>(numbered_), out);
-  AppendArray(std::span<const uint8_t>(code_), out);
+  WriteArray(std::span(&header, 1), sink);
+  WriteArray(std::span<const std::byte>(bytes()), sink);
+  WriteArray(std::span<const StoredBlock>(blocks_), sink);
+  WriteArray(std::span<const uint64_t>(keys_), sink);
+  WriteArray(std::span<const Mark>(marks_), sink);
+  WriteArray(std::span<const StoredRelocation>(relocations_), sink);
+  WriteArray(std::span<const StoredLink>(links_), sink);
+  WriteArray(std::span<const StoredBranch>(branches_), sink);
+  WriteArray(std::span<const StoredNumber>(numbered_), sink);
+  WriteArray(std::span<const uint8_t>(code_), sink);
 }
 
 }  // namespace remora::cpu::translator

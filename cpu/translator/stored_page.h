@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -20,7 +19,7 @@ namespace remora::cpu::translator {
 // BlockNumbers gave are taken out of the code, routines are named by where they are in the CodeBuffer. It belongs to
 // the page's bytes at its address, which stand beside it.
 //
-// Memory layout, in a file, too: a Header, the page's bytes, then the arrays of StoredPageView in their order, each
+// Layout in an image: a Header, the page's bytes, then the arrays of StoredPageView in their order, each
 // padded to 8 bytes. The blocks' parts of the arrays follow each other in the blocks' order.
 
 struct StoredBlock {
@@ -55,6 +54,9 @@ struct StoredNumber {
   uint8_t unused = 0;
 };
 
+// Takes bytes, one piece behind the other.
+using ByteSink = absl::FunctionRef<void(std::span<const std::byte> bytes)>;
+
 // What another one of the number's kind adds to the word.
 uint32_t StrideOf(GeneratedBlock::Numbered::Kind kind);
 
@@ -71,7 +73,7 @@ struct StoredPageView {
   std::span<const uint8_t> code = {};
 
   // Nothing if `record`, aligned to 8 bytes, is too short for what it says is in it. What a block says of its code is
-  // not looked at: whoever asks knows by a sum that it is what AppendTo wrote.
+  // not looked at: whoever asks knows by a sum that it is what WriteTo wrote.
   static std::optional<StoredPageView> Parse(std::span<const std::byte> record);
 };
 
@@ -112,7 +114,7 @@ class StoredPage {
   std::span<const std::byte, kPageSize> bytes() const {
     return std::span<const std::byte, kPageSize>(bytes_.get(), kPageSize);
   }
-  // Of what AppendTo adds.
+  // Of what WriteTo writes.
   size_t size_bytes() const;
 
   // A block that begins at `page_offset`, for code in `buffer`. `key_of`: what has been numbered. False, and nothing is
@@ -122,8 +124,8 @@ class StoredPage {
   // Those of `other`, of the same page, that begin where none here does.
   void AddAllOf(const StoredPageView& other);
   StoredPageView view() const;
-  // Adds it to `out`, whose size is a multiple of 8.
-  void AppendTo(std::string* out) const;
+  // A record that StoredPageView::Parse can read, piece by piece.
+  void WriteTo(ByteSink sink) const;
 
  private:
   uint16_t IndexOfKey(uint64_t key);

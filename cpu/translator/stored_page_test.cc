@@ -52,6 +52,14 @@ class StoredPageTest : public testing::Test {
   }
 
   static uint64_t KeyOf(const GeneratedBlock::Numbered& numbered) { return 0x1000 + numbered.number; }
+  static std::string RecordOf(const StoredPage& page) {
+    std::string record;
+    page.WriteTo([&](std::span<const std::byte> bytes) {
+      record.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    });
+    EXPECT_EQ(record.size(), page.size_bytes());
+    return record;
+  }
   bool Add(StoredPage* page, uint32_t offset, const GeneratedBlock& block) {
     return page->Add(offset, block, buffer_, &KeyOf);
   }
@@ -111,8 +119,7 @@ TEST_F(StoredPageTest, WhatIsWrittenCanBeRead) {
     ASSERT_TRUE(Add(&page, i * 3, blocks[i]));
     EXPECT_FALSE(Add(&page, i * 3, blocks[i])) << "one begins there already";
   }
-  std::string record;
-  page.AppendTo(&record);
+  const std::string record = RecordOf(page);
   EXPECT_EQ(record.size() % 8, 0u);
   const std::optional<StoredPageView> view = StoredPageView::Parse(std::as_bytes(std::span<const char>(record)));
   ASSERT_TRUE(view.has_value());
@@ -160,8 +167,7 @@ TEST_F(StoredPageTest, NothingIsReadBehindARecord) {
   StoredPage page(kPageNumber, bytes_);
   std::vector<uint8_t> code;
   for (uint32_t i = 0; i < 3; ++i) Add(&page, i, RandomBlock(&code));
-  std::string record;
-  page.AppendTo(&record);
+  const std::string record = RecordOf(page);
   const auto parse = [](const std::string& bytes) {
     const std::vector<std::byte> copy(reinterpret_cast<const std::byte*>(bytes.data()),
                                       reinterpret_cast<const std::byte*>(bytes.data()) + bytes.size());

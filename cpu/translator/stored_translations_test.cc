@@ -43,6 +43,14 @@ using translator::TranslationStore;
 
 std::span<const std::byte> AsBytes(const std::string& image) { return std::as_bytes(std::span<const char>(image)); }
 
+std::string ImageOf(const TranslationStore& store) {
+  std::string image;
+  store.WriteImage({}, [&](std::span<const std::byte> piece) {
+    image.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  });
+  return image;
+}
+
 // --- the same code as without a store ---
 
 constexpr uint64_t kSettings = 1;
@@ -124,7 +132,7 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
     made += here != nullptr ? 1 : 0;
   });
   ASSERT_GT(made, kPages * kBlocksOfPage / 2);
-  const std::string image = earlier.store.WriteImage({});
+  const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   // What is numbered has the numbers that it has without a store.
   for (; fresh.cache.way_targets()[ways] != 0; ++ways) later.cache.WayTo(fresh.cache.way_targets()[ways]);
@@ -162,7 +170,7 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   earlier.Adopt(kPage / kPageSize, page.data());
   ASSERT_NE(earlier.Translate(kPage, page.data()), nullptr);
   ASSERT_NE(earlier.Translate(kPage + 64, page.data()), nullptr);
-  const std::string image = earlier.store.WriteImage({});
+  const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
   const std::vector<const translator::Translation*> adopted = later.Adopt(kPage / kPageSize, page.data());
@@ -209,7 +217,7 @@ class StoredRun {
     machine.state.rip = rip;
     return machine.Run(budget);
   }
-  std::string Image() const { return store_.WriteImage({}); }
+  std::string Image() const { return ImageOf(store_); }
   uint64_t num_added() const { return store_.num_added(); }
   uint64_t translated() const { return machine.engine->counters().blocks_decoded; }
   uint64_t adopted() const { return machine.engine->counters().blocks_adopted; }

@@ -23,12 +23,12 @@ uint64_t SumOf(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data
 
 }  // namespace
 
-struct TranslationStore::ImageHeader {
-  std::array<char, 8> magic = kMagic;
+// An image is records, then the index, then this.
+struct TranslationStore::ImageFooter {
   uint64_t settings = 0, layout = 0;
-  uint64_t index_offset = 0;  // behind the records, up to the image's end
   uint64_t num_records = 0;
   uint64_t index_sum = 0;
+  std::array<char, 8> magic = kMagic;
 };
 
 // In the order of number and page_sum.
@@ -43,18 +43,18 @@ struct TranslationStore::IndexEntry {
 // --- images of earlier runs ---
 
 bool TranslationStore::ReadImage(std::span<const std::byte> bytes, uint64_t settings, Image* image) {
-  static_assert(sizeof(ImageHeader) % kAlignment == 0 && sizeof(IndexEntry) % kAlignment == 0);
-  if (bytes.size() < sizeof(ImageHeader) || reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment != 0) return false;
-  const auto* header = reinterpret_cast<const ImageHeader*>(bytes.data());
-  if (header->magic != kMagic || header->settings != settings) return false;
-  if (header->index_offset > bytes.size() || header->index_offset % kAlignment != 0) return false;
-  const std::span behind = bytes.subspan(header->index_offset);
-  if (behind.size() % sizeof(IndexEntry) != 0 || behind.size() / sizeof(IndexEntry) != header->num_records)
+  static_assert(sizeof(ImageFooter) % kAlignment == 0 && sizeof(IndexEntry) % kAlignment == 0);
+  const bool is_aligned = (reinterpret_cast<uintptr_t>(bytes.data()) | bytes.size()) % kAlignment == 0;
+  if (bytes.size() < sizeof(ImageFooter) || !is_aligned) return false;
+  const std::span before = bytes.first(bytes.size() - sizeof(ImageFooter));
+  const auto* footer = reinterpret_cast<const ImageFooter*>(before.data() + before.size());
+  if (footer->magic != kMagic || footer->settings != settings) return false;
+  if (footer->num_records > before.size() / sizeof(IndexEntry)) return false;
+  const std::span index(reinterpret_cast<const IndexEntry*>(before.data() + before.size()) - footer->num_records,
+                        footer->num_records);
+  if (SumOf(std::as_bytes(index)) != footer->index_sum || !std::ranges::is_sorted(index, {}, &IndexEntry::key))
     return false;
-  const std::span index(reinterpret_cast<const IndexEntry*>(behind.data()), header->num_records);
-  if (SumOf(std::as_bytes(index)) != header->index_sum || !std::ranges::is_sorted(index, {}, &IndexEntry::key))
-    return false;
-  *image = {bytes, header->layout, index};
+  *image = {bytes, footer->layout, index};
   return true;
 }
 
@@ -125,13 +125,14 @@ uint64_t TranslationStore::added_bytes() const {
 
 // --- the next run's image ---
 
-std::string TranslationStore::WriteImage(std::span<const std::span<const std::byte>> replaced) const {
+void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> replaced, ByteSink sink) const {
   // What there is of a page: one record as it is, or parts that become one.
   struct Source {
     uint64_t number = 0, sum = 0;
     const StoredPage* added = nullptr;
     std::optional<StoredPageView> stored;
     std::span<const std::byte> record;
+    uint64_t record_sum = 0;
     auto key() const { return std::tuple(number, sum); }
     const std::byte* bytes() const { return added != nullptr ? added->bytes().data() : stored->bytes.data(); }
   };
@@ -148,7 +149,8 @@ std::string TranslationStore::WriteImage(std::span<const std::span<const std::by
         sources.push_back({.number = entry.number,
                            .sum = entry.page_sum,
                            .stored = view,
-                           .record = image.bytes.subspan(entry.offset, entry.bytes)});
+                           .record = image.bytes.subspan(entry.offset, entry.bytes),
+                           .record_sum = entry.record_sum});
   }
   // Pages with the same bytes side by side.
   std::ranges::sort(sources, [](const Source& a, const Source& b) {
@@ -158,43 +160,42 @@ std::string TranslationStore::WriteImage(std::span<const std::span<const std::by
   const auto alike = [](const Source& a, const Source& b) {
     return a.key() == b.key() && std::memcmp(a.bytes(), b.bytes(), kPageSize) == 0;
   };
-  size_t most_bytes = sizeof(ImageHeader) + sources.size() * sizeof(IndexEntry);
-  for (const Source& source : sources)
-    most_bytes += source.added != nullptr ? source.added->size_bytes() : source.record.size();
-  std::string image;
-  image.reserve(most_bytes);
-  image.resize(sizeof(ImageHeader));
   std::vector<IndexEntry> index;
+  uint64_t offset = 0;
+  const auto write_page = [&](const StoredPage& page, IndexEntry* entry) {
+    XXH3_state_t sum;
+    XXH3_64bits_reset(&sum);
+    page.WriteTo([&](std::span<const std::byte> bytes) {
+      XXH3_64bits_update(&sum, bytes.data(), bytes.size());
+      sink(bytes);
+    });
+    entry->bytes = page.size_bytes();
+    entry->record_sum = XXH3_64bits_digest(&sum);
+  };
   for (size_t first = 0, end = 0; first < sources.size(); first = end) {
     for (end = first; end < sources.size() && alike(sources[first], sources[end]);) ++end;
     const Source& source = sources[first];
-    const size_t offset = image.size();
+    IndexEntry entry = {.number = source.number, .page_sum = source.sum, .offset = offset};
     if (end - first == 1 && source.added == nullptr) {
-      image.append(reinterpret_cast<const char*>(source.record.data()), source.record.size());
+      sink(source.record);
+      entry.bytes = source.record.size();
+      entry.record_sum = source.record_sum;
     } else if (end - first == 1) {
-      source.added->AppendTo(&image);
+      write_page(*source.added, &entry);
     } else {
       StoredPage merged(source.number, std::span<const std::byte, kPageSize>(source.bytes(), kPageSize));
       for (size_t i = first; i < end; ++i)
         merged.AddAllOf(sources[i].added != nullptr ? sources[i].added->view() : *sources[i].stored);
-      merged.AppendTo(&image);
+      write_page(merged, &entry);
     }
-    const std::span<const char> record = std::span<const char>(image).subspan(offset);
-    index.push_back({.number = source.number,
-                     .page_sum = source.sum,
-                     .offset = offset,
-                     .bytes = record.size(),
-                     .record_sum = SumOf(std::as_bytes(record))});
+    offset += entry.bytes;
+    index.push_back(entry);
   }
   const std::span<const std::byte> index_bytes = std::as_bytes(std::span<const IndexEntry>(index));
-  const ImageHeader header = {.settings = settings_,
-                              .layout = layout_,
-                              .index_offset = image.size(),
-                              .num_records = index.size(),
-                              .index_sum = SumOf(index_bytes)};
-  std::memcpy(image.data(), &header, sizeof(header));
-  image.append(reinterpret_cast<const char*>(index_bytes.data()), index_bytes.size());
-  return image;
+  const ImageFooter footer = {
+      .settings = settings_, .layout = layout_, .num_records = index.size(), .index_sum = SumOf(index_bytes)};
+  sink(index_bytes);
+  sink(std::as_bytes(std::span(&footer, 1)));
 }
 
 }  // namespace remora::cpu::translator

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -56,11 +55,11 @@ class TranslationStore {
   uint64_t num_added() const { return num_added_; }
   // What these take in an image.
   uint64_t added_bytes() const;
-  // An image of what this run has added and of what the images have that it is to replace.
-  std::string WriteImage(std::span<const std::span<const std::byte>> replaced) const;
+  // An image of what this run has added and of what the images have that it is to replace, piece by piece.
+  void WriteImage(std::span<const std::span<const std::byte>> replaced, ByteSink sink) const;
 
  private:
-  struct ImageHeader;
+  struct ImageFooter;
   struct IndexEntry;
   struct Image {
     std::span<const std::byte> bytes;

@@ -60,7 +60,11 @@ class OneRun {
   std::string Image(const std::vector<std::string>& replaced = {}) const {
     std::vector<std::span<const std::byte>> bytes;
     for (const std::string& image : replaced) bytes.push_back(AsBytes(image));
-    return store_.WriteImage(bytes);
+    std::string image;
+    store_.WriteImage(bytes, [&](std::span<const std::byte> piece) {
+      image.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    });
+    return image;
   }
 
  private:
