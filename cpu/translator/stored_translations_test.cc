@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,7 @@ std::span<const std::byte> CompiledCode() {
   std::span<const std::byte> longest;
   dl_iterate_phdr(
       [](dl_phdr_info* object, size_t, void* found) {
+        if (std::string_view(object->dlpi_name).find("libc.so") == std::string_view::npos) return 0;
         auto* best = static_cast<std::span<const std::byte>*>(found);
         for (size_t i = 0; i < object->dlpi_phnum; ++i) {
           const ElfW(Phdr)& header = object->dlpi_phdr[i];
