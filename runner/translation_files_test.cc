@@ -149,6 +149,9 @@ TEST_F(TranslationFilesTest, WhatOthersMayWriteIsNotUsed) {
   files::rename(image, work_ / "elsewhere");
   files::create_symlink(work_ / "elsewhere", image);
   EXPECT_EQ(Come(0, 10), 0);
+  files::permissions(folder_ + "/layout", files::perms(0666));
+  EXPECT_THAT(ErrorOf(folder_), HasSubstr("layout: not a file of the caller's own"));
+  files::permissions(folder_ + "/layout", files::perms(0600));
   files::permissions(folder_, files::perms(0777));
   EXPECT_THAT(ErrorOf(folder_), HasSubstr("others may write"));
 }

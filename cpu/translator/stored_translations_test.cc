@@ -58,7 +58,8 @@ constexpr uint64_t kSettings = 1;
 
 // What translates, without an engine.
 struct Side {
-  explicit Side(std::span<const std::byte> image) : store(kSettings) {
+  explicit Side(std::span<const std::byte> image, uint64_t max_code_bytes = uint64_t{64} << 20)
+      : store(kSettings), cache(&reclaimer, max_code_bytes, translator::HostCalls(), &store) {
     if (!image.empty()) EXPECT_TRUE(store.AddImage(image));
   }
   // Asks the store, too.
@@ -80,7 +81,7 @@ struct Side {
 
   sync::Reclaimer reclaimer;
   TranslationStore store;
-  translator::TranslationCache cache{&reclaimer, uint64_t{64} << 20, translator::HostCalls(), &store};
+  translator::TranslationCache cache;
   InstructionDecoder decoder{CpuLevel::kHost};
   translator::BlockCollector collector{&decoder, translator::Optimizations()};
   translator::BlockWriter writer{cache.routines(), &cache, &decoder, translator::Optimizations()};
@@ -179,6 +180,53 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 1u);
+}
+
+// Whether a displacement in the block's code leads to one of the other's entries.
+bool LeadsTo(const translator::Translation& from, const translator::Translation& to) {
+  for (uint32_t i = 0; i + 4 <= from.code_bytes; ++i) {
+    int32_t displacement;
+    std::memcpy(&displacement, from.code + i, sizeof(displacement));
+    const std::byte* const target = from.code + i + 4 + displacement;
+    for (const uint16_t entry : {to.host_entry, to.saved_entry, to.forward_entry})
+      if (target == to.code + entry) return true;
+  }
+  return false;
+}
+
+TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
+  std::array<std::byte, kPageSize> page{};
+  constexpr uint64_t kPage = 0x400000;
+  const uint8_t branch[] = {0x75, 0x3e, 0xc3}, ret[] = {0xc3};  // jne +62; ret; and what it leads to
+  std::memcpy(page.data(), branch, sizeof(branch));
+  std::memcpy(page.data() + 64, ret, sizeof(ret));
+  Side earlier({});
+  earlier.Adopt(kPage / kPageSize, page.data());
+  for (const uint64_t offset : {0, 64}) ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
+  const std::string image = ImageOf(earlier.store);
+  Side later(AsBytes(image));
+  const translator::Translation* here = later.Translate(kPage, page.data());
+  ASSERT_NE(here, nullptr);
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage / kPageSize, page.data());
+  ASSERT_EQ(adopted.size(), 1u);
+  EXPECT_EQ(adopted[0]->pc, kPage + 64);
+  EXPECT_EQ(later.cache.num_translations(), 2u);
+  EXPECT_EQ(later.cache.Find(here->frame, kPage, false), here);
+  EXPECT_TRUE(LeadsTo(*here, *adopted[0]));
+}
+
+TEST(StoredTranslationsTest, WhereThereIsLittleRoomAPageIsNotTakenOver) {
+  const std::span<const std::byte> code = CompiledCode();
+  const uint64_t first = reinterpret_cast<uint64_t>(code.data());
+  Side earlier({});
+  earlier.Adopt(first / kPageSize, code.data());
+  for (uint64_t offset = 0; offset < kPageSize; offset += 16) earlier.Translate(first + offset, code.data());
+  const std::string image = ImageOf(earlier.store);
+  Side roomy(AsBytes(image)), tight(AsBytes(image), uint64_t{1} << 20);
+  EXPECT_EQ(roomy.Adopt(first / kPageSize, code.data()).size(), earlier.cache.num_translations());
+  EXPECT_TRUE(tight.Adopt(first / kPageSize, code.data()).empty());
+  EXPECT_EQ(tight.cache.StoredOf(Side::FrameOf(first / kPageSize), first / kPageSize),
+            translator::TranslationCache::Stored::kSomething);
 }
 
 TEST(StoredTranslationsTest, SettingsTellWhatCodeDependsOn) {
