@@ -12,6 +12,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/guest_addr.h"
@@ -191,6 +192,18 @@ TEST_F(TranslationFilesTest, OfTwoSeedsTheFirstOneStays) {
   files::remove(folder_ + "/layout");
   ASSERT_EQ(mkfifo((folder_ + "/layout").c_str(), 0600), 0);
   EXPECT_THAT(ErrorOf(folder_), HasSubstr("layout: not a file"));
+}
+
+TEST_F(TranslationFilesTest, RunsThatBeginAtOnceHaveOneLayout) {
+  constexpr int kTrials = 50, kRuns = 6;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    std::array<uint64_t, kRuns> layouts{};
+    std::vector<std::thread> runs;
+    for (uint64_t& layout : layouts) runs.emplace_back([&] { layout = Open()->layout_entropy()->NextU64(); });
+    for (std::thread& run : runs) run.join();
+    for (const uint64_t layout : layouts) ASSERT_EQ(layout, layouts[0]) << trial;
+    files::remove_all(folder_);
+  }
 }
 
 TEST_F(TranslationFilesTest, WhatBelongsToALostLayoutIsNotUsed) {

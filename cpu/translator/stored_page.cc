@@ -13,8 +13,8 @@ namespace remora::cpu::translator {
 namespace {
 
 constexpr size_t kAlignment = 8, kCodeAlignment = 16;
-// Indices of keys, and what a block has of each, are 16 bits wide.
-constexpr size_t kMostOfABlock = UINT16_MAX, kMostKeys = UINT16_MAX;
+// What a block has of each is told in 16 bits; so is the index of a key, which is looked for one by one.
+constexpr size_t kMostOfABlock = UINT16_MAX, kMostKeys = 4096;
 
 struct Header {
   uint64_t page_number = 0;

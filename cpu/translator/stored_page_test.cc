@@ -162,6 +162,24 @@ TEST_F(StoredPageTest, ABlockThatLeadsElsewhereThanToARoutineIsNotStored) {
   EXPECT_TRUE(page.view().blocks.empty());
 }
 
+// Keys are looked for one by one, so a page does not have any number of them.
+TEST_F(StoredPageTest, APageWithManyKeysTakesNoMoreBlocks) {
+  StoredPage page(kPageNumber, bytes_);
+  const std::vector<uint8_t> code(64);
+  uint32_t number = 0, taken = 0;
+  for (uint32_t offset = 0; offset < kPageSize; ++offset) {
+    GeneratedBlock block;
+    block.code = code;
+    block.code_bytes = 64;
+    block.marks.resize(1);
+    for (uint32_t i = 0; i < 8; ++i) block.numbered.push_back({4 * i, Kind::kWayField, number++});
+    taken += Add(&page, offset, block) ? 1 : 0;
+  }
+  EXPECT_GT(taken, 100u);
+  EXPECT_LT(taken, kPageSize / 2);
+  EXPECT_EQ(page.view().keys.size(), 8 * taken);
+}
+
 // Reads each record from a buffer of its own length, so that ASan sees what goes beyond.
 TEST_F(StoredPageTest, NothingIsReadBehindARecord) {
   StoredPage page(kPageNumber, bytes_);

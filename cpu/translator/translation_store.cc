@@ -16,7 +16,6 @@ namespace {
 constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 1};
 constexpr size_t kAlignment = 8;
 // A guest that makes code for ever does not get it all stored.
-constexpr size_t kMaxPages = 1 << 14;
 constexpr uint64_t kMaxAddedCodeBytes = uint64_t{128} << 20;
 
 uint64_t SumOf(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -81,27 +80,28 @@ TranslationStore::Page* TranslationStore::Ask(uint64_t page_number, std::span<co
   if (alike != known_.end())
     for (Page* page : alike->second)
       if (std::memcmp(page->bytes, bytes.data(), kPageSize) == 0) return page;
-  if (pages_.size() == kMaxPages) return nullptr;
-  Page& page = pages_.emplace_back();
-  known_[{page_number, sum}].push_back(&page);
-  page.number = page_number;
-  page.sum = sum;
+  std::vector<StoredPageView> stored;
   for (const Image& image : images_) {
     if (image.layout != layout_) continue;
     const auto found = std::ranges::equal_range(image.index, std::pair(page_number, sum), {}, &IndexEntry::key);
     for (const IndexEntry& entry : found) {
       const std::optional<StoredPageView> view = ReadRecord(image, entry);
-      if (!view || std::memcmp(view->bytes.data(), bytes.data(), kPageSize) != 0) continue;
-      page.stored.push_back(*view);
-      page.bytes = view->bytes.data();
+      if (view && std::memcmp(view->bytes.data(), bytes.data(), kPageSize) == 0) stored.push_back(*view);
     }
   }
+  if (stored.empty() && num_new_pages_ == kMaxNewPages) return nullptr;
+  Page& page = pages_.emplace_back();
+  known_[{page_number, sum}].push_back(&page);
+  page.number = page_number;
+  page.sum = sum;
+  page.stored = std::move(stored);
   if (page.stored.empty()) {
     // Without any blocks, too, it tells the next run that this one has come here.
     page.added = std::make_unique<StoredPage>(page_number, bytes);
-    page.bytes = page.added->bytes().data();
+    ++num_new_pages_;
     ++num_added_;
   }
+  page.bytes = page.stored.empty() ? page.added->bytes().data() : page.stored[0].bytes.data();
   return &page;
 }
 

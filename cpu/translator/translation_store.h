@@ -45,7 +45,9 @@ class TranslationStore {
     uint64_t number = 0, sum = 0;
     const std::byte* bytes = nullptr;  // of one of them
   };
-  // The same one each time for the same page and bytes; lives as long as the store. Null: there are too many.
+  // The same one each time for the same page and bytes; lives as long as the store. Null: earlier runs have nothing of
+  // it, and this one has come to kMaxNewPages that are new already.
+  static constexpr uint64_t kMaxNewPages = 1 << 14;
   Page* Ask(uint64_t page_number, std::span<const std::byte, kPageSize> bytes);
   // A new translation that begins there. See StoredPage::Add.
   void Add(Page* page, uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer,
@@ -76,7 +78,7 @@ class TranslationStore {
   std::deque<Page> pages_;
   // By number and sum; those that differ in their bytes only follow each other.
   absl::flat_hash_map<std::pair<uint64_t, uint64_t>, std::vector<Page*>> known_;
-  uint64_t num_added_ = 0, added_code_bytes_ = 0;
+  uint64_t num_new_pages_ = 0, num_added_ = 0, added_code_bytes_ = 0;
 };
 
 }  // namespace remora::cpu::translator

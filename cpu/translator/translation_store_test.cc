@@ -129,6 +129,17 @@ TEST(TranslationStoreTest, WhatIsDamagedIsNotUsed) {
   for (size_t length = 0; length < image.size(); length += 97) EXPECT_EQ(OneRun({image.substr(0, length)}).taken(), 0);
 }
 
+TEST(TranslationStoreTest, OnlySoManyPagesAreNewInOneRun) {
+  OneRun first({});
+  first.Translate(3, BytesOf(1), 16);
+  OneRun second({first.Image()});
+  for (uint64_t i = 0; i < TranslationStore::kMaxNewPages; ++i)
+    ASSERT_NE(second.store().Ask(100 + i, BytesOf(1)), nullptr);
+  EXPECT_EQ(second.store().Ask(99, BytesOf(1)), nullptr);
+  EXPECT_NE(second.store().Ask(100, BytesOf(1)), nullptr);
+  EXPECT_EQ(second.Known(3, BytesOf(1)), std::set<uint32_t>{16}) << "what an earlier run had is found for ever";
+}
+
 TEST(TranslationStoreTest, ABlockThatIsThereIsNotStoredTwice) {
   OneRun first({});
   first.Translate(3, BytesOf(1), 16);
