@@ -121,7 +121,8 @@ void PlaceGather(Random& random, const Decoded& decoded, cpu::CpuState* state) {
   // vgatherdps, vpscatterqd: behind that stem is the index's letter.
   const bool wide = name[name.find("er") + 2] == 'q';
   std::byte* index = state->vector[ZydisRegisterGetId(memory.mem.index)].bytes.data();
-  for (int i = 0; i < 64; i += wide ? 8 : 4) {
+  const int bytes = state->avx512_live ? 64 : 32;
+  for (int i = 0; i < bytes; i += wide ? 8 : 4) {
     const int64_t value = random.Between(-60, 60);
     std::memcpy(index + i, &value, wide ? 8 : 4);
   }
