@@ -2,7 +2,8 @@
 # rounds.sh SECONDS ROWS...: the guest of the soak. Runs every row of the files ROWS (testing/programs) in a fresh folder, round after round, at least three times
 # and until SECONDS are over, two rows at a time. After each round, when nothing but this shell is alive, prints what Remora has then:
 #   round N rows R different D tasks T files F frames M
-# "different" counts the rows whose exit status or output is not that of the first round.
+# "different" counts the rows whose exit status or output is not that of the first round; the first few of each round are
+# told on stderr, with where their outputs part.
 set -u
 seconds=$1
 shift
@@ -21,9 +22,18 @@ one() { # NUMBER: status and checksum of the row's output
   fi
   timeout -k 5 200 "$@" >"$folder.out" 2>&1 </dev/null
   status=$?
-  sed "s|$folder|.|g" "$folder.out" | md5sum >"$folder.sum"
-  echo "$status" >>"$folder.sum"
+  sed "s|$folder|.|g" "$folder.out" >"$folder.text"
+  echo "status $status" >>"$folder.text"
+  md5sum <"$folder.text" >"$folder.sum"
   cd "$base" && rm -rf "$folder" "$folder.out"
+}
+
+# NUMBER: what the row printed now, and in the first round. Three ways, should one of the programs be what is wrong.
+tell() {
+  echo "differs in round $round: ${rows[$1]%%$'\t'*}"
+  cat "first$1.sum" "run$1.sum"
+  wc -c "first$1.text" "run$1.text"
+  diff "first$1.text" "run$1.text" | head -c 600
 }
 
 # In pages: what meminfo counts as taken.
@@ -39,11 +49,11 @@ for ((round = 1; round <= 3 || SECONDS < seconds; ++round)); do
   for ((i = 0; i < ${#rows[@]}; ++i)); do
     if ((round == 1)); then
       mv "run$i.sum" "first$i.sum"
+      mv "run$i.text" "first$i.text"
     elif ! cmp -s "run$i.sum" "first$i.sum"; then
-      different=$((different + 1))
-      echo "differs: ${rows[$i]%%$'\t'*}" >&2
+      ((++different > 5)) || tell "$i" >&2 2>&1
     fi
-    rm -f "run$i.sum"
+    rm -f "run$i.sum" "run$i.text"
   done
   read -r _ _ _ tasks _ </proc/loadavg
   read -r files _ </proc/sys/fs/file-nr

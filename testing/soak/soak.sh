@@ -26,7 +26,7 @@ while read -r -a words; do
 done <"$work/rounds"
 wait "$pid"
 status=$?
-grep -a -v '^{' "$work/errors" | head -20
+grep -a -v '^{' "$work/errors" | head -200
 at_the_end=$(grep -a '^{' "$work/errors" | tail -1)
 figure() { grep -oP "\"$1\": \K[0-9]+" <<<"$at_the_end"; }
 
