@@ -23,6 +23,12 @@ struct HostReadPool::State {
   Mutex mu{LockRank::kReactor};
   std::condition_variable_any changed;
   std::deque<Job> jobs ABSL_GUARDED_BY(mu);
+  // What was read last, as far as it is kept yet.
+  struct Window {
+    Ref<HostWindows> of;
+    uint64_t start = 0;
+  };
+  std::deque<Window> windows ABSL_GUARDED_BY(mu);
   uint32_t num_threads ABSL_GUARDED_BY(mu) = 0;
   uint32_t num_idle ABSL_GUARDED_BY(mu) = 0;
   uint64_t num_reads ABSL_GUARDED_BY(mu) = 0;
@@ -87,6 +93,16 @@ void HostReadPool::Loop(std::shared_ptr<State> state) {
       state->jobs.pop_front();
     }
     job.reader->Fetch(job.start, job.num_drops);
+    State::Window oldest;
+    {
+      MutexLock lock(&state->mu);
+      state->windows.push_back({Ref<HostWindows>(&job.reader->windows()), job.start});
+      if (state->windows.size() > kMaxWindows) {
+        oldest = std::move(state->windows.front());
+        state->windows.pop_front();
+      }
+    }
+    if (oldest.of) oldest.of->Forget(oldest.start);
     job.reader.reset();
     state->arrivals.Notify(sync::kAllEvents);
   }

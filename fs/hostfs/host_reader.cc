@@ -47,6 +47,7 @@ ErrnoOr<uint64_t> HostReader::ReadAt(mm::IoBuffer& to, uint64_t offset) {
     const auto n = way == Way::kPool ? ErrnoOr<uint64_t>(Errno(EAGAIN))
                                      : disk_->ReadNow(fd_->get(), std::span(pieces, *count), offset + done);
     if (n.ok()) {
+      windows_->NoteServed(offset + done, *n);
       to.Advance(*n);
       done += *n;
       // What is in memory ends at a page's end; elsewhere it is the file that ends.
@@ -77,7 +78,9 @@ uint64_t HostReader::ReadAtOnce(std::span<std::byte> to, uint64_t offset) {
   const iovec piece{to.data(), to.size()};
   const auto n = way == Way::kNow ? disk_->ReadNow(fd_->get(), std::span(&piece, 1), offset)
                                   : host_io::ReadVector(fd_->get(), std::span(&piece, 1), static_cast<int64_t>(offset));
-  return n.ok() ? *n : 0;
+  if (!n.ok()) return 0;
+  windows_->NoteServed(offset, *n);
+  return *n;
 }
 
 void HostReader::Request(uint64_t offset) {
@@ -87,17 +90,21 @@ void HostReader::Request(uint64_t offset) {
 }
 
 void HostReader::Fetch(uint64_t start, uint64_t num_drops) {
-  std::vector<std::byte> bytes(HostWindows::kBytes);
-  int error_number = 0;
+  HostWindows::Fetched fetched{.bytes = std::vector<std::byte>(HostWindows::kBytes)};
   uint64_t done = 0;
-  while (done < bytes.size()) {
-    const auto n = disk_->ReadWaiting(fd_->get(), std::span(bytes).subspan(done), start + done);
-    if (!n.ok() && done == 0) error_number = n.error_number();
-    if (!n.ok() || *n == 0) break;
+  while (done < fetched.bytes.size()) {
+    const auto n = disk_->ReadWaiting(fd_->get(), std::span(fetched.bytes).subspan(done), start + done);
+    if (!n.ok()) {
+      // Behind what came it is told to who asks for that.
+      if (done == 0) fetched.error_number = n.error_number();
+      break;
+    }
+    fetched.ends_file = *n == 0;
+    if (fetched.ends_file) break;
     done += *n;
   }
-  bytes.resize(done);
-  windows_->Put(start, num_drops, std::move(bytes), error_number);
+  fetched.bytes.resize(done);
+  windows_->Put(start, num_drops, std::move(fetched));
 }
 
 }  // namespace remora::fs

@@ -10,6 +10,7 @@
 #include <memory>
 #include <semaphore>
 #include <string>
+#include <vector>
 
 #include "base/guest_addr.h"
 #include "fs/hostfs/slow_disk_for_testing.h"
@@ -149,6 +150,47 @@ TEST_P(HostReaderTest, AnErrorOfTheDiskIsToldOnce) {
   notices_.Await();
   EXPECT_EQ(ReadOnce(100, 8192).error_number(), EIO);
   EXPECT_EQ(ReadWhole(*reader_, 100, 8192), content_.substr(8192, 100));
+}
+
+TEST_P(HostReaderTest, WhereADiskFailsTheFileDoesNotEnd) {
+  disk_.FailBehind(2 * kPageSize, kPageSize, EIO);
+  std::string text(20'000, '\0');
+  KernelBuffer to(IoBuffer::Direction::kFill, std::as_writable_bytes(std::span(text)));
+  disk_.Allow(1000);
+  ErrnoOr<uint64_t> n = Errno(EAGAIN);
+  while (n.error_number() == EAGAIN) {
+    n = reader_->ReadAt(to, to.transferred());
+    if (n.error_number() == EAGAIN) notices_.Await();
+  }
+  EXPECT_EQ(to.transferred(), 2 * kPageSize);
+  EXPECT_EQ(text.substr(0, 2 * kPageSize), content_.substr(0, 2 * kPageSize));
+  EXPECT_EQ(n.error_number(), EIO);
+}
+
+TEST_P(HostReaderTest, WhatTheHostHasInMemoryIsNotKeptBesides) {
+  EXPECT_EQ(ReadWhole(*reader_, 10, 0), content_.substr(0, 10));
+  EXPECT_EQ(windows_->bytes_kept(), GetParam() == Kind::kKeepsPages ? 0 : HostWindows::kBytes);
+  std::string page(kPageSize, '\0');
+  EXPECT_EQ(ReadOnce(10, 300'000).error_number(), EAGAIN);
+  disk_.Allow(1000);
+  notices_.Await();
+  (void)reader_->ReadAtOnce(std::as_writable_bytes(std::span(page)), PageRoundDown(uint64_t{300'000}));
+  EXPECT_EQ(windows_->bytes_kept(), GetParam() == Kind::kKeepsPages ? 0 : 2 * HostWindows::kBytes);
+}
+
+TEST_P(HostReaderTest, WindowsOfManyFilesThatNobodyReadsToTheirEndsGo) {
+  std::vector<Ref<HostWindows>> files;
+  disk_.Allow(1'000'000);
+  uint64_t kept = 0;
+  for (uint32_t i = 0; i < HostReadPool::kMaxWindows + 40; ++i) {
+    files.push_back(MakeRef<HostWindows>());
+    const Ref<HostReader> reader = MakeRef<HostReader>(
+        &pool_, MakeRef<HostFd>(open(name_.c_str(), O_RDONLY | O_CLOEXEC)), Ref<HostWindows>(files.back()));
+    EXPECT_EQ(ReadWhole(*reader, 10, 0), content_.substr(0, 10));
+  }
+  for (const Ref<HostWindows>& file : files) kept += file->bytes_kept();
+  EXPECT_LE(kept, (GetParam() == Kind::kKeepsPages ? 0 : HostReadPool::kMaxWindows) * HostWindows::kBytes);
+  EXPECT_EQ(ReadWhole(*MakeReader(), content_.size(), 0), content_);
 }
 
 TEST_P(HostReaderTest, WhatTheGuestOverwroteIsNotToldFromAnOldWindow) {

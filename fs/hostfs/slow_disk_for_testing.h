@@ -42,6 +42,13 @@ class SlowDiskForTesting final : public HostDisk {
     std::lock_guard lock(mu_);
     error_number_ = error_number;
   }
+  // Reads come piece by piece, and fail from there on.
+  void FailBehind(uint64_t offset, uint64_t piece_bytes, int error_number) {
+    std::lock_guard lock(mu_);
+    fails_behind_ = offset;
+    piece_bytes_ = piece_bytes;
+    error_behind_ = error_number;
+  }
   // Returns once that many reads are waiting.
   void AwaitWaiting(uint64_t n) {
     std::unique_lock lock(mu_);
@@ -83,6 +90,8 @@ class SlowDiskForTesting final : public HostDisk {
       --allowed_;
       --num_waiting_;
       if (const int error = std::exchange(error_number_, 0); error != 0) return Errno(error);
+      if (offset >= fails_behind_) return Errno(error_behind_);
+      to = to.first(std::min<uint64_t>(to.size(), piece_bytes_));
       for (uint64_t at = PageRoundDown(offset); at < offset + to.size(); at += kPageSize)
         pages_in_memory_.insert({InodeOf(fd), at >> kPageShift});
     }
@@ -108,7 +117,8 @@ class SlowDiskForTesting final : public HostDisk {
   std::condition_variable changed_;
   std::set<std::pair<uint64_t, uint64_t>> pages_in_memory_;
   uint64_t allowed_ = 0, num_waiting_ = 0;
-  int error_number_ = 0;
+  uint64_t fails_behind_ = UINT64_MAX, piece_bytes_ = UINT64_MAX;
+  int error_number_ = 0, error_behind_ = 0;
 };
 
 }  // namespace remora::fs
