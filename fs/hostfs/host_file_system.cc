@@ -69,7 +69,7 @@ void HostFileSystem::Retire(HostInode* inode) {
   inodes_.Remove(inode->key_, inode);
   {
     MutexLock lock(&mu_);
-    with_pages_.erase(inode);
+    ForgetPagesLocked(inode);
     retired_.push_back(inode);
     if (retiring_) return;
     retiring_ = true;
@@ -92,17 +92,40 @@ void HostFileSystem::Retire(HostInode* inode) {
   }
 }
 
+void HostFileSystem::NotePagesLocked(HostInode* inode) {
+  const auto [place, is_new] = places_.try_emplace(inode);
+  if (is_new)
+    place->second = with_pages_.insert(with_pages_.end(), inode);
+  else
+    with_pages_.splice(with_pages_.end(), with_pages_, place->second);
+}
+
+void HostFileSystem::ForgetPagesLocked(HostInode* inode) {
+  const auto place = places_.find(inode);
+  if (place == places_.end()) return;
+  with_pages_.erase(place->second);
+  places_.erase(place);
+}
+
 void HostFileSystem::NotePages(HostInode* inode) {
+  // A few each time: some may be mapped yet.
+  constexpr size_t kMaxVictims = 8;
   std::vector<Ref<HostInode>> victims;
   {
     MutexLock lock(&mu_);
-    with_pages_.insert(inode);
-    if (with_pages_.size() <= kMaxInodesWithPages) return;
-    // A hash set's order is as good as random. A few each time keep the number about at the bound.
-    for (auto it = with_pages_.begin(); it != with_pages_.end() && victims.size() < 8; ++it)
-      if (*it != inode && (*it)->TryAddRef()) victims.push_back(Ref<HostInode>::Adopt(*it));
+    NotePagesLocked(inode);
+    while (with_pages_.size() > kMaxInodesWithPages && victims.size() < kMaxVictims) {
+      HostInode* const oldest = with_pages_.front();
+      ForgetPagesLocked(oldest);
+      // Else it is on its way out.
+      if (oldest->TryAddRef()) victims.push_back(Ref<HostInode>::Adopt(oldest));
+    }
   }
-  for (const Ref<HostInode>& victim : victims) victim->DropPagesIfIdle();
+  for (const Ref<HostInode>& victim : victims) {
+    if (victim->DropPagesIfIdle()) continue;
+    MutexLock lock(&mu_);
+    NotePagesLocked(victim.get());
+  }
 }
 
 }  // namespace remora::fs

@@ -2,10 +2,11 @@
 #define REMORA_FS_HOSTFS_HOST_FILE_SYSTEM_H_
 
 #include <cstdint>
+#include <list>
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "base/ref_counted.h"
@@ -76,6 +77,7 @@ class HostFileSystem final : public FileSystem {
   const Options& options() const { return options_; }
   uint32_t num_cached_fds() const { return fds_.size(); }
   uint64_t num_inodes() const { return inodes_.size(); }
+  static constexpr uint32_t kMaxInodesWithPages = 1024;
 
  private:
   friend class HostInode;
@@ -85,10 +87,11 @@ class HostFileSystem final : public FileSystem {
 
   // HostInode::OnLastRelease. A chain of parents goes one by one, not by recursion: a guest can make it long.
   void Retire(HostInode* inode);
-  // Bounds how many inodes keep pages (and with them a descriptor) that nobody maps.
+  // Of an inode that is being mapped. Bounds how many keep pages (and with them a descriptor) that nobody maps: those
+  // that were mapped longest ago go.
   void NotePages(HostInode* inode);
-
-  static constexpr uint32_t kMaxInodesWithPages = 1024;
+  void NotePagesLocked(HostInode* inode) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetPagesLocked(HostInode* inode) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   const Ref<HostFd> root_fd_;
@@ -99,7 +102,9 @@ class HostFileSystem final : public FileSystem {
   Mutex mu_{LockRank::kLeaf};
   std::vector<HostInode*> retired_ ABSL_GUARDED_BY(mu_);
   bool retiring_ ABSL_GUARDED_BY(mu_) = false;
-  absl::flat_hash_set<HostInode*> with_pages_ ABSL_GUARDED_BY(mu_);
+  // Inodes with pages, by when they were mapped last, and where each stands.
+  std::list<HostInode*> with_pages_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<HostInode*, std::list<HostInode*>::iterator> places_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace remora::fs

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "fs/file.h"
+#include "fs/hostfs/host_inode.h"
 #include "mm/memory_for_testing.h"
 
 namespace remora::fs {
@@ -356,6 +357,44 @@ TEST_P(HostFileSystemTest, MappedPagesFollowWritesAndReadsFollowThePages) {
     EXPECT_FALSE(pages->GetFrame(1, false).ok());
     EXPECT_EQ(*file->SizeForSeek(), 100u);
   }
+}
+
+TEST_P(HostFileSystemTest, PagesOfFilesThatWereMappedLongAgoGo) {
+  constexpr uint32_t kMost = HostFileSystem::kMaxInodesWithPages, kFiles = kMost + 300;
+  Ref<HostFileSystem> fs = Make(/*read_only=*/true);
+  std::vector<Ref<Inode>> inodes;
+  const auto map = [&](uint32_t i) {
+    const Ref<File> file = *inodes[i]->Open(Path(), O_RDONLY);
+    Ref<mm::Mappable> pages = *file->Mappable();
+    const mm::FrameId frame = *pages->GetFrame(0, /*for_write=*/false);
+    EXPECT_EQ(static_cast<char>(*memory_.frames.Data(frame)), static_cast<char>('a' + i % 26));
+    memory_.frames.Release(frame);
+    return pages;
+  };
+  Ref<mm::Mappable> mapped;
+  for (uint32_t i = 0; i < kFiles; ++i) {
+    const std::string name = "file" + std::to_string(i);
+    PutFile(inside_ + "/" + name, std::string(10, static_cast<char>('a' + i % 26)));
+    inodes.push_back(*fs->root()->Lookup(name));
+    Ref<mm::Mappable> pages = map(i);
+    if (i == 0) mapped = std::move(pages);
+    // One that is mapped again and again is not among those of long ago.
+    if (i > 1) map(1);
+    memory_.reclaimer.Collect();
+  }
+  const auto has_pages = [&](uint32_t i) {
+    bool dirty;
+    return bool{static_cast<HostInode*>(inodes[i].get())->PagesIfAny(&dirty)};
+  };
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < kFiles; ++i) kept += has_pages(i);
+  EXPECT_EQ(kept, kMost);
+  EXPECT_TRUE(has_pages(0)) << "mapped";
+  EXPECT_TRUE(has_pages(1));
+  EXPECT_FALSE(has_pages(2));
+  EXPECT_TRUE(has_pages(kFiles - 1));
+  map(2);
+  EXPECT_TRUE(has_pages(2));
 }
 
 TEST_P(HostFileSystemTest, AMappingMadeAfterTheHostChangedTheFileShowsTheChange) {

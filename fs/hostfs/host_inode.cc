@@ -302,13 +302,15 @@ void HostInode::NoteOwnChange() {
   pages_modified_ = attributes.modified;
 }
 
-void HostInode::DropPagesIfIdle() {
+bool HostInode::DropPagesIfIdle() {
   Ref<mm::FilePages> dropped;
   MutexLock lock(&mu_);
+  if (!pages_) return true;
   // Count one: nobody maps it and no mmap(2) is on its way to (that would hold mu_ or a reference).
-  if (!pages_ || pages_->ref_count() != 1 || maybe_dirty_) return;
+  if (pages_->ref_count() != 1 || maybe_dirty_) return false;
   dropped = std::move(pages_);
   backing_ = nullptr;
+  return true;
 }
 
 }  // namespace remora::fs

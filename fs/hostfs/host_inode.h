@@ -58,7 +58,8 @@ class HostInode final : public Inode {
   Ref<mm::FilePages> PagesIfAny(bool* dirty);
   // After the guest itself changed the file: its new date does not make the pages stale.
   void NoteOwnChange();
-  void DropPagesIfIdle();
+  // False: somebody maps them, or they may be newer than the host's file.
+  bool DropPagesIfIdle();
 
  private:
   friend class HostFileSystem;

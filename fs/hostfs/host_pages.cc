@@ -13,10 +13,18 @@ namespace remora::fs {
 
 ErrnoOr<void> HostPageBacking::ReadPage(uint64_t page_index, std::span<std::byte> page) {
   const Ref<HostReader> reader = this->reader();
+  const uint64_t start = page_index * kPageSize;
   mm::KernelBuffer buffer(mm::IoBuffer::Direction::kFill, page);
-  const auto done = reader->ReadAt(buffer, page_index * kPageSize);
-  if (!done.ok()) return Errno(done.error_number() == EAGAIN ? EAGAIN : EIO);
-  std::memset(page.data() + *done, 0, page.size() - *done);
+  while (true) {
+    const auto n = reader->ReadAt(buffer, start + buffer.transferred());
+    if (!n.ok()) return Errno(n.error_number() == EAGAIN ? EAGAIN : EIO);
+    if (buffer.remaining() == 0) return Ok();
+    // Behind the file's end there are zeros. They would stay, so it is not believed lightly that it has come.
+    REMORA_ASSIGN_OR_RETURN(const uint64_t size, Size());
+    if (start + buffer.transferred() >= size) break;
+    if (*n == 0) return Errno(EIO);
+  }
+  std::memset(page.data() + buffer.transferred(), 0, buffer.remaining());
   return Ok();
 }
 
