@@ -169,6 +169,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // call, before the code runs.
   Translation PrepareCode(PageNumber page) override;
   bool IsOfHostFile(PageNumber page) override;
+  bool StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void()> store) override;
 
   // --- pages of slow files (FaultKind::kNotReady) ---
   // Asks for the page; false while it is on its way: wait for a notice of page_arrivals() and ask again.

@@ -152,8 +152,9 @@ TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, Page
                                                            RetiredFrames* retired) {
   ++num_faults_;
   const bool replaced = table_.Find(page).present();
-  context_->frames->PrepareWrite(entry.frame());
+  // Installed first: who takes write rights away to run code of the frame finds this space then, or is found out here.
   table_.Install(page, entry, retired);
+  context_->frames->PrepareWrite(entry.frame());
   if (replaced) RecordLocked({page, page + 1}, /*writes_only=*/false);
   return Present(entry.frame(), true);
 }

@@ -139,6 +139,13 @@ TlbSource::Translation AddressSpace::PrepareCode(PageNumber page) {
   }
 }
 
+bool AddressSpace::StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void()> store) {
+  MutexLock lock(&mu_);
+  if (generation_.load(std::memory_order_relaxed) != generation) return false;
+  store();
+  return true;
+}
+
 bool AddressSpace::IsOfHostFile(PageNumber page) {
   MutexLock lock(&mu_);
   const Vma* vma = vmas_.Find(page);

@@ -1,10 +1,13 @@
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -12,10 +15,12 @@
 #include "gtest/gtest.h"
 #include "mm/address_space.h"
 #include "mm/frame_pool.h"
+#include "mm/io_buffer.h"
 #include "mm/memory_for_testing.h"
 #include "mm/page_cache.h"
 #include "mm/tlb.h"
 #include "mm/types.h"
+#include "mm/user_buffer.h"
 #include "mm/user_memory.h"
 #include "sync/reclaimer.h"
 #include "sync/wait_queue.h"
@@ -294,12 +299,110 @@ TEST_F(ShootdownTest, AKernelCopyThatOverlapsTheMakingOfCodeDropsIt) {
   ASSERT_TRUE(user.StoreWord(kBase, 1).ok());
   worker.tlb->Synchronize();
   const uint64_t generation = worker.tlb->seen_generation();
-  ASSERT_NE(user.Resolve(kBase, Access::kWrite), nullptr);
+  const std::byte* host = user.Resolve(kBase, Access::kWrite);
+  ASSERT_NE(host, nullptr);
   ASSERT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kNone);
   EXPECT_TRUE(observer.dropped.empty());
-  user.FinishWrite(kBase, 4, generation);
+  user.FinishWrite(kBase, host, 4, generation);
   EXPECT_EQ(observer.dropped.size(), 1u);
   memory_.frames.set_code_observer(nullptr);
+}
+
+// Another thread forks, and writes to the page before the kernel does: the frame that the kernel knows is the child's.
+TEST_F(ShootdownTest, AKernelCopyThatOverlapsAForkReachesTheParent) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 3)).ok());
+  Worker worker(space_.get()), other(space_.get());
+  const UserMemory user(worker.tlb.get());
+  const auto fork_and_write = [&] {
+    const Ref<AddressSpace> child = *space_->Fork();
+    for (uint64_t page = 0; page < 3; ++page) {
+      std::byte* host = other.tlb->Lookup<Access::kWrite>(kBase + page * kPageSize + 100);
+      ASSERT_NE(host, nullptr);
+      *host = std::byte{0xee};
+    }
+  };
+  const auto word_at = [&](uint64_t offset) {
+    uint32_t value = 0;
+    space_->ReadRemote(kBase + offset, std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  };
+  ASSERT_TRUE(user.Zero(kBase, 3 * kPageSize).ok());
+  const uint64_t generation = worker.tlb->seen_generation();
+  std::byte* host = user.Resolve(kBase + 8, Access::kWrite);
+  fork_and_write();
+  const uint32_t seven = 7;
+  std::memcpy(host, &seven, sizeof(seven));
+  user.FinishWrite(kBase + 8, host, sizeof(seven), generation);
+  EXPECT_EQ(word_at(8), 7u);
+
+  // Two ranges, the second over a page's end; filled, and advanced over, in two steps.
+  const std::vector<UserRange> ranges = {{kBase + 16, 8}, {kBase + 2 * kPageSize - 8, 16}};
+  UserBuffer buffer(user, IoBuffer::Direction::kFill, ranges);
+  std::array<iovec, 4> pieces;
+  const uint32_t count = *buffer.Gather(pieces, UINT64_MAX);
+  fork_and_write();
+  uint8_t next = 1;
+  for (const iovec& piece : std::span(pieces).first(count))
+    for (size_t i = 0; i < piece.iov_len; ++i) static_cast<uint8_t*>(piece.iov_base)[i] = next++;
+  buffer.Advance(12);
+  buffer.Advance(12);
+  EXPECT_EQ(word_at(16), 0x04030201u);
+  EXPECT_EQ(word_at(20), 0x08070605u);
+  for (uint32_t i = 0; i < 4; ++i) EXPECT_EQ(word_at(2 * kPageSize - 8 + 4 * i), 0x0c0b0a09u + 0x04040404u * i);
+
+  UserBuffer peeked(user, IoBuffer::Direction::kFill, {kBase + 32, 4});
+  const std::span<std::byte> piece = *peeked.Peek(4);
+  fork_and_write();
+  std::memcpy(piece.data(), &seven, 4);
+  peeked.Advance(4);
+  EXPECT_EQ(word_at(32), 7u);
+}
+
+// A space in which another thread forks, and writes, just before the first store.
+class ForkingSource final : public TlbSource {
+ public:
+  ForkingSource(AddressSpace* space, Tlb* other) : space_(space), other_(other) {}
+  Translation Translate(PageNumber page, Access access) override { return space_->Translate(page, access); }
+  uint64_t generation() const override { return space_->generation(); }
+  uint64_t ReplayInvalidations(uint64_t since, Tlb* tlb) override { return space_->ReplayInvalidations(since, tlb); }
+  Translation PrepareCode(PageNumber page) override { return space_->PrepareCode(page); }
+  bool StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void()> store) override {
+    if (++num_stores_ == 1) {
+      child_ = *space_->Fork();
+      EXPECT_NE(other_->Lookup<Access::kWrite>(kBase + 100), nullptr);
+    }
+    return space_->StoreIfUnchanged(generation, store);
+  }
+  int num_stores() const { return num_stores_; }
+  AddressSpace& child() { return *child_; }
+
+ private:
+  AddressSpace* const space_;
+  Tlb* const other_;
+  Ref<AddressSpace> child_;
+  int num_stores_ = 0;
+};
+
+TEST_F(ShootdownTest, AWordThatTheKernelStoresIsTheParentsAlone) {
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  for (const bool exchange : {false, true}) {
+    Worker other(space_.get());
+    ASSERT_NE(Write(other, kBase), nullptr);
+    ForkingSource source(space_.get(), other.tlb.get());
+    Tlb tlb;
+    tlb.Bind(&source, space_->id());
+    const UserMemory user(&tlb);
+    if (exchange)
+      EXPECT_TRUE(*user.CompareExchangeWord(kBase, 7, 8));
+    else
+      EXPECT_TRUE(user.StoreWord(kBase, 7).ok());
+    uint32_t mine = 0, childs = 0;
+    space_->ReadRemote(kBase, std::as_writable_bytes(std::span(&mine, 1)));
+    source.child().ReadRemote(kBase, std::as_writable_bytes(std::span(&childs, 1)));
+    EXPECT_EQ(mine, exchange ? 8u : 7u);
+    EXPECT_EQ(childs, exchange ? 7u : 0u);
+    EXPECT_GE(source.num_stores(), 2) << "tried again";
+  }
 }
 
 // --- two threads ---
@@ -457,6 +560,48 @@ TEST_F(ShootdownTest, WritesAreNotLostWhileTheSpaceForks) {
     EXPECT_EQ(total, kRounds);
   }
   space_->CheckInvariants();
+}
+
+TEST_F(ShootdownTest, KernelStoresAreNotLostWhileTheSpaceForks) {
+  constexpr uint32_t kRounds = 20'000;
+  ASSERT_TRUE(space_->Map(FixedRequest(kBase, 1)).ok());
+  std::atomic<bool> done{false};
+  std::thread kernel([&] {
+    sync::Reclaimer::Participant participant(&memory_.reclaimer);
+    Worker worker(space_.get());
+    const UserMemory user(worker.tlb.get());
+    participant.Online();
+    for (uint32_t i = 0; i < kRounds; ++i) {
+      // Nobody else writes there, so each finds what the one before left behind.
+      EXPECT_TRUE(*user.CompareExchangeWord(kBase, i, i + 1)) << i;
+      EXPECT_TRUE(user.StoreWord(kBase + 4, i).ok());
+      EXPECT_TRUE(user.Write<uint64_t>(kBase + 8, i).ok());
+      participant.Quiesce();
+      EXPECT_EQ(*user.LoadWord(kBase + 4), i);
+      EXPECT_EQ(*user.Read<uint64_t>(kBase + 8), i);
+    }
+    participant.Offline();
+    done = true;
+  });
+  {
+    sync::Reclaimer::Participant participant(&memory_.reclaimer);
+    Worker other(space_.get());
+    participant.Online();
+    while (!done) {
+      const Ref<AddressSpace> child = *space_->Fork();
+      if (std::byte* host = other.tlb->Lookup<Access::kWrite>(kBase + 100)) *host = std::byte{1};
+      other.tlb->Synchronize();
+      uint32_t once = 0, again = 0;
+      child->ReadRemote(kBase, std::as_writable_bytes(std::span(&once, 1)));
+      std::this_thread::yield();
+      child->ReadRemote(kBase, std::as_writable_bytes(std::span(&again, 1)));
+      ASSERT_EQ(once, again) << "what is exchanged by the parent is not the child's";
+      participant.Quiesce();
+      memory_.reclaimer.Collect();
+    }
+    participant.Offline();
+  }
+  kernel.join();
 }
 
 }  // namespace

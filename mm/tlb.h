@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "base/counter.h"
 #include "mm/host_runs.h"
 #include "mm/types.h"
@@ -39,6 +40,13 @@ class TlbSource {
   virtual Translation PrepareCode(PageNumber page) = 0;
   // Whether the page belongs to a mapping of a file that the next run may find, too.
   virtual bool IsOfHostFile(PageNumber) { return false; }
+  // Runs `store`, which takes no lock, unless something was taken away since `generation`; meanwhile nothing is. False:
+  // something was.
+  virtual bool StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void()> store) {
+    if (this->generation() != generation) return false;
+    store();
+    return true;
+  }
   // Blocks the calling thread while Translate answers FaultKind::kNotReady: for the few kernel accesses that cannot be
   // tried again.
   virtual void AwaitPage(PageNumber, Access) {}

@@ -80,10 +80,24 @@ ErrnoOr<std::span<std::byte>> UserBuffer::Peek(uint64_t max_bytes) {
   const uint64_t n = std::min({max_bytes, range.length_bytes - consumed_, kPageSize - at.page_offset()});
   std::byte* host = Resolve(at);
   if (host == nullptr) return Errno(EFAULT);
+  if (direction() == Direction::kFill) {
+    handed_out_.assign(1, {host, n});
+    handed_back_ = 0;
+  }
   return std::span<std::byte>(host, n);
 }
 
 ErrnoOr<uint32_t> UserBuffer::Gather(std::span<iovec> out, uint64_t max_bytes) {
+  const ErrnoOr<uint32_t> count = GatherPieces(out, max_bytes);
+  if (direction() == Direction::kFill) {
+    const std::span<iovec> handed_out = out.first(count.ok() ? *count : 0);
+    handed_out_.assign(handed_out.begin(), handed_out.end());
+    handed_back_ = 0;
+  }
+  return count;
+}
+
+ErrnoOr<uint32_t> UserBuffer::GatherPieces(std::span<iovec> out, uint64_t max_bytes) {
   SkipFinished();
   memory_.tlb().Synchronize();
   generation_ = memory_.tlb().seen_generation();
@@ -114,13 +128,31 @@ ErrnoOr<uint32_t> UserBuffer::Gather(std::span<iovec> out, uint64_t max_bytes) {
 
 void UserBuffer::Advance(uint64_t n) {
   NoteAdvanced(n);
+  const bool changed = direction() == Direction::kFill && !memory_.IsUnchangedBehindWrites(generation_);
   while (n != 0) {
     SkipFinished();
     const UserRange& range = ranges_[current_];
     const uint64_t step = std::min(n, range.length_bytes - consumed_);
-    if (direction() == Direction::kFill) memory_.FinishWrite(range.start + consumed_, step, generation_);
+    if (changed) [[unlikely]]
+      FollowWrites(range.start + consumed_, step);
+    handed_back_ += step;
     consumed_ += step;
     n -= step;
+  }
+}
+
+void UserBuffer::FollowWrites(GuestAddr at, uint64_t n) {
+  uint64_t skip = handed_back_;
+  for (const iovec& piece : handed_out_) {
+    uint64_t offset = std::min<uint64_t>(skip, piece.iov_len);
+    skip -= offset;
+    while (n != 0 && offset < piece.iov_len) {
+      const uint64_t step = std::min({n, piece.iov_len - offset, kPageSize - at.page_offset()});
+      memory_.FollowWrite(at, static_cast<const std::byte*>(piece.iov_base) + offset, step);
+      at = at + step;
+      offset += step;
+      n -= step;
+    }
   }
 }
 

@@ -26,7 +26,8 @@ struct UserRange {
 //  3. The ranges were copied in and checked once (ReadIovecs): a guest that changes its array meanwhile changes
 //  nothing.
 //  4. Host pointers handed out are of the generation at the last Peek or Gather. Advance compares it for what was
-//     written: had code been decoded from those bytes meanwhile, it goes.
+//     written: had a page been copied meanwhile, or code been decoded from it, the copy gets the bytes and the code
+//     goes.
 // Linux twin: iov_iter over user memory. Differences: a fault is met by looking (Peek), before a file has given its
 // bytes away; nothing is pinned, since a frame is not reused before the worker's next quiescent point.
 // Cost: Peek is one probe of the TLB, Advance one fence, Gather one probe for each page. Pages that lie side by side in
@@ -63,6 +64,9 @@ class UserBuffer final : public IoBuffer {
  private:
   Access access() const { return direction() == Direction::kFill ? Access::kWrite : Access::kRead; }
   std::byte* Resolve(GuestAddr at);
+  // Something has changed since `n` bytes at `at` were written through the spans.
+  void FollowWrites(GuestAddr at, uint64_t n);
+  ErrnoOr<uint32_t> GatherPieces(std::span<iovec> out, uint64_t max_bytes);
   // Steps over pieces that are done or empty.
   void SkipFinished();
 
@@ -71,9 +75,11 @@ class UserBuffer final : public IoBuffer {
   const std::span<const UserRange> ranges_;
   SlowPages slow_pages_ = SlowPages::kWait;
   bool must_wait_for_page_ = false;
-  uint32_t current_ = 0;     // piece under the cursor
-  uint64_t consumed_ = 0;    // bytes of it already passed
-  uint64_t generation_ = 0;  // the TLB's when spans were last handed out
+  uint32_t current_ = 0;                      // piece under the cursor
+  uint64_t consumed_ = 0;                     // bytes of it already passed
+  uint64_t generation_ = 0;                   // the TLB's when spans were last handed out
+  absl::InlinedVector<iovec, 2> handed_out_;  // those that may be written
+  uint64_t handed_back_ = 0;                  // bytes of them that Advance has passed
 };
 
 }  // namespace remora::mm

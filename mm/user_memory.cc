@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/check.h"
 #include "base/full_fence.h"
 #include "mm/guest_copy.h"
 
@@ -82,17 +83,26 @@ std::byte* UserMemory::ResolveWaiting(GuestAddr addr, Access access) const {
   }
 }
 
-void UserMemory::FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const {
-  // Our stores must be visible before the generation is read; whoever prepares code bumps it, then reads the bytes.
+bool UserMemory::IsUnchangedBehindWrites(uint64_t generation) const {
+  // Our stores must be visible before the generation is read; whoever prepares code or copies a page bumps it, then
+  // reads the bytes.
   FullFence();
-  if (tlb_->source()->generation() == generation) [[likely]]
-    return;
-  tlb_->Synchronize();
-  for (uint64_t done = 0; done < length_bytes;) {
-    const GuestAddr at = to + done;
-    Resolve(at, Access::kWrite);
-    done += PieceAt(at, length_bytes - done);
-  }
+  return tlb_->source()->generation() == generation;
+}
+
+void UserMemory::FollowWrite(GuestAddr to, const std::byte* host, uint64_t length_bytes) const {
+  DCHECK(length_bytes <= kPageSize - to.page_offset());
+  uint64_t generation;
+  do {
+    tlb_->Synchronize();
+    generation = tlb_->seen_generation();
+    std::byte* now = Resolve(to, Access::kWrite);
+    // Behind this a copy of the page has the bytes. Or the guest has unmapped it meanwhile.
+    if (now == host || now == nullptr) return;
+    // The old frame is not anybody else's before this worker's next quiescent point, though the child may write to it.
+    CopyGuestMemory(now, host, length_bytes);
+    host = now;
+  } while (!IsUnchangedBehindWrites(generation));
 }
 
 ErrnoOr<void> UserMemory::CopyIn(std::span<std::byte> to, GuestAddr from) const {
@@ -115,14 +125,11 @@ ErrnoOr<void> UserMemory::CopyOut(GuestAddr to, std::span<const std::byte> from)
     const GuestAddr at = to + done;
     const uint64_t n = PieceAt(at, from.size() - done);
     std::byte* host = ResolveWaiting(at, Access::kWrite);
-    if (host == nullptr) {
-      FinishWrite(to, done, generation);
-      return Errno(EFAULT);
-    }
+    if (host == nullptr) return Errno(EFAULT);
     CopyOutPiece(host, from.data() + done, at, n);
+    FinishWrite(at, host, n, generation);
     done += n;
   }
-  FinishWrite(to, from.size(), generation);
   return Ok();
 }
 
@@ -133,14 +140,11 @@ ErrnoOr<void> UserMemory::Zero(GuestAddr to, uint64_t length_bytes) const {
     const GuestAddr at = to + done;
     const uint64_t n = PieceAt(at, length_bytes - done);
     std::byte* host = ResolveWaiting(at, Access::kWrite);
-    if (host == nullptr) {
-      FinishWrite(to, done, generation);
-      return Errno(EFAULT);
-    }
+    if (host == nullptr) return Errno(EFAULT);
     ZeroGuestMemory(host, n);
+    FinishWrite(at, host, n, generation);
     done += n;
   }
-  FinishWrite(to, length_bytes, generation);
   return Ok();
 }
 
@@ -171,26 +175,29 @@ ErrnoOr<uint32_t> UserMemory::LoadWord(GuestAddr addr) const {
   return __atomic_load_n(reinterpret_cast<const uint32_t*>(host), __ATOMIC_SEQ_CST);
 }
 
-ErrnoOr<void> UserMemory::StoreWord(GuestAddr addr, uint32_t value) const {
+// Others act upon the word as soon as it is there, so it cannot be repaired afterwards.
+ErrnoOr<void> UserMemory::StoreAtomically(GuestAddr addr, absl::FunctionRef<void(std::byte* host)> store) const {
   if ((addr.value() & 3) != 0) return Errno(EINVAL);
-  tlb_->Synchronize();
-  const uint64_t generation = tlb_->seen_generation();
-  std::byte* host = ResolveWaiting(addr, Access::kWrite);
-  if (host == nullptr) return Errno(EFAULT);
-  __atomic_store_n(reinterpret_cast<uint32_t*>(host), value, __ATOMIC_SEQ_CST);
-  FinishWrite(addr, sizeof(value), generation);
-  return Ok();
+  while (true) {
+    tlb_->Synchronize();
+    const uint64_t generation = tlb_->seen_generation();
+    std::byte* host = ResolveWaiting(addr, Access::kWrite);
+    if (host == nullptr) return Errno(EFAULT);
+    if (tlb_->source()->StoreIfUnchanged(generation, [&] { store(host); })) return Ok();
+  }
+}
+
+ErrnoOr<void> UserMemory::StoreWord(GuestAddr addr, uint32_t value) const {
+  return StoreAtomically(
+      addr, [value](std::byte* host) { __atomic_store_n(reinterpret_cast<uint32_t*>(host), value, __ATOMIC_SEQ_CST); });
 }
 
 ErrnoOr<bool> UserMemory::CompareExchangeWord(GuestAddr addr, uint32_t expected, uint32_t desired) const {
-  if ((addr.value() & 3) != 0) return Errno(EINVAL);
-  tlb_->Synchronize();
-  const uint64_t generation = tlb_->seen_generation();
-  std::byte* host = ResolveWaiting(addr, Access::kWrite);
-  if (host == nullptr) return Errno(EFAULT);
-  const bool stored = __atomic_compare_exchange_n(reinterpret_cast<uint32_t*>(host), &expected, desired,
-                                                  /*weak=*/false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  FinishWrite(addr, sizeof(desired), generation);
+  bool stored = false;
+  REMORA_RETURN_IF_ERROR(StoreAtomically(addr, [&](std::byte* host) {
+    stored = __atomic_compare_exchange_n(reinterpret_cast<uint32_t*>(host), &expected, desired,
+                                         /*weak=*/false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  }));
   return stored;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <type_traits>
 
+#include "absl/functional/function_ref.h"
 #include "base/errno_or.h"
 #include "base/guest_addr.h"
 #include "mm/scratch_buffer.h"
@@ -46,7 +47,8 @@ class UserMemory {
   // A NUL-terminated string of less than max_bytes including the NUL, else ENAMETOOLONG (for paths: max_bytes = 4096).
   ErrnoOr<std::string> ReadString(GuestAddr from, uint64_t max_bytes) const;
 
-  // Atomic access to an aligned 32-bit word, for futexes, set_child_tid and robust lists. EINVAL if unaligned.
+  // Atomic access to an aligned 32-bit word, which is the guest's at that moment (a fork by another thread comes before
+  // or behind), for futexes, set_child_tid and robust lists. EINVAL if unaligned.
   ErrnoOr<uint32_t> LoadWord(GuestAddr addr) const;
   ErrnoOr<void> StoreWord(GuestAddr addr, uint32_t value) const;
   // True and stored if the word was `expected`.
@@ -58,11 +60,21 @@ class UserMemory {
   std::byte* Resolve(GuestAddr addr, Access access) const;
   // The same, but a page that is on its way is waited for, which holds up the worker.
   std::byte* ResolveWaiting(GuestAddr addr, Access access) const;
-  // After kernel writes to [to, to + length_bytes) through pointers resolved at `generation` of the TLB: if something
-  // changed since, those pages may have been decoded as code from their old bytes; makes sure that such code goes.
-  void FinishWrite(GuestAddr to, uint64_t length_bytes, uint64_t generation) const;
+  // Whether nothing was taken away since `generation` of the TLB. To be asked behind kernel writes through pointers
+  // that were resolved at it.
+  bool IsUnchangedBehindWrites(uint64_t generation) const;
+  // If it is not: after a write to [to, to + length_bytes), on one page, through `host`. The page may be another one
+  // meanwhile (this one was copied because another thread forks, and only the child has it now): it gets the bytes. And
+  // it may have been decoded as code from its old bytes: such code goes.
+  void FollowWrite(GuestAddr to, const std::byte* host, uint64_t length_bytes) const;
+  void FinishWrite(GuestAddr to, const std::byte* host, uint64_t length_bytes, uint64_t generation) const {
+    if (!IsUnchangedBehindWrites(generation)) [[unlikely]]
+      FollowWrite(to, host, length_bytes);
+  }
 
  private:
+  ErrnoOr<void> StoreAtomically(GuestAddr addr, absl::FunctionRef<void(std::byte* host)> store) const;
+
   Tlb* tlb_;
   ScratchBuffer* scratch_;
 };

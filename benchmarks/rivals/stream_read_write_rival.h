@@ -67,9 +67,9 @@ class StreamReadWriteRival {
       std::byte* host = memory.Resolve(at, mm::Access::kWrite);
       if (host == nullptr) break;
       mm::CopyGuestMemory(host, bytes.data() + done, n);
+      memory.FinishWrite(at, host, n, generation);
       done += n;
     }
-    memory.FinishWrite(to, done, generation);
     return done;
   }
   static uint64_t CopyIn(mm::UserMemory memory, std::span<std::byte> bytes, GuestAddr from) {
