@@ -36,4 +36,11 @@ proc::Kernel::InheritedAttributes CallersAttributes() {
   return attributes;
 }
 
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace remora::runner

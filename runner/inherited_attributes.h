@@ -10,6 +10,10 @@ namespace remora::runner {
 // not the host's. Limits that Remora's own structures set (descriptors, queued signals) are not exceeded.
 proc::Kernel::InheritedAttributes CallersAttributes();
 
+// Remora itself may have as many descriptors as the caller is allowed to have: all guests' files are its own.
+// To be called behind CallersAttributes.
+void RaiseDescriptorLimit();
+
 }  // namespace remora::runner
 
 #endif  // REMORA_RUNNER_INHERITED_ATTRIBUTES_H_

@@ -42,8 +42,13 @@ std::vector<int> OpenDescriptors() {
 
 InheritedFds::InheritedFds() {
   for (const int fd : OpenDescriptors()) {
-    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay);
-    if (moved < 0) continue;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay);
+    if (moved < 0) moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);  // a limit below that
+    if (moved < 0) {
+      lost_ =
+          absl::ResourceExhaustedError(absl::StrCat("cannot take over descriptor ", fd, ": ", std::strerror(errno)));
+      continue;
+    }
     inherited_.push_back({fd, MakeRef<fs::HostFd>(moved)});
     if (fd > 2) close(fd);
   }
@@ -63,6 +68,7 @@ Ref<fs::HostTerminal> InheritedFds::FindTerminal(fs::TerminalSessions* sessions)
 absl::Status InheritedFds::AddTo(fs::FdTable& fds, const fs::HostStreamContext& context,
                                  const Ref<fs::HostTerminal>& terminal, fs::Vfs& vfs,
                                  const fs::WalkContext& walk) const {
+  if (!lost_.ok()) return lost_;
   for (const Inherited& one : inherited_) {
     const auto flags = fs::HostStreamFlags(one.fd->get());
     if (!flags.ok()) continue;

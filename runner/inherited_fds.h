@@ -26,7 +26,8 @@ class InheritedFds {
   Ref<fs::HostTerminal> FindTerminal(fs::TerminalSessions* sessions) const;
 
   // Gives them to the guest under their numbers. Those that were closed stay closed. A terminal is opened by the
-  // guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node.
+  // guest's own node of it, where /dev has one: ttyname(3) compares descriptor and node. Fails, too, where one could
+  // not be taken over.
   absl::Status AddTo(fs::FdTable& fds, const fs::HostStreamContext& context, const Ref<fs::HostTerminal>& terminal,
                      fs::Vfs& vfs, const fs::WalkContext& walk) const;
 
@@ -39,6 +40,7 @@ class InheritedFds {
     Ref<fs::HostFd> fd;
   };
   std::vector<Inherited> inherited_;
+  absl::Status lost_;
 };
 
 }  // namespace remora::runner

@@ -57,8 +57,9 @@ int ExitStatusOf(int wait_status) {
 }
 
 int Run(const Options& options, const MoreMounts& more_mounts) {
-  InheritedFds inherited;  // before anything opens a descriptor
   auto attributes = CallersAttributes();
+  RaiseDescriptorLimit();
+  InheritedFds inherited;  // before anything opens a descriptor
   HostSignals signals;  // before any thread: all inherit the mask
 
   auto dispatcher = syscalls::Dispatcher::Create({.strace = options.strace.has_value(),

@@ -26,20 +26,24 @@ absl::StatusOr<Ref<HostFileSystem>> HostFileSystem::Create(Options options) {
   struct statx status;
   if (statx(fd, "", AT_EMPTY_PATH, kHostStatMask, &status) < 0)
     return absl::InternalError(options.directory + ": " + strerror(errno));
-  uint32_t max_cached_fds = options.max_cached_fds;
-  if (max_cached_fds == 0) {
-    rlimit limit = {1024, 1024};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    max_cached_fds = static_cast<uint32_t>(std::clamp<uint64_t>(limit.rlim_cur / 4, 16, 4096));
-  }
-  return MakeRef<HostFileSystem>(std::move(options), std::move(root_fd), HostKeyOf(status), max_cached_fds);
+  // A quarter of all descriptors each for the inodes themselves and for files that were mapped.
+  rlimit limit = {1024, 1024};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const auto quarter = [&](uint64_t most) {
+    return static_cast<uint32_t>(std::clamp<uint64_t>(limit.rlim_cur / 4, 16, most));
+  };
+  const uint32_t max_cached_fds = options.max_cached_fds != 0 ? options.max_cached_fds : quarter(4096);
+  return MakeRef<HostFileSystem>(std::move(options), std::move(root_fd), HostKeyOf(status), max_cached_fds,
+                                 quarter(1024));
 }
 
-HostFileSystem::HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds)
+HostFileSystem::HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds,
+                               uint32_t max_inodes_with_pages)
     : options_(std::move(options)),
       root_fd_(std::move(root_fd)),
       root_key_(root_key),
       fds_(max_cached_fds),
+      max_inodes_with_pages_(max_inodes_with_pages),
       inodes_(options_.reclaimer) {
   if (!options_.allow_openat2) opener_.DisableOpenat2();
 }
@@ -108,24 +112,50 @@ void HostFileSystem::ForgetPagesLocked(HostInode* inode) {
 }
 
 void HostFileSystem::NotePages(HostInode* inode) {
+  {
+    MutexLock lock(&mu_);
+    NotePagesLocked(inode);
+    if (with_pages_.size() <= max_inodes_with_pages_) return;
+  }
+  DropOldestPages(max_inodes_with_pages_);
+}
+
+size_t HostFileSystem::DropOldestPages(size_t most) {
   // A few each time: some may be mapped yet.
   constexpr size_t kMaxVictims = 8;
   std::vector<Ref<HostInode>> victims;
   {
     MutexLock lock(&mu_);
-    NotePagesLocked(inode);
-    while (with_pages_.size() > kMaxInodesWithPages && victims.size() < kMaxVictims) {
+    while (with_pages_.size() > most && victims.size() < kMaxVictims) {
       HostInode* const oldest = with_pages_.front();
       ForgetPagesLocked(oldest);
       // Else it is on its way out.
       if (oldest->TryAddRef()) victims.push_back(Ref<HostInode>::Adopt(oldest));
     }
   }
+  size_t num_dropped = 0;
   for (const Ref<HostInode>& victim : victims) {
-    if (victim->DropPagesIfIdle()) continue;
+    if (victim->DropPagesIfIdle()) {
+      ++num_dropped;
+      continue;
+    }
     MutexLock lock(&mu_);
     NotePagesLocked(victim.get());
   }
+  return num_dropped;
+}
+
+bool HostFileSystem::CloseIdle() {
+  size_t num_with_pages;
+  {
+    MutexLock lock(&mu_);
+    num_with_pages = with_pages_.size();
+  }
+  bool closed = fds_.Shrink();
+  // Those that are mapped have gone to the list's end, so that each is looked at once.
+  for (size_t looked_at = 0; looked_at < num_with_pages / 2 + 1; looked_at += 8)
+    closed |= DropOldestPages(num_with_pages / 2) != 0;
+  return closed;
 }
 
 }  // namespace remora::fs

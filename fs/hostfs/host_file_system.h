@@ -77,19 +77,25 @@ class HostFileSystem final : public FileSystem {
   const Options& options() const { return options_; }
   uint32_t num_cached_fds() const { return fds_.size(); }
   uint64_t num_inodes() const { return inodes_.size(); }
-  static constexpr uint32_t kMaxInodesWithPages = 1024;
+  // How many files may keep pages that nobody maps: at most this, less where descriptors are few.
+  uint32_t max_inodes_with_pages() const { return max_inodes_with_pages_; }
 
  private:
   friend class HostInode;
   template <typename T, typename... Args>
   friend Ref<T> remora::MakeRef(Args&&... args);
-  HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds);
+  HostFileSystem(Options options, Ref<HostFd> root_fd, const Key& root_key, uint32_t max_cached_fds,
+                 uint32_t max_inodes_with_pages);
 
   // HostInode::OnLastRelease. A chain of parents goes one by one, not by recursion: a guest can make it long.
   void Retire(HostInode* inode);
   // Of an inode that is being mapped. Bounds how many keep pages (and with them a descriptor) that nobody maps: those
   // that were mapped longest ago go.
   void NotePages(HostInode* inode);
+  // Drops the pages of those mapped longest ago, of 8 at most, while there are more than `most`. Answers how many.
+  size_t DropOldestPages(size_t most);
+  // What to do at EMFILE: closes about half of the descriptors that nobody uses. False if there is none.
+  bool CloseIdle();
   void NotePagesLocked(HostInode* inode) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetPagesLocked(HostInode* inode) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -98,6 +104,7 @@ class HostFileSystem final : public FileSystem {
   const Key root_key_;
   HostOpener opener_;
   HostFdCache fds_;
+  const uint32_t max_inodes_with_pages_;
   InodeTable<Key, HostInode> inodes_;
   Mutex mu_{LockRank::kLeaf};
   std::vector<HostInode*> retired_ ABSL_GUARDED_BY(mu_);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -360,8 +361,8 @@ TEST_P(HostFileSystemTest, MappedPagesFollowWritesAndReadsFollowThePages) {
 }
 
 TEST_P(HostFileSystemTest, PagesOfFilesThatWereMappedLongAgoGo) {
-  constexpr uint32_t kMost = HostFileSystem::kMaxInodesWithPages, kFiles = kMost + 300;
   Ref<HostFileSystem> fs = Make(/*read_only=*/true);
+  const uint32_t most = fs->max_inodes_with_pages(), num_files = most + 300;
   std::vector<Ref<Inode>> inodes;
   const auto map = [&](uint32_t i) {
     const Ref<File> file = *inodes[i]->Open(Path(), O_RDONLY);
@@ -372,7 +373,7 @@ TEST_P(HostFileSystemTest, PagesOfFilesThatWereMappedLongAgoGo) {
     return pages;
   };
   Ref<mm::Mappable> mapped;
-  for (uint32_t i = 0; i < kFiles; ++i) {
+  for (uint32_t i = 0; i < num_files; ++i) {
     const std::string name = "file" + std::to_string(i);
     PutFile(inside_ + "/" + name, std::string(10, static_cast<char>('a' + i % 26)));
     inodes.push_back(*fs->root()->Lookup(name));
@@ -387,14 +388,37 @@ TEST_P(HostFileSystemTest, PagesOfFilesThatWereMappedLongAgoGo) {
     return bool{static_cast<HostInode*>(inodes[i].get())->PagesIfAny(&dirty)};
   };
   uint32_t kept = 0;
-  for (uint32_t i = 0; i < kFiles; ++i) kept += has_pages(i);
-  EXPECT_EQ(kept, kMost);
+  for (uint32_t i = 0; i < num_files; ++i) kept += has_pages(i);
+  EXPECT_EQ(kept, most);
   EXPECT_TRUE(has_pages(0)) << "mapped";
   EXPECT_TRUE(has_pages(1));
   EXPECT_FALSE(has_pages(2));
-  EXPECT_TRUE(has_pages(kFiles - 1));
+  EXPECT_TRUE(has_pages(num_files - 1));
   map(2);
   EXPECT_TRUE(has_pages(2));
+}
+
+TEST_P(HostFileSystemTest, ManyMappedFilesDoNotUseUpTheHostsDescriptors) {
+  constexpr int kFiles = 300;
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  Ref<HostFileSystem> fs = Make(/*read_only=*/true);
+  std::vector<Ref<Inode>> inodes;
+  for (int i = 0; i < kFiles; ++i) {
+    PutFile(inside_ + "/file" + std::to_string(i), "content");
+    inodes.push_back(*fs->root()->Lookup("file" + std::to_string(i)));
+  }
+  // Lower than what the file system has been made for.
+  rlimit low = before;
+  low.rlim_cur = 100;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  for (int round = 0; round < 2; ++round)
+    for (const Ref<Inode>& inode : inodes) {
+      const auto file = inode->Open(Path(), O_RDONLY);
+      ASSERT_TRUE(file.ok()) << file.error_number();
+      EXPECT_TRUE((*file)->Mappable().ok());
+    }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_P(HostFileSystemTest, AMappingMadeAfterTheHostChangedTheFileShowsTheChange) {

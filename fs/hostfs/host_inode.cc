@@ -87,7 +87,7 @@ ErrnoOr<Ref<HostFd>> HostInode::PathFd() {
       names.pop_back();
     }
     auto next = fs_->opener_.Open(from->get(), path, O_PATH | O_NOFOLLOW);
-    if (!next.ok() && (next.error_number() == EMFILE || next.error_number() == ENFILE) && fs_->fds_.Shrink())
+    if (!next.ok() && (next.error_number() == EMFILE || next.error_number() == ENFILE) && fs_->CloseIdle())
       next = fs_->opener_.Open(from->get(), path, O_PATH | O_NOFOLLOW);
     if (!next.ok()) {
       const int error = next.error_number();
@@ -111,7 +111,7 @@ ErrnoOr<Ref<HostFd>> HostInode::OpenReal(int flags) {
     } else {
       fd = fs_->opener_.Open(fs_->root_fd_->get(), ".", flags);
     }
-    if (fd.ok() || (fd.error_number() != EMFILE && fd.error_number() != ENFILE) || !fs_->fds_.Shrink()) break;
+    if (fd.ok() || (fd.error_number() != EMFILE && fd.error_number() != ENFILE) || !fs_->CloseIdle()) break;
   }
   if (fd.ok() && CheckIdentity((*fd)->get()).ok()) return fd;
   if (!fd.ok() && fd.error_number() != ENOENT && fd.error_number() != ELOOP && fd.error_number() != ENOTDIR) return fd;

@@ -321,6 +321,24 @@ case_ignored_signals_stay_ignored() {
   status=$?
   expect_status 140 && expect_out alive
 }
+case_few_descriptors_are_enough() {
+  local limit native
+  # The caller's limit is the guest's; Remora takes what it may have, or gets by.
+  for limit in "-Sn 40" "-n 90"; do
+    native=$(ulimit $limit; /bin/bash -c 'ulimit -n; ls / | wc -l')
+    out=$(ulimit $limit; timeout 60 "$remora" /bin/bash -c 'ulimit -n; ls / | wc -l' 2>.err); status=$? err=$(<.err)
+    expect_status 0 && expect_out "$native" || return
+  done
+  # More libraries than there are descriptors.
+  out=$(ulimit -n 100; timeout 120 "$remora" /bin/bash -c 'for f in /usr/lib/x86_64-linux-gnu/*.so.*; do
+      LD_PRELOAD=$f /bin/true 2>/dev/null; ((++n < 150)) || break; done; /bin/echo $n' 2>.err); status=$? err=$(<.err)
+  expect_status 0 && [[ $out -gt 50 ]] || fail "not all were run"
+}
+case_too_few_descriptors_are_told() {
+  ( ulimit -n 5; timeout 20 "$remora" /bin/true >.out 2>.err ); status=$?
+  out=$(<.out) err=$(<.err)
+  expect_status 125 && expect_sentence "Too many open files|descriptor|Invalid"
+}
 case_limits_and_niceness_are_the_callers() {
   local ask='ulimit -n; ulimit -s; ulimit -Hc; ulimit -f; nice' native
   native=$(ulimit -n 333; ulimit -s 4096; ulimit -c 0; ulimit -f 5000; nice -n 3 /bin/bash -c "$ask")
