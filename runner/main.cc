@@ -60,7 +60,7 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   auto attributes = CallersAttributes();
   RaiseDescriptorLimit();
   InheritedFds inherited;  // before anything opens a descriptor
-  HostSignals signals;  // before any thread: all inherit the mask
+  HostSignals signals;     // before any thread: all inherit the mask
 
   auto dispatcher = syscalls::Dispatcher::Create({.strace = options.strace.has_value(),
                                                   .strace_filter = options.strace.value_or(""),
