@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/guest_addr.h"
+#include "fs/hostfs/host_pages.h"
 #include "fs/hostfs/slow_disk_for_testing.h"
 
 namespace remora::fs {
@@ -213,6 +215,37 @@ TEST_P(HostReaderTest, AHungReadHoldsUpNoOtherFile) {
       MakeRef<HostReader>(&pool_, MakeRef<HostFd>(open(other.c_str(), O_RDONLY | O_CLOEXEC)), MakeRef<HostWindows>());
   EXPECT_EQ(ReadWhole(*quick, 100, 0, /*allow=*/false), "quick");
   EXPECT_EQ(disk_.num_waiting(), 1u);
+}
+
+// A host that gives less than it could: behind `most` bytes of each read it seems to be at the file's end.
+class ShortDisk final : public HostDisk {
+ public:
+  explicit ShortDisk(uint64_t most) : most_(most) {}
+  ErrnoOr<uint64_t> ReadNow(int fd, std::span<const iovec> pieces, uint64_t offset) override {
+    const iovec piece{pieces[0].iov_base, std::min<uint64_t>(pieces[0].iov_len, most_)};
+    return HostDisk::ReadWaiting(fd, std::span(static_cast<std::byte*>(piece.iov_base), piece.iov_len), offset);
+  }
+
+ private:
+  const uint64_t most_;
+};
+
+TEST(HostPagesTest, AShortReadIsNotTheEndOfTheFile) {
+  const std::string name = std::string(std::getenv("TEST_TMPDIR")) + "/short";
+  std::string content;
+  while (content.size() < 2 * kPageSize - 300) content += std::to_string(content.size());
+  std::ofstream(name) << content;
+  content.resize(2 * kPageSize, '\0');
+  for (const uint64_t most : {uint64_t{1000}, uint64_t{0}}) {
+    HostReadPool pool(std::make_shared<ShortDisk>(most));
+    HostPageBacking backing(&pool, MakeRef<HostFd>(open(name.c_str(), O_RDONLY | O_CLOEXEC)), MakeRef<HostWindows>());
+    for (uint64_t index = 0; index < 2; ++index) {
+      std::string page(kPageSize, '?');
+      const auto read = backing.ReadPage(index, std::as_writable_bytes(std::span(page)));
+      EXPECT_EQ(read.error_number(), most == 0 ? EIO : 0);
+      if (read.ok()) EXPECT_EQ(page, content.substr(index * kPageSize, kPageSize));
+    }
+  }
 }
 
 TEST(HostReadPoolTest, EndsAlthoughAReadHangs) {
