@@ -358,6 +358,64 @@ TEST_F(ShootdownTest, AKernelCopyThatOverlapsAForkReachesTheParent) {
   EXPECT_EQ(word_at(32), 7u);
 }
 
+// Asked to drop code while a space maps its frame for writing, lets another thread make code of it again.
+class CodeMaker final : public CodeObserver {
+ public:
+  explicit CodeMaker(AddressSpace* space) : space_(space) {}
+  ~CodeMaker() override {
+    if (maker_.joinable()) maker_.join();
+  }
+  void DropCode(FrameId) override {
+    if (maker_.joinable()) return;
+    maker_ = std::thread([this] {
+      fault_ = space_->PrepareCode(kBase.page()).fault;
+      done_ = true;
+    });
+    // Where it has to wait for the space that maps, it goes on when that has mapped.
+    for (int i = 0; i < 100 && !done_; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  FaultKind Finish() {
+    maker_.join();
+    return fault_;
+  }
+
+ private:
+  AddressSpace* const space_;
+  std::thread maker_;
+  std::atomic<bool> done_{false};
+  std::atomic<FaultKind> fault_{FaultKind::kUnmapped};
+};
+
+TEST_F(ShootdownTest, CodeMadeWhileAnotherSpaceMapsItsFrameForWritingIsNotMissed) {
+  Ref<FilePages> file = MakeRef<FilePages>(&memory_.context, nullptr, Mappable::Description{});
+  ASSERT_TRUE(file->Truncate(kPageSize).ok());
+  const auto map = [&](AddressSpace& space, uint32_t protection) {
+    MapRequest request = FixedRequest(kBase, 1, Protection(protection));
+    request.object = file;
+    request.shared = true;
+    ASSERT_TRUE(space.Map(request).ok());
+  };
+  const Ref<AddressSpace> writer_space = AddressSpace::Create(&memory_.context, memory_.layout);
+  map(*space_, 5);
+  map(*writer_space, 3);
+  ASSERT_EQ(space_->PrepareCode(kBase.page()).fault, FaultKind::kNone);
+  Worker writer(writer_space.get());
+  {
+    CodeMaker maker(space_.get());
+    memory_.frames.set_code_observer(&maker);
+    std::byte* host = Write(writer, kBase);
+    ASSERT_NE(host, nullptr);
+    (void)maker.Finish();
+    memory_.frames.set_code_observer(nullptr);
+  }
+  // Who may write without asking again is known to be able to.
+  writer.tlb->Synchronize();
+  const FrameId frame = space_->Translate(kBase.page(), Access::kFetch).frame;
+  const bool may_write = writer.tlb->Probe<Access::kWrite>(kBase) != nullptr;
+  const uint8_t bits = memory_.frames.bits(frame);
+  EXPECT_TRUE(!may_write || (bits & FramePool::kEverWritable) != 0) << int{bits};
+}
+
 // A space in which another thread forks, and writes, just before the first store.
 class ForkingSource final : public TlbSource {
  public:

@@ -80,20 +80,15 @@ ErrnoOr<std::span<std::byte>> UserBuffer::Peek(uint64_t max_bytes) {
   const uint64_t n = std::min({max_bytes, range.length_bytes - consumed_, kPageSize - at.page_offset()});
   std::byte* host = Resolve(at);
   if (host == nullptr) return Errno(EFAULT);
-  if (direction() == Direction::kFill) {
-    handed_out_.assign(1, {host, n});
-    handed_back_ = 0;
-  }
+  const iovec span{host, n};
+  NoteHandedOut({&span, 1});
   return std::span<std::byte>(host, n);
 }
 
 ErrnoOr<uint32_t> UserBuffer::Gather(std::span<iovec> out, uint64_t max_bytes) {
+  if (direction() == Direction::kFill) out = out.first(std::min(out.size(), kMostHandedOut));
   const ErrnoOr<uint32_t> count = GatherPieces(out, max_bytes);
-  if (direction() == Direction::kFill) {
-    const std::span<iovec> handed_out = out.first(count.ok() ? *count : 0);
-    handed_out_.assign(handed_out.begin(), handed_out.end());
-    handed_back_ = 0;
-  }
+  if (count.ok()) NoteHandedOut(out.first(*count));
   return count;
 }
 
@@ -141,9 +136,16 @@ void UserBuffer::Advance(uint64_t n) {
   }
 }
 
+void UserBuffer::NoteHandedOut(std::span<const iovec> spans) {
+  if (direction() != Direction::kFill) return;
+  std::ranges::copy(spans, handed_out_.begin());
+  num_handed_out_ = static_cast<uint32_t>(spans.size());
+  handed_back_ = 0;
+}
+
 void UserBuffer::FollowWrites(GuestAddr at, uint64_t n) {
   uint64_t skip = handed_back_;
-  for (const iovec& piece : handed_out_) {
+  for (const iovec& piece : std::span(handed_out_).first(num_handed_out_)) {
     uint64_t offset = std::min<uint64_t>(skip, piece.iov_len);
     skip -= offset;
     while (n != 0 && offset < piece.iov_len) {

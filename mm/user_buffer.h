@@ -1,6 +1,8 @@
 #ifndef REMORA_MM_USER_BUFFER_H_
 #define REMORA_MM_USER_BUFFER_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -66,6 +68,7 @@ class UserBuffer final : public IoBuffer {
   std::byte* Resolve(GuestAddr at);
   // Something has changed since `n` bytes at `at` were written through the spans.
   void FollowWrites(GuestAddr at, uint64_t n);
+  void NoteHandedOut(std::span<const iovec> spans);
   ErrnoOr<uint32_t> GatherPieces(std::span<iovec> out, uint64_t max_bytes);
   // Steps over pieces that are done or empty.
   void SkipFinished();
@@ -75,11 +78,15 @@ class UserBuffer final : public IoBuffer {
   const std::span<const UserRange> ranges_;
   SlowPages slow_pages_ = SlowPages::kWait;
   bool must_wait_for_page_ = false;
-  uint32_t current_ = 0;                      // piece under the cursor
-  uint64_t consumed_ = 0;                     // bytes of it already passed
-  uint64_t generation_ = 0;                   // the TLB's when spans were last handed out
-  absl::InlinedVector<iovec, 2> handed_out_;  // those that may be written
-  uint64_t handed_back_ = 0;                  // bytes of them that Advance has passed
+  uint32_t current_ = 0;     // piece under the cursor
+  uint64_t consumed_ = 0;    // bytes of it already passed
+  uint64_t generation_ = 0;  // the TLB's when spans were last handed out
+  // The spans that were handed out last, of a buffer that is filled, and how many of their bytes Advance has passed. In
+  // place and not cleared: most transfers have one span.
+  static constexpr size_t kMostHandedOut = 64;
+  std::array<iovec, kMostHandedOut> handed_out_;
+  uint32_t num_handed_out_ = 0;
+  uint64_t handed_back_ = 0;
 };
 
 }  // namespace remora::mm
