@@ -97,7 +97,7 @@ void HostReadPool::Loop(std::shared_ptr<State> state) {
     {
       MutexLock lock(&state->mu);
       state->windows.push_back({Ref<HostWindows>(&job.reader->windows()), job.start});
-      if (state->windows.size() > kMaxWindows) {
+      if (state->windows.size() > kMaxWindowsOfAllFiles) {
         oldest = std::move(state->windows.front());
         state->windows.pop_front();
       }

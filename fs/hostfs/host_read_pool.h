@@ -25,8 +25,8 @@ class HostReader;
 class HostReadPool {
  public:
   static constexpr uint32_t kMaxThreads = 8;
-  // Of what was read, that many windows are kept at most, of all files: HostWindows.
-  static constexpr uint32_t kMaxWindows = 128;
+  // That many windows are kept at most, of all files (HostWindows bounds those of one).
+  static constexpr uint32_t kMaxWindowsOfAllFiles = 128;
 
   // Null: the host itself. A thread that is left behind shares `disk`.
   explicit HostReadPool(std::shared_ptr<HostDisk> disk = nullptr);

@@ -184,14 +184,14 @@ TEST_P(HostReaderTest, WindowsOfManyFilesThatNobodyReadsToTheirEndsGo) {
   std::vector<Ref<HostWindows>> files;
   disk_.Allow(1'000'000);
   uint64_t kept = 0;
-  for (uint32_t i = 0; i < HostReadPool::kMaxWindows + 40; ++i) {
+  for (uint32_t i = 0; i < HostReadPool::kMaxWindowsOfAllFiles + 40; ++i) {
     files.push_back(MakeRef<HostWindows>());
     const Ref<HostReader> reader = MakeRef<HostReader>(
         &pool_, MakeRef<HostFd>(open(name_.c_str(), O_RDONLY | O_CLOEXEC)), Ref<HostWindows>(files.back()));
     EXPECT_EQ(ReadWhole(*reader, 10, 0), content_.substr(0, 10));
   }
   for (const Ref<HostWindows>& file : files) kept += file->bytes_kept();
-  EXPECT_LE(kept, (GetParam() == Kind::kKeepsPages ? 0 : HostReadPool::kMaxWindows) * HostWindows::kBytes);
+  EXPECT_LE(kept, (GetParam() == Kind::kKeepsPages ? 0 : HostReadPool::kMaxWindowsOfAllFiles) * HostWindows::kBytes);
   EXPECT_EQ(ReadWhole(*MakeReader(), content_.size(), 0), content_);
 }
 

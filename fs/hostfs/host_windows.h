@@ -20,10 +20,9 @@ namespace remora::fs {
 // keeps nothing (a FUSE mount).
 //
 // Invariants:
-//  1. At most kMaxWindows windows are kept, each of at most kBytes, and none is told from that is older than
-//  kLifeNanos.
+//  1. At most kMaxWindows windows are kept, each of at most kBytes. What is older than kLifeNanos is not told.
 //  2. A window is gone once its end has been read, once the host has had some of it in memory, or once the pool has
-//  read many others since. Fetches under way do not begin inside each other.
+//     read many others since. Fetches under way do not begin inside each other.
 // Thread safety: all methods from any thread.
 class HostWindows final : public RefCounted {
  public:
