@@ -45,6 +45,15 @@ BlockCollector::BlockCollector(InstructionDecoder* decoder, Optimizations optimi
   pcs_.reserve(kMaxInstructions + 1);
 }
 
+uint64_t BlockCollector::Copy(GuestInstruction* instruction, const std::byte* page, const std::byte* next_page) {
+  const uint64_t offset = instruction->pc % kPageSize;
+  const uint64_t here = std::min<uint64_t>(kMaxInstructionBytes, kPageSize - offset);
+  CopyFromGuest(instruction->bytes.data(), page + offset, here);
+  if (next_page == nullptr) return here;
+  CopyFromGuest(instruction->bytes.data() + here, next_page, kMaxInstructionBytes - here);
+  return kMaxInstructionBytes;
+}
+
 ZyanStatus BlockCollector::Finish(GuestInstruction* instruction, uint64_t available) {
   InstructionDecoder::Notes* notes = nullptr;
   const ZyanStatus status = decoder_->Decode(instruction->bytes.data(), available, &instruction->decoded, &notes);
@@ -69,15 +78,8 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
     GuestInstruction& instruction = instructions_.emplace_back();
     instruction.pc = pc;
     pcs_.push_back(pc);
-    const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, end - pc);
-    const uint64_t offset = pc - page_start;
-    if (offset >= kPageSize) {
-      CopyFromGuest(instruction.bytes.data(), next_page + (offset - kPageSize), available);
-    } else {
-      const uint64_t in_first = std::min(available, kPageSize - offset);
-      CopyFromGuest(instruction.bytes.data(), page + offset, in_first);
-      if (available > in_first) CopyFromGuest(instruction.bytes.data() + in_first, next_page, available - in_first);
-    }
+    const bool in_next = pc - page_start >= kPageSize;
+    const uint64_t available = Copy(&instruction, in_next ? next_page : page, in_next ? nullptr : next_page);
     const ZyanStatus status = Finish(&instruction, available);
     if (status == ZYDIS_STATUS_NO_MORE_DATA && available < kMaxInstructionBytes) {
       // It goes on behind: the next block's, if there is one before it.
@@ -111,8 +113,7 @@ bool BlockCollector::Collect(uint64_t pc, const std::byte* page, const std::byte
 bool BlockCollector::AddStep(const Step& step) {
   GuestInstruction& instruction = instructions_.emplace_back();
   instruction.pc = step.pc;
-  const uint64_t available = std::min<uint64_t>(kMaxInstructionBytes, kPageSize - step.pc % kPageSize);
-  CopyFromGuest(instruction.bytes.data(), step.page + step.pc % kPageSize, available);
+  const uint64_t available = Copy(&instruction, step.page, step.next_page);
   if (ZYAN_SUCCESS(Finish(&instruction, available)) && CanBeFollowed(instruction)) return true;
   instructions_.pop_back();
   return false;

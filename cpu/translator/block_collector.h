@@ -35,10 +35,11 @@ class BlockCollector {
   // Decodes the block at `pc`, whose page's bytes are `page`. False: its first instruction goes on in the next page,
   // whose bytes have to be given then (null: not); the block is that one instruction, and some more behind.
   bool Collect(uint64_t pc, const std::byte* page, const std::byte* next_page);
-  // An instruction of a path, and the bytes of its page.
+  // An instruction of a path, the bytes of its page, and of the next one if it may go on there.
   struct Step {
     uint64_t pc = 0;
     const std::byte* page = nullptr;
+    const std::byte* next_page = nullptr;
   };
   // Decodes what was run one after the other, up to the first instruction that a path does not go through. `again`:
   // where it went on; true if a path can go on there. It ends with a return to whoever has called before, but for those
@@ -53,6 +54,8 @@ class BlockCollector {
   std::span<const GuestInstruction> instructions() const { return instructions_; }
 
  private:
+  // Fills in the bytes at its address, those of the next page only if these are given, and tells how many there are.
+  static uint64_t Copy(GuestInstruction* instruction, const std::byte* page, const std::byte* next_page);
   // Fills in the rest of an instruction whose address and bytes are known.
   ZyanStatus Finish(GuestInstruction* instruction, uint64_t available);
   // False: a path does not go through it.

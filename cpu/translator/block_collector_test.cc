@@ -129,6 +129,19 @@ TEST_F(BlockCollectorTest, ARoundCanBeginWhereNoReturnLeadsOutOfIt) {
   EXPECT_TRUE(collector_.OutermostOf(std::vector<BlockCollector::Step>{{kInner, page_.data()}}).empty());
 }
 
+TEST_F(BlockCollectorTest, APathGoesThroughWhatGoesOnInTheNextPage) {
+  constexpr uint64_t kLast = kPage + kPageSize - 2;
+  std::array<std::byte, kPageSize> next{};
+  Put(kLast, {0xb8, 0x11});  // mov eax, 0x11
+  const BlockCollector::Step without{.pc = kLast, .page = page_.data()};
+  const BlockCollector::Step with{.pc = kLast, .page = page_.data(), .next_page = next.data()};
+  EXPECT_FALSE(collector_.CollectPath(std::array{without}, kLast + 5));
+  EXPECT_TRUE(collector_.instructions().empty());
+  EXPECT_TRUE(collector_.CollectPath(std::array{with}, kLast + 5));
+  EXPECT_EQ(Collected(), Path{kLast});
+  EXPECT_EQ(collector_.OutermostOf(std::array{with}).size(), 1u);
+}
+
 TEST_F(BlockCollectorTest, APathEndsWhereTheCodeIsNotWhatWasRun) {
   Put(kPage, {0x90, 0x90, 0x90});
   EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 8}), (Path{kPage, kPage + 1}));

@@ -239,6 +239,24 @@ TEST_F(OtherPageTest, MayReadFlagsThatThePathDoesNot) {
   EXPECT_EQ(Run(), 10'000u);
 }
 
+// Through an instruction of which only the first bytes are on the page that it begins in.
+TEST_F(OtherPageTest, MayHaveTheRestOfAnInstruction) {
+  constexpr uint64_t kLoop = kFunction - 9;
+  // loop: nops; add rax, 0x...0001, whose upper half is in the next page
+  machine_.memory.Write(kLoop, {0x90, 0x90, 0x90, 0x90, 0x48, 0x81, 0xc0, 0x01, 0x00});
+  Put({}, {0x00, 0x00, 0x90, 0x90, 0x90, 0x48, 0xff, 0xc9, 0x75, 0xed, 0x0f, 0x05},  // nops; dec rcx; jnz loop; syscall
+      {0x01, 0x00, 0x90, 0x90, 0x90, 0x48, 0xff, 0xc9, 0x75, 0xed, 0x0f, 0x05});
+  EXPECT_EQ(Run(kLoop), 10'000u);
+  ASSERT_EQ(paths_.paths().size(), 1u);
+  EXPECT_TRUE(paths_.paths()[0].starts_with(absl::StrFormat("round %x: 10 instructions", kLoop))) << paths_.paths()[0];
+  Show(kSpare);
+  EXPECT_EQ(Run(kLoop), 10'000u * 0x1'0001);
+  Show(kAside);
+  EXPECT_EQ(Run(kLoop), 10'000u);
+  machine_.memory.Write(kFunction, {0x02});
+  EXPECT_EQ(Run(kLoop), 10'000u * 0x2'0001);
+}
+
 // A chain of functions, each on a page of its own.
 void ExpectPathsThrough(uint64_t num_pages, bool goes_round) {
   constexpr uint64_t kFirst = 0x480000, kRounds = 20'000;

@@ -79,21 +79,27 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
   tlb.ForgetFault();
   path_pages_.clear();
   std::vector<const std::byte*> bytes;
+  // Null: no code can be there, or there are too many pages.
+  const auto bytes_at = [&](PageNumber page) {
+    const auto known = std::ranges::find(path_pages_, page.value(), &Translation::Page::number);
+    if (known != path_pages_.end()) return bytes[static_cast<size_t>(known - path_pages_.begin())];
+    const std::byte* there = path_pages_.size() < Translation::kMaxPages ? PrepareCode(page) : nullptr;
+    tlb.ForgetFault();
+    if (there == nullptr) return there;
+    bytes.push_back(there);
+    path_pages_.push_back({page.value(), tlb.FetchFrame(page)});
+    return there;
+  };
   std::vector<BlockCollector::Step> steps;
   for (const uint64_t pc : path) {
-    const auto known = std::ranges::find(path_pages_, pc / kPageSize, &Translation::Page::number);
-    const auto number = static_cast<size_t>(known - path_pages_.begin());
-    if (known == path_pages_.end()) {
-      if (number == Translation::kMaxPages) break;
-      const PageNumber page = GuestAddr(pc).page();
-      bytes.push_back(PrepareCode(page));
-      if (bytes.back() == nullptr) {
-        tlb.ForgetFault();
-        return {};
-      }
-      path_pages_.push_back({pc / kPageSize, tlb.FetchFrame(page)});
+    const PageNumber page = GuestAddr(pc).page();
+    const bool may_go_on = pc % kPageSize > kPageSize - kMaxInstructionBytes;
+    const std::byte* here = bytes_at(page);
+    if (here == nullptr) {
+      if (path_pages_.size() < Translation::kMaxPages) steps.clear();
+      break;
     }
-    steps.push_back({pc, bytes[number]});
+    steps.push_back({pc, here, may_go_on ? bytes_at(page + 1) : nullptr});
   }
   return steps;
 }
@@ -131,8 +137,9 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
     return false;
   const auto forget_other_pages = [&] {
     std::erase_if(path_pages_, [&](const Translation::Page& page) {
-      return std::ranges::none_of(instructions,
-                                  [&](const GuestInstruction& i) { return i.pc / kPageSize == page.number; });
+      return std::ranges::none_of(instructions, [&](const GuestInstruction& i) {
+        return i.pc / kPageSize <= page.number && (i.next_pc() - 1) / kPageSize >= page.number;
+      });
     });
   };
   forget_other_pages();
