@@ -257,6 +257,24 @@ TEST_F(OtherPageTest, MayHaveTheRestOfAnInstruction) {
   EXPECT_EQ(Run(kLoop), 10'000u * 0x2'0001);
 }
 
+// Of the second page it has nothing but that.
+TEST_F(OtherPageTest, MayHaveNothingButTheRestOfAnInstruction) {
+  constexpr uint64_t kLoop = kFunction - 6, kNear = kFunction - 0x80, kFar = kNear - 0x100;
+  machine_.memory.Write(kLoop, {0x90, 0x90, 0x90, 0x90, 0xe9, 0x7d});  // loop: nops; jmp to one of the following
+  machine_.memory.Write(kNear, {0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0x72, 0x0f, 0x05});  // inc rax; dec rcx; jnz
+  // add rax, 3; dec rcx; jnz loop; syscall
+  machine_.memory.Write(kFar, {0x48, 0x83, 0xc0, 0x03, 0x48, 0xff, 0xc9, 0x0f, 0x85, 0x6d, 0x01, 0, 0, 0x0f, 0x05});
+  Put({}, {0xff, 0xff, 0xff}, {0xfe, 0xff, 0xff});
+  EXPECT_EQ(Run(kLoop), 10'000u);
+  EXPECT_TRUE(paths_.paths()[0].starts_with("round ")) << paths_.paths()[0];
+  Show(kSpare);
+  EXPECT_EQ(Run(kLoop), 30'000u);
+  Show(kAside);
+  EXPECT_EQ(Run(kLoop), 10'000u);
+  machine_.memory.Write(kFunction, {0xfe});
+  EXPECT_EQ(Run(kLoop), 30'000u);
+}
+
 // A chain of functions, each on a page of its own.
 void ExpectPathsThrough(uint64_t num_pages, bool goes_round) {
   constexpr uint64_t kFirst = 0x480000, kRounds = 20'000;
