@@ -254,6 +254,9 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   Translation ReadFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Maps the pages around `page`, which has just become present, as far as the object has them.
+  // Whether it is a program's data rather than a file's: private, writable, and behind another part of the same file.
+  // Of a file that somebody changes, on the other hand, who maps it sees the changes until he writes to a page himself.
+  bool IsDataSegmentLocked(const Vma& vma) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -120,6 +120,9 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     table_.Install(page, PageTableEntry(context_->frames->zero_frame(), /*anonymous=*/true), retired);
     return Present(context_->frames->zero_frame(), false);
   }
+  // Likewise in a data segment: a page that is read before it is written costs a second fault, and all that is known
+  // of the first one's frame.
+  if (IsDataSegmentLocked(vma) && table_.IsBesideCopy(page)) return WriteFaultLocked(vma, page, retired);
   const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
   ++num_faults_;
@@ -127,6 +130,12 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   // What a private mapping may write is copied then, and an entry that is copied has to be taken from others' TLBs.
   if (!vma.page_by_page && (vma.shared || !vma.protection.writable())) MapAroundLocked(vma, page, retired);
   return PresentInRowLocked(vma, page, *frame, /*writable=*/false);
+}
+
+bool AddressSpace::IsDataSegmentLocked(const Vma& vma) const {
+  if (vma.shared || !vma.protection.writable() || vma.page_by_page) return false;
+  const Vma* before = vmas_.FindBefore(vma.range.first);
+  return before != nullptr && before->object == vma.object;
 }
 
 void AddressSpace::MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {

@@ -88,6 +88,30 @@ TEST_F(AddressSpaceTest, AFileIsAtTheSameAddressInEachSpaceWhereThatIsFree) {
   EXPECT_EQ(*second->Map(request(file)), at);
 }
 
+TEST_F(AddressSpaceTest, WhatIsBesideACopyInADataSegmentIsCopiedWhenItIsRead) {
+  const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, 16 * kPageSize);
+  const auto map = [&](uint64_t first_page, uint64_t pages, Protection protection) {
+    MapRequest request = FixedRequest(kBase + first_page * kPageSize, pages, protection);
+    request.object = file;
+    request.offset_bytes = first_page * kPageSize;
+    ASSERT_TRUE(space_->Map(request).ok());
+  };
+  const auto is_copied_when_read = [&](uint64_t page) {
+    return space_->Translate((kBase + page * kPageSize).page(), Access::kRead).writable;
+  };
+  map(0, 4, Protection(1));
+  map(4, 8, Protection(3));
+  EXPECT_FALSE(is_copied_when_read(6));
+  Poke(kBase + 6 * kPageSize, 7);
+  EXPECT_TRUE(is_copied_when_read(5));
+  EXPECT_TRUE(is_copied_when_read(7));
+  EXPECT_FALSE(is_copied_when_read(10));
+  EXPECT_EQ(Peek(kBase + 5 * kPageSize), 0u);
+  // A file that is mapped for itself.
+  ASSERT_TRUE(space_->Unmap(kBase, 4 * kPageSize).ok());
+  EXPECT_FALSE(is_copied_when_read(8));
+}
+
 TEST_F(AddressSpaceTest, AHintOverAMappingDoesNotDestroyIt) {
   MapFixed(0, 2);
   Poke(kBase, 42);

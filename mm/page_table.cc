@@ -327,6 +327,14 @@ bool PageTable::IsBeingFilled(PageNumber page) const {
   return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
+bool PageTable::IsBesideCopy(PageNumber page) const {
+  const auto is_copy = [this](PageNumber beside) {
+    const PageTableEntry entry = Find(beside);
+    return entry.anonymous() && entry.resident();
+  };
+  return is_copy(page + 1) || (page.value() > 0 && is_copy(PageNumber(page.value() - 1)));
+}
+
 void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
