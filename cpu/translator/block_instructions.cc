@@ -447,7 +447,7 @@ void BlockWriter::WriteLeaveFrame() {
   KeepFlagsBefore();
   code_.Move(kScratch, kHostRbp);
   constexpr unsigned kWord = 8;
-  Probe(Right::kRead, kWord, Result::kHost);
+  Probe(Right::kRead, kWord, Result::kHost, kNoOperand);
   code_.Load(kGuestRspHost, Frame(REMORA_FRAME(stack_delta)));
   code_.Lea(kGuestRspHost, {.base = kHostRbp, .index = kGuestRspHost, .displacement = 8});
   code_.Load(kHostRbp, {.base = kScratch});

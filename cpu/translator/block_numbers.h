@@ -15,7 +15,8 @@ class BlockNumbers {
   // no more.
   virtual uint32_t PageOf(uint64_t address, bool write) = 0;
   // One of GuestContext::extents for a site whose accesses have up to 1 << size_class bytes, by turns: what is
-  // translated one after the other, as most loops are, has different ones. Less than kNumExtents.
+  // translated one after the other, as most loops are, has different ones. Less than kNumExtents, and none of those
+  // that sites share.
   virtual uint32_t NewExtent(uint32_t size_class) = 0;
 
  protected:

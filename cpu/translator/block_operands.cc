@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "cpu/translator/block_frame.h"
 #include "cpu/translator/block_writer.h"
@@ -75,10 +76,18 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-void BlockWriter::Probe(Right right, unsigned bytes, Result result) {
+uint32_t BlockWriter::ExtentFor(Right right, unsigned bytes, uint32_t operand) const {
+  const unsigned size_class = SizeClass(bytes);
+  std::optional<uint32_t> shared;
+  // What a loop has is worth extents of its own.
+  if (operand != kNoOperand && !Loops()) shared = (*shared_extent_)(operand, size_class, right == Right::kWrite);
+  return shared ? *shared : numbers_->NewExtent(size_class);
+}
+
+void BlockWriter::Probe(Right right, unsigned bytes, Result result, uint32_t operand) {
   const bool as_delta = result != Result::kHost;
   const bool write = right == Right::kWrite;
-  const uint32_t number = numbers_->NewExtent(SizeClass(bytes));
+  const uint32_t number = ExtentFor(right, bytes, operand);
   // Those for writing come behind those for reading.
   const uint32_t extent = number + (write ? kNumExtents : 0);
   const auto field = [&](size_t offset) { return ExtentField(extent, offset); };
@@ -237,7 +246,7 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
   }
   KeepFlagsBefore();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost);
+  Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost, index_);
 }
 
 void BlockWriter::MoveKept(unsigned opcode, int number) {
@@ -284,7 +293,9 @@ void BlockWriter::LoadDelta(int number) {
       code_.Lea(kScratch, place);
   }
   const Result result = group.index < 0 && (constant || group.keeps_place()) ? Result::kHost : Result::kDelta;
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, result);
+  uint32_t member = index_;
+  while (groups_.group_of(member) != number) ++member;
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, result, member);
   if (group.index >= 0) {
     if (IsInContext(group.base))
       code_.Memory(0x03, kScratch, InContext(group.base));
@@ -353,7 +364,7 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
   constexpr unsigned kWord = 8;
   code_.Lea(kScratch, OnStack(displacement));
   code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
-  Probe(right, kWord, Result::kHost);
+  Probe(right, kWord, Result::kHost, kNoOperand);
   return {.base = kScratch};
 }
 

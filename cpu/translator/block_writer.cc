@@ -16,7 +16,8 @@ BlockWriter::BlockWriter(const Routines& routines, BlockNumbers* numbers, Instru
     : routines_(routines), numbers_(numbers), decoder_(decoder), optimizations_(optimizations) {}
 
 const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                                         LiveAt live_at) {
+                                         LiveAt live_at, SharedExtent shared_extent) {
+  shared_extent_ = &shared_extent;
   instructions_ = instructions;
   crosses_page_ = crosses_page;
   index_ = 0;
@@ -52,6 +53,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
   out_.gate = gate_ & (GuestContext::kGates - 1);
   out_.loops = Loops();
   instructions_ = {};
+  shared_extent_ = nullptr;
   return out_;
 }
 

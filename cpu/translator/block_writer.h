@@ -6,6 +6,7 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -45,6 +46,9 @@ class BlockWriter {
  public:
   // Which flags may be read by code from `pc` on, on the block's own page.
   using LiveAt = absl::FunctionRef<uint32_t(uint64_t pc)>;
+  // An extent that the memory operand of the block's instruction shares with others, if its run is known.
+  using SharedExtent =
+      absl::FunctionRef<std::optional<uint32_t>(uint32_t instruction, uint32_t size_class, bool write)>;
   // `numbers` and `decoder` outlive the writer.
   BlockWriter(const Routines& routines, BlockNumbers* numbers, InstructionDecoder* decoder,
               Optimizations optimizations);
@@ -52,7 +56,7 @@ class BlockWriter {
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
-                              LiveAt live_at);
+                              LiveAt live_at, SharedExtent shared_extent);
   // A path: what has been run one after the other, along any branches and through any pages. Where it goes another way
   // now it is left. It begins only where its gate is open, if it has one (GeneratedBlock::gate). Its links lead to
   // blocks of all its pages. `goes_round`: behind the last instruction comes the first one again. Null: it is too long
@@ -190,7 +194,10 @@ class BlockWriter {
   // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
   // From R11, a guest address. Flags are saved, or can be replayed.
-  void Probe(Right right, unsigned bytes, Result result);
+  // `operand`: the instruction whose memory operand is wanted; kNoOperand: another piece of memory.
+  static constexpr uint32_t kNoOperand = UINT32_MAX;
+  void Probe(Right right, unsigned bytes, Result result, uint32_t operand);
+  uint32_t ExtentFor(Right right, unsigned bytes, uint32_t operand) const;
   // An AccessSite for operands on the stack.
   uint32_t StackSite(Right right, unsigned bytes, bool pinned) const;
   // None of the bytes from `low` to `high`, behind R10, lies elsewhere than that has it. False: they are too far from
@@ -335,6 +342,7 @@ class BlockWriter {
   // Groups that are probed before the instruction of their first operand.
   std::vector<int> early_;
   // Before each instruction, and at the end; and where each one's branch leads.
+  const SharedExtent* shared_extent_ = nullptr;  // while a block is written
   std::vector<uint32_t> live_flags_, live_at_target_;
   uint64_t pc_ = 0;
   uint32_t count_ = 0;   // instructions

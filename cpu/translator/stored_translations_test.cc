@@ -73,8 +73,9 @@ struct Side {
     const std::span instructions = collector.instructions();
     if (instructions.empty() || instructions[0].action == translator::Action::kInterpret) return nullptr;
     lookahead.Begin(PageRoundDown(pc), page, FrameOf(pc / kPageSize), cache.generation());
-    const translator::GeneratedBlock& block =
-        writer.Write(instructions, false, false, [this](uint64_t at) { return lookahead.LiveAt(at); });
+    const translator::GeneratedBlock& block = writer.Write(
+        instructions, false, false, [this](uint64_t at) { return lookahead.LiveAt(at); },
+        [](uint32_t, uint32_t, bool) { return std::nullopt; });
     return cache.Publish(pc, FrameOf(pc / kPageSize), mm::FrameId(), &block, false, false, cache.generation());
   }
   static mm::FrameId FrameOf(uint64_t page) { return mm::FrameId(static_cast<uint32_t>(page % 1'000'000)); }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -377,8 +378,14 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
     return cache_->Publish(pc, frame, tail, nullptr, instructions[0].repeats(), alone, generation);
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
-  Translation* made =
-      cache_->Publish(pc, frame, tail, &writer_.Write(instructions, crosses, alone, live_at), false, alone, generation);
+  if (options_.optimizations.share) forecast_.Find(instructions, *bound_->context->state, tlb);
+  const auto shared_extent = [this](uint32_t instruction, uint32_t size_class, bool write) {
+    const std::optional<uint64_t> address =
+        options_.optimizations.share ? forecast_.AddressOf(instruction) : std::nullopt;
+    return address ? ShareExtent(bound_->context.get(), size_class, write, *address) : std::nullopt;
+  };
+  const GeneratedBlock& block = writer_.Write(instructions, crosses, alone, live_at, shared_extent);
+  Translation* made = cache_->Publish(pc, frame, tail, &block, false, alone, generation);
   if (made != nullptr) NoteTranslated(*made, instructions);
   return made;
 }

@@ -19,6 +19,7 @@
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
 #include "cpu/translator/hot_spots.h"
+#include "cpu/translator/operand_forecast.h"
 #include "cpu/translator/path_shape.h"
 #include "cpu/translator/translation_cache.h"
 #include "cpu/translator/translator.h"
@@ -160,6 +161,7 @@ class TranslatorCore final : public Engine {
   const TranslatorOptions options_;
   InterpreterCore interpreter_;
   BlockCollector collector_;
+  OperandForecast forecast_;
   BlockWriter writer_;
   FlagLookahead lookahead_{interpreter_.instructions()};
   std::array<Bound, kNumContexts> contexts_;
