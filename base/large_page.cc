@@ -22,14 +22,19 @@ void* ReserveForLargePages(size_t bytes) {
   return reinterpret_cast<void*>(aligned);
 }
 
-void* MapForLargePages(size_t bytes) {
+void* MapAtLargePage(size_t bytes) {
   void* memory = ReserveForLargePages(bytes);
   if (memory == nullptr) return nullptr;
   if (mprotect(memory, bytes, PROT_READ | PROT_WRITE) != 0) {
     munmap(memory, bytes);
     return nullptr;
   }
-  (void)madvise(memory, bytes, MADV_HUGEPAGE);
+  return memory;
+}
+
+void* MapForLargePages(size_t bytes) {
+  void* memory = MapAtLargePage(bytes);
+  if (memory != nullptr) (void)madvise(memory, bytes, MADV_HUGEPAGE);
   return memory;
 }
 

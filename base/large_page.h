@@ -17,9 +17,12 @@ void AskForLargePage(void* memory, size_t bytes);
 // munmap(2) gives it back.
 void* ReserveForLargePages(size_t bytes);
 
-// Zeroed memory for what will soon be touched all over, a multiple of kLargePageBytes: the host may give a large page
-// at the first touch, in place of 512 faults. Null: the host has none. munmap(2) gives it back. Source: madvise(2),
-// MADV_HUGEPAGE.
+// Zeroed memory, a multiple of kLargePageBytes and at one, in small pages, which AskForLargePage makes large ones of.
+// Null: the host has none. munmap(2) gives it back.
+void* MapAtLargePage(size_t bytes);
+
+// Likewise, for what will soon be touched all over: the host may give a large page at the first touch, in place of 512
+// faults. Source: madvise(2), MADV_HUGEPAGE.
 void* MapForLargePages(size_t bytes);
 
 }  // namespace remora

@@ -32,12 +32,13 @@ Zeroed<T> MakeZeroed(size_t count = 1) {
   return Zeroed<T>(static_cast<T*>(memory), ZeroedDelete{bytes});
 }
 
-// Likewise, for tables that are soon touched all over (MapForLargePages).
+// Likewise, in memory that `map` gives: MapForLargePages, for tables that are soon touched all over; MapAtLargePage,
+// for what may be put into large pages later.
 template <typename T>
-Zeroed<T> MakeZeroedInLargePages(size_t count) {
+Zeroed<T> MakeZeroedBy(void* (*map)(size_t bytes), size_t count = 1) {
   static_assert(std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>);
   const size_t bytes = (count * sizeof(T) + kLargePageBytes - 1) & ~(kLargePageBytes - 1);
-  void* memory = MapForLargePages(bytes);
+  void* memory = map(bytes);
   CHECK_MSG(memory != nullptr, "the host gives no memory");
   return Zeroed<T>(static_cast<T*>(memory), ZeroedDelete{bytes});
 }

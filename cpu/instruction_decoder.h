@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/large_page.h"
 #include "base/zeroed.h"
 #include "cpu/cpu_level.h"
 #include "cpu/decoded_instruction.h"
@@ -77,7 +78,7 @@ class InstructionDecoder {
   static void CopyOperands(const Entry& entry, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
-  const Zeroed<Entry> entries_ = MakeZeroedInLargePages<Entry>(kEntries);
+  const Zeroed<Entry> entries_ = MakeZeroedBy<Entry>(&MapForLargePages, kEntries);
   DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/guest_addr.h"
+#include "base/large_page.h"
 #include "cpu/fxsave.h"
 #include "cpu/guest_access.h"
 #include "cpu/string_form.h"
@@ -42,7 +43,7 @@ uint64_t UnpackFlags(uint16_t flags) {
 
 // More than a MiB, most of which a short program never touches.
 Zeroed<GuestContext> MakeContext() {
-  Zeroed<GuestContext> context = MakeZeroed<GuestContext>();
+  Zeroed<GuestContext> context = MakeZeroedBy<GuestContext>(&MapAtLargePage);
   // What does not begin as zero.
   context->host_mxcsr = GuestContext::kDefaultMxcsr;
   context->way = GuestContext::kNoWay;
@@ -128,6 +129,9 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::FillTables(Bound* bound) {
+  // Half of it is filled now, and translated code will look into all of it.
+  static_assert(sizeof(GuestContext) <= kLargePageBytes);
+  AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect.fill(cache_->routines().indirect_miss);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
   bound->context->arrivals.fill(GuestContext::kFirstArrivals);
