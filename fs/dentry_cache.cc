@@ -186,10 +186,7 @@ DentryCache::Counters DentryCache::counters() const {
 }
 
 void DentryCache::PutLocked(Shard& shard, Entry* entry, Trash* trash) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (Entry* old = shard.Find(entry->hash, entry->directory_id, entry->name())) {
-    shard.entries.Erase(old);
-    trash->Add(old);
-  }
+  TakeOutLocked(shard, entry->hash, entry->directory_id, entry->name(), trash);
   shard.entries.Insert(entry);
   if (shard.entries.size() > shard_capacity_) EvictLocked(shard, trash);
 }
@@ -217,14 +214,38 @@ Ref<Dentry> DentryCache::Insert(const Ref<Dentry>& directory, std::string_view n
   Ref<Dentry> fresh;
   if (inode) fresh = MakeRef<Dentry>(this, directory, name, inode);
   MutexLock lock(&shard.mu);
-  if (directory->change_count() != change_count) return nullptr;
   Entry* there = shard.Find(hash, directory->id_, name);
   if (there != nullptr) {
     if (!inode && there->dentry == nullptr) return nullptr;
     if (inode && there->dentry != nullptr && there->dentry->inode() == inode) return Ref<Dentry>(there->dentry);
   }
+  if (directory->change_count() != change_count) return nullptr;
   PutLocked(shard, NewEntry(hash, directory->id_, name, fresh), &trash);
   return fresh;
+}
+
+Ref<Dentry> DentryCache::Add(const Ref<Dentry>& directory, std::string_view name, Ref<Inode> inode,
+                             uint64_t change_count) {
+  const uint64_t hash = HashOf(directory->id_, name);
+  Shard& shard = ShardOf(hash);
+  Trash trash(this);
+  Ref<Dentry> fresh = MakeRef<Dentry>(this, directory, name, std::move(inode));
+  MutexLock lock(&shard.mu);
+  // Who was told before that there is no such name must not keep that.
+  if (directory->change_count_.fetch_add(1, std::memory_order_acq_rel) == change_count) {
+    PutLocked(shard, NewEntry(hash, directory->id_, name, fresh), &trash);
+    return fresh;
+  }
+  TakeOutLocked(shard, hash, directory->id_, name, &trash);
+  return nullptr;
+}
+
+void DentryCache::TakeOutLocked(Shard& shard, uint64_t hash, uint64_t directory_id, std::string_view name,
+                                Trash* trash) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (Entry* there = shard.Find(hash, directory_id, name)) {
+    shard.entries.Erase(there);
+    trash->Add(there);
+  }
 }
 
 void DentryCache::Invalidate(const Ref<Dentry>& directory, std::string_view name) {
@@ -233,10 +254,7 @@ void DentryCache::Invalidate(const Ref<Dentry>& directory, std::string_view name
   Trash trash(this);
   MutexLock lock(&shard.mu);
   directory->change_count_.fetch_add(1, std::memory_order_acq_rel);
-  if (Entry* there = shard.Find(hash, directory->id_, name)) {
-    shard.entries.Erase(there);
-    trash.Add(there);
-  }
+  TakeOutLocked(shard, hash, directory->id_, name, &trash);
 }
 
 bool DentryCache::Move(const Ref<Dentry>& dentry, const Ref<Dentry>& from, std::string_view name, const Ref<Dentry>& to,
@@ -250,22 +268,17 @@ bool DentryCache::Move(const Ref<Dentry>& dentry, const Ref<Dentry>& from, std::
     Shard& shard = ShardOf(hash);
     MutexLock lock(&shard.mu);
     kept = to->change_count_.fetch_add(1, std::memory_order_acq_rel) == change_count;
-    if (kept) {
+    if (kept)
       PutLocked(shard, NewEntry(hash, to->id_, new_name, dentry), &trash);
-    } else if (Entry* there = shard.Find(hash, to->id_, new_name)) {
-      shard.entries.Erase(there);
-      trash.Add(there);
-    }
+    else
+      TakeOutLocked(shard, hash, to->id_, new_name, &trash);
   }
   {
     const uint64_t hash = HashOf(from->id_, name);
     Shard& shard = ShardOf(hash);
     MutexLock lock(&shard.mu);
     from->change_count_.fetch_add(1, std::memory_order_acq_rel);
-    if (Entry* there = shard.Find(hash, from->id_, name)) {
-      shard.entries.Erase(there);
-      trash.Add(there);
-    }
+    TakeOutLocked(shard, hash, from->id_, name, &trash);
   }
   old_parent = Ref<Dentry>::Adopt(dentry->parent_.load(std::memory_order_relaxed));
   dentry->parent_.store(Ref<Dentry>(to).release(), std::memory_order_release);
@@ -296,10 +309,7 @@ void DentryCache::Exchange(const Ref<Dentry>& a, const Ref<Dentry>& b) {
     Shard& shard = ShardOf(hash);
     MutexLock lock(&shard.mu);
     directory->change_count_.fetch_add(1, std::memory_order_acq_rel);
-    if (Entry* there = shard.Find(hash, directory->id_, dentry->name_)) {
-      shard.entries.Erase(there);
-      trash.Add(there);
-    }
+    TakeOutLocked(shard, hash, directory->id_, dentry->name_, &trash);
   }
   // The references change places with the pointers.
   Dentry* const parent_of_a = a->parent_.load(std::memory_order_relaxed);

@@ -133,11 +133,15 @@ class DentryCache {
   void NotePeeks(const Dentry& place, uint64_t n) const;
 
   // Keeps what the file system answered (null inode: ENOENT), if directory->change_count() is still `change_count`.
-  // The dentry to use: the one already there if it leads to the same inode. Null if the answer is too old, or was
-  // negative.
+  // The dentry to use: the one already there if it leads to the same inode, however old the answer is. Null if the
+  // answer is too old, or was negative.
   Ref<Dentry> Insert(const Ref<Dentry>& directory, std::string_view name, Ref<Inode> inode, uint64_t change_count);
 
-  // The name was created or removed, or what is cached about it is no longer true.
+  // The file system has just made `name`, which leads to `inode`; change_count is from before it was asked. The dentry.
+  // Null: other names of the directory changed meanwhile, perhaps this one again, so the caller has to look it up.
+  Ref<Dentry> Add(const Ref<Dentry>& directory, std::string_view name, Ref<Inode> inode, uint64_t change_count);
+
+  // The name was removed, or what is cached about it is no longer true.
   void Invalidate(const Ref<Dentry>& directory, std::string_view name);
 
   // `dentry`, found by `name` in `from`, is now `new_name` in `to`; what was there is deleted. True if the cache finds
@@ -188,6 +192,7 @@ class DentryCache {
   static Entry* NewEntry(uint64_t hash, uint64_t directory_id, std::string_view name, Ref<Dentry> dentry);
   // Makes the dentry findable as `name` of `directory`, instead of what was there.
   void PutLocked(Shard& shard, Entry* entry, Trash* trash);
+  void TakeOutLocked(Shard& shard, uint64_t hash, uint64_t directory_id, std::string_view name, Trash* trash);
   void EvictLocked(Shard& shard, Trash* trash);
 
   sync::Reclaimer* const reclaimer_;

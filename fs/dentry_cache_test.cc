@@ -100,6 +100,40 @@ TEST_F(DentryCacheTest, KnowsNothingThatItWasNotTold) {
   cache.CheckInvariants();
 }
 
+TEST_F(DentryCacheTest, WhatHasBeenMadeIsNotHiddenByOlderAnswers) {
+  DentryCache cache(&reclaimer_, 1 << 14);
+  const Ref<Dentry> root = cache.MakeRoot(NewInode());
+  const auto answer = [&](std::string_view name) { return cache.Lookup(*root, name).answer; };
+  // Who makes a name has looked for it before.
+  const uint64_t before = root->change_count();
+  EXPECT_FALSE(cache.Insert(root, "a", nullptr, before));
+  EXPECT_EQ(answer("a"), DentryCache::Answer::kNegative);
+  const Ref<Dentry> a = cache.Add(root, "a", NewInode(), before);
+  ASSERT_TRUE(a);
+  EXPECT_EQ(cache.Lookup(*root, "a").dentry, a);
+  // Nor does the answer of one who asked the file system before that come in now.
+  EXPECT_FALSE(cache.Insert(root, "a", nullptr, before));
+  EXPECT_EQ(cache.Lookup(*root, "a").dentry, a);
+  // Another name changes between the file system's answer and here.
+  const uint64_t count = root->change_count();
+  EXPECT_FALSE(cache.Insert(root, "b", nullptr, count));
+  cache.Invalidate(root, "c");
+  EXPECT_FALSE(cache.Add(root, "b", NewInode(), count));
+  EXPECT_EQ(answer("b"), DentryCache::Answer::kUnknown);
+  cache.CheckInvariants();
+}
+
+TEST_F(DentryCacheTest, AnAnswerThatTheCacheHasIsNeverTooOld) {
+  DentryCache cache(&reclaimer_, 1 << 14);
+  const Ref<Dentry> root = cache.MakeRoot(NewInode());
+  const Ref<Inode> inode = NewInode();
+  const uint64_t count = root->change_count();
+  const Ref<Dentry> dentry = cache.Add(root, "a", inode, count);
+  cache.Invalidate(root, "b");
+  EXPECT_EQ(cache.Insert(root, "a", inode, count), dentry);
+  EXPECT_FALSE(cache.Insert(root, "a", NewInode(), count));
+}
+
 TEST_F(DentryCacheTest, EvictsOnlyWhatNobodyUses) {
   DentryCache cache(&reclaimer_, 1024);
   const Ref<Dentry> root = cache.MakeRoot(NewInode());

@@ -34,24 +34,28 @@ bool PermissionsAllow(const Credentials& credentials, const Attributes& attribut
   return (mode & ~granted & 7) == 0;
 }
 
-ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory, std::string_view name) {
+ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory, std::string_view name,
+                                bool believe_cache) {
   DentryCache::Found found = cache.Lookup(*directory, name);
   const bool cacheable = directory->cacheable_lookups();
-  if (found.answer == DentryCache::Answer::kPositive && (cacheable || found.dentry->mounted_on()))
-    return std::move(found.dentry);
-  if (found.answer == DentryCache::Answer::kPositive && directory->inode()->StillFinds(name, *found.dentry->inode()))
-    return std::move(found.dentry);
-  if (found.answer == DentryCache::Answer::kNegative && cacheable) return Ref<Dentry>();
+  // Where something is mounted, what is below does not matter.
+  if (found.dentry && found.dentry->mounted_on()) return std::move(found.dentry);
+  if (believe_cache) {
+    if (found.answer == DentryCache::Answer::kPositive &&
+        (cacheable || directory->inode()->StillFinds(name, *found.dentry->inode())))
+      return std::move(found.dentry);
+    if (found.answer == DentryCache::Answer::kNegative && cacheable) return Ref<Dentry>();
+  }
   constexpr int kMaxTries = 4;
   for (int i = 0;; ++i) {
     const uint64_t change_count = directory->change_count();
     ErrnoOr<Ref<Inode>> inode = directory->inode()->Lookup(name);
     if (!inode.ok()) {
       if (inode.error_number() != ENOENT) return inode.error();
-      if (cacheable)
-        cache.Insert(directory, name, nullptr, change_count);
-      else if (found.dentry)
+      if (found.dentry)
         cache.Invalidate(directory, name);
+      else if (cacheable)
+        cache.Insert(directory, name, nullptr, change_count);
       return Ref<Dentry>();
     }
     if (Ref<Dentry> dentry = cache.Insert(directory, name, *inode, change_count)) return dentry;
@@ -61,12 +65,7 @@ ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory
 }
 
 ErrnoOr<Ref<Dentry>> PathWalk::Child(std::string_view name) {
-  if (revalidate_) {
-    const DentryCache::Found found = cache_.Lookup(*current_.dentry, name);
-    if (found.answer != DentryCache::Answer::kUnknown && !(found.dentry && found.dentry->mounted_on()))
-      cache_.Invalidate(current_.dentry, name);
-  }
-  return LookupName(cache_, current_.dentry, name);
+  return LookupName(cache_, current_.dentry, name, /*believe_cache=*/!revalidate_);
 }
 
 ErrnoOr<void> PathWalk::MaySearch(const Ref<Dentry>& directory) {

@@ -27,8 +27,11 @@ struct WalkContext {
 // May `credentials` do `mode` (R_OK | W_OK | X_OK) to an inode with these attributes?
 bool PermissionsAllow(const Credentials& credentials, const Attributes& attributes, uint32_t mode);
 
-// The dentry of `name` in `directory`, asking the file system where the cache does not know. Null: there is none.
-ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory, std::string_view name);
+// The dentry of `name` in `directory`, asking the file system where the cache does not know, or is not believed. Null:
+// there is none. Not to believe the cache does not change what is true in it: a directory that is somebody's working
+// directory keeps its dentry.
+ErrnoOr<Ref<Dentry>> LookupName(DentryCache& cache, const Ref<Dentry>& directory, std::string_view name,
+                                bool believe_cache = true);
 
 // One resolution of one path: all calls by name go through it. Components are views into the caller's string (or into a
 // symlink's kept text); nothing is copied or rewritten, and where all dentries are cached nothing is allocated.

@@ -79,6 +79,27 @@ TEST_F(PathWalkTest, AWarmPathThroughSymlinksAndMountsTakesNoMemory) {
 }
 
 // What passes through counts nothing on the way: only start and target are held.
+// A working directory stays where all paths come by, or it would not see what is made there.
+TEST_F(PathWalkTest, WhoDoesNotBelieveTheCacheComesByTheSameDirectories) {
+  const std::string path = MakeDeep(3);
+  const WalkContext context = t_.context();
+  const ErrnoOr<Path> before = Resolve(context, path);
+  ASSERT_TRUE(before.ok());
+  EXPECT_EQ(LookupName(before->dentry->cache(), before->dentry, "x").value(), nullptr);
+  Ref<Dentry> place = context.root.dentry;
+  for (int i = 0; i < 3; ++i) {
+    const ErrnoOr<Ref<Dentry>> next = LookupName(place->cache(), place, "d", /*believe_cache=*/false);
+    ASSERT_TRUE(next.ok());
+    place = *next;
+  }
+  EXPECT_EQ(place, before->dentry);
+  // What it finds to be otherwise it tells the others.
+  ASSERT_TRUE(place->inode()->Create("x", {.mode = S_IFREG | 0644}).ok());
+  EXPECT_EQ(LookupName(place->cache(), place, "x").value(), nullptr);
+  EXPECT_TRUE(LookupName(place->cache(), place, "x", /*believe_cache=*/false).value());
+  EXPECT_TRUE(LookupName(place->cache(), place, "x").value());
+}
+
 TEST_F(PathWalkTest, DirectoriesPassedAreNotCounted) {
   const std::string path = MakeDeep(4);
   const WalkContext context = t_.context();

@@ -102,6 +102,35 @@ void RunThreads(VfsForTesting& t, Ref<FileSystem> fs) {
   EXPECT_EQ(warm, Survey(cold, cold_context));
 }
 
+// Each thread has names of its own, all in one directory: whatever the others do there, what it has made is there, also
+// for a walk that begins in the directory.
+TEST(VfsConcurrencyTest, WhatIsMadeBesideOtherNamesIsFound) {
+  VfsForTesting t;
+  t.vfs().MountRoot(t.NewTmpfs(), 0);
+  ASSERT_EQ(t.MakeDirectory("/d"), 0);
+  const WalkContext context = t.context();
+  WalkContext inside = context;
+  inside.start = t.vfs().Resolve(context, "/d").value();
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      sync::Reclaimer::Participant participant(&t.reclaimer());
+      participant.Online();
+      const std::string name = "n" + std::to_string(i);
+      int missing = 0;
+      for (int round = 0; round < 20'000; ++round) {
+        const auto file =
+            t.vfs().Open(context, "/d/" + name, {.flags = O_CREAT | O_RDWR, .permissions = 0644, .resolve = 0});
+        missing += file.ok() && t.vfs().Stat(inside, name, {}).ok() && t.vfs().Unlink(inside, name).ok() ? 0 : 1;
+        participant.Quiesce();
+        if (round % 64 == 0) t.reclaimer().Collect();
+      }
+      EXPECT_EQ(missing, 0);
+      participant.Offline();
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST(VfsConcurrencyTest, TheCacheAgreesWithATmpfsThatThreadsChanged) {
   VfsForTesting t;
   Ref<Tmpfs> fs = t.NewTmpfs();

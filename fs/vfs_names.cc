@@ -40,7 +40,7 @@ ErrnoOr<void> Vfs::Impl::MayRemove(const Credentials& credentials, const Path& d
 
 Ref<Dentry> Vfs::Impl::Adopt(const Ref<Dentry>& directory, std::string_view name, const Ref<Inode>& inode,
                              uint64_t change_count) {
-  if (Ref<Dentry> dentry = dentries.Insert(directory, name, inode, change_count)) return dentry;
+  if (Ref<Dentry> dentry = dentries.Add(directory, name, inode, change_count)) return dentry;
   // Other names changed meanwhile: is this still the one?
   ErrnoOr<Ref<Dentry>> found = LookupName(dentries, directory, name);
   if (found.ok() && *found && (*found)->inode() == inode) return *std::move(found);
