@@ -47,7 +47,8 @@ struct MapRequest {
   bool grows_down = false;
   bool below_2g = false;  // MAP_32BIT
   bool populate = false;
-  Ref<Mappable> object;  // null: anonymous (private: zero pages; shared: the caller passes shared anonymous memory)
+  bool deny_write = false;  // MAP_DENYWRITE: nobody changes the object meanwhile, as is usual with programs
+  Ref<Mappable> object;     // null: anonymous (private: zero pages; shared: the caller passes shared anonymous memory)
   uint64_t offset_bytes = 0;  // into object, page-aligned
   std::string name;           // for /proc/PID/maps: "[heap]", "[stack]", else empty
 };
@@ -254,9 +255,6 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   Translation ReadFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Maps the pages around `page`, which has just become present, as far as the object has them.
-  // Whether it is a program's data rather than a file's: private, writable, and behind another part of the same file.
-  // Of a file that somebody changes, on the other hand, who maps it sees the changes until he writes to a page himself.
-  bool IsDataSegmentLocked(const Vma& vma) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Translation WriteFaultLocked(const Vma& vma, PageNumber page, RetiredFrames* retired)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

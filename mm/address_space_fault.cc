@@ -29,6 +29,12 @@ FaultKind FaultOf(Errno error) {
                                    : FaultKind::kBeyondEnd;
 }
 
+// A program's data rather than a file's, whose reader sees what others change until he writes to a page himself.
+bool IsDataSegment(const Vma& vma) {
+  return vma.deny_write && !vma.shared && vma.protection.writable() && !vma.protection.executable() &&
+         !vma.page_by_page;
+}
+
 // A host thread that waits for a notice.
 class ThreadWaiter final : public sync::Waiter {
  public:
@@ -122,7 +128,10 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   }
   // Likewise in a data segment: a page that is read before it is written costs a second fault, and all that is known
   // of the first one's frame.
-  if (IsDataSegmentLocked(vma) && table_.IsBesideCopy(page)) return WriteFaultLocked(vma, page, retired);
+  // (More than a quarter of all memory is not given on suspicion.)
+  if (IsDataSegment(vma) && table_.IsBesideCopy(page, vma.range) &&
+      context_->frames->num_allocated() <= context_->frames->max_frames() / 4)
+    return WriteFaultLocked(vma, page, retired);
   const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
   ++num_faults_;
@@ -130,12 +139,6 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   // What a private mapping may write is copied then, and an entry that is copied has to be taken from others' TLBs.
   if (!vma.page_by_page && (vma.shared || !vma.protection.writable())) MapAroundLocked(vma, page, retired);
   return PresentInRowLocked(vma, page, *frame, /*writable=*/false);
-}
-
-bool AddressSpace::IsDataSegmentLocked(const Vma& vma) const {
-  if (vma.shared || !vma.protection.writable() || vma.page_by_page) return false;
-  const Vma* before = vmas_.FindBefore(vma.range.first);
-  return before != nullptr && before->object == vma.object;
 }
 
 void AddressSpace::MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {

@@ -160,6 +160,7 @@ ErrnoOr<GuestAddr> AddressSpace::Map(MapRequest request) {
     vma.shared = request.shared;
     vma.grows_down = request.grows_down;
     vma.object = std::move(request.object);
+    vma.deny_write = request.deny_write && vma.object;
     vma.first_page_index = vma.object ? request.offset_bytes >> kPageShift : 0;
     vma.name = std::move(request.name);
     InsertLocked(std::move(vma));

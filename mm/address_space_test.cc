@@ -90,26 +90,35 @@ TEST_F(AddressSpaceTest, AFileIsAtTheSameAddressInEachSpaceWhereThatIsFree) {
 
 TEST_F(AddressSpaceTest, WhatIsBesideACopyInADataSegmentIsCopiedWhenItIsRead) {
   const Ref<FilePages> file = CreateSharedAnonymous(&memory_.context, 16 * kPageSize);
-  const auto map = [&](uint64_t first_page, uint64_t pages, Protection protection) {
-    MapRequest request = FixedRequest(kBase + first_page * kPageSize, pages, protection);
+  const auto map = [&](Protection protection, bool deny_write) {
+    MapRequest request = FixedRequest(kBase, 8, protection);
     request.object = file;
-    request.offset_bytes = first_page * kPageSize;
+    request.deny_write = deny_write;
     ASSERT_TRUE(space_->Map(request).ok());
   };
   const auto is_copied_when_read = [&](uint64_t page) {
     return space_->Translate((kBase + page * kPageSize).page(), Access::kRead).writable;
   };
-  map(0, 4, Protection(1));
-  map(4, 8, Protection(3));
+  map(Protection(3), /*deny_write=*/true);
+  EXPECT_FALSE(is_copied_when_read(3));
+  Poke(kBase + 3 * kPageSize, 7);
+  EXPECT_TRUE(is_copied_when_read(2));
+  EXPECT_TRUE(is_copied_when_read(4));
   EXPECT_FALSE(is_copied_when_read(6));
-  Poke(kBase + 6 * kPageSize, 7);
-  EXPECT_TRUE(is_copied_when_read(5));
-  EXPECT_TRUE(is_copied_when_read(7));
-  EXPECT_FALSE(is_copied_when_read(10));
-  EXPECT_EQ(Peek(kBase + 5 * kPageSize), 0u);
-  // A file that is mapped for itself.
-  ASSERT_TRUE(space_->Unmap(kBase, 4 * kPageSize).ok());
-  EXPECT_FALSE(is_copied_when_read(8));
+  EXPECT_EQ(Peek(kBase + 2 * kPageSize), 0u);
+  // Others have pages of their own in that file; what they write to it has to be seen.
+  map(Protection(3), /*deny_write=*/false);
+  Poke(kBase + 3 * kPageSize, 7);
+  EXPECT_FALSE(is_copied_when_read(2));
+  // Nor is code copied that is run.
+  map(Protection(7), /*deny_write=*/true);
+  Poke(kBase + 3 * kPageSize, 7);
+  EXPECT_FALSE(is_copied_when_read(2));
+  // A neighbour of another mapping says nothing.
+  map(Protection(3), /*deny_write=*/true);
+  MapFixed(8, 1);
+  Poke(kBase + 8 * kPageSize, 7);
+  EXPECT_FALSE(is_copied_when_read(7));
 }
 
 TEST_F(AddressSpaceTest, AHintOverAMappingDoesNotDestroyIt) {

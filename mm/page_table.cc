@@ -327,12 +327,12 @@ bool PageTable::IsBeingFilled(PageNumber page) const {
   return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
-bool PageTable::IsBesideCopy(PageNumber page) const {
-  const auto is_copy = [this](PageNumber beside) {
-    const PageTableEntry entry = Find(beside);
+bool PageTable::IsBesideCopy(PageNumber page, PageRange region) const {
+  const auto is_copy = [&](PageNumber beside) {
+    const PageTableEntry entry = region.Contains(beside) ? Find(beside) : PageTableEntry();
     return entry.anonymous() && entry.resident();
   };
-  return is_copy(page + 1) || (page.value() > 0 && is_copy(PageNumber(page.value() - 1)));
+  return is_copy(page + 1) || (page > region.first && is_copy(page - 1));
 }
 
 void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {

@@ -45,8 +45,8 @@ class PageTable {
   PageTableEntry Find(PageNumber page) const;
   // Some pages of the 2 MiB around have frames.
   bool IsBeingFilled(PageNumber page) const;
-  // The page before or behind has a frame of its own, no zero page and no file's.
-  bool IsBesideCopy(PageNumber page) const;
+  // The page before or behind, in `region`, has a frame of its own, no zero page and no file's.
+  bool IsBesideCopy(PageNumber page, PageRange region) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
   // MiB around, for which `fits` holds; at most `farthest` each way.
   PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest,

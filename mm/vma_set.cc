@@ -10,7 +10,7 @@ namespace remora::mm {
 bool Vma::ContinuesIn(const Vma& next) const {
   return range.end == next.range.first && protection == next.protection && max_protection == next.max_protection &&
          shared == next.shared && grows_down == next.grows_down && page_by_page == next.page_by_page &&
-         object == next.object &&
+         deny_write == next.deny_write && object == next.object &&
          (object == nullptr || first_page_index + range.num_pages() == next.first_page_index) && name == next.name;
 }
 

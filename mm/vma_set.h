@@ -21,6 +21,7 @@ struct Vma {
   bool shared = false;
   bool grows_down = false;
   bool page_by_page = false;      // MADV_NOHUGEPAGE: a fault maps one page
+  bool deny_write = false;        // MAP_DENYWRITE: of a program, whose file nobody changes meanwhile
   Ref<Mappable> object{};         // null: private anonymous memory
   uint64_t first_page_index = 0;  // of `object`, at range.first; unused where object is null
   std::string name{};             // "[heap]", "[stack]"; else empty

@@ -47,6 +47,7 @@ ErrnoOr<void> MapPiece(mm::AddressSpace& space, uint64_t start, uint64_t end, ui
   request.placement = mm::MapRequest::Placement::kFixed;
   request.protection = mm::Protection(protection);
   request.object = object;
+  request.deny_write = true;
   request.offset_bytes = offset;
   const ErrnoOr<GuestAddr> mapped = space.Map(std::move(request));
   if (!mapped.ok()) return mapped.error();

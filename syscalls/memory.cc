@@ -94,6 +94,7 @@ SyscallOutcome SysMmap(SyscallContext& c) {
     REMORA_RETURN_IF_ERROR(CheckFileMapping(*file, request));
     REMORA_ASSIGN_OR_RETURN(request.object, file->Mappable());
     request.offset_bytes = offset;
+    request.deny_write = (flags & abi::kMAP_DENYWRITE) != 0;
   } else if (request.shared) {
     if (request.grows_down) return Errno(EINVAL);
     request.object = mm::CreateSharedAnonymous(&c.kernel().memory(), PageRoundUp(length));
