@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/check.h"
 #include "cpu/translator/block_frame.h"
 #include "cpu/translator/block_writer.h"
 
@@ -76,7 +77,7 @@ void BlockWriter::ComputeAddress(const GuestInstruction& instruction, bool keep_
   if (memory.segment == ZYDIS_REGISTER_GS) add(Frame(REMORA_FRAME(gs_base)));
 }
 
-uint32_t BlockWriter::ExtentFor(Right right, unsigned bytes, uint32_t operand) const {
+uint32_t BlockWriter::ExtentFor(Right right, unsigned bytes, uint32_t operand) {
   const unsigned size_class = SizeClass(bytes);
   std::optional<uint32_t> shared;
   // What a loop has is worth extents of its own.
@@ -295,6 +296,7 @@ void BlockWriter::LoadDelta(int number) {
   const Result result = group.index < 0 && (constant || group.keeps_place()) ? Result::kHost : Result::kDelta;
   uint32_t member = index_;
   while (groups_.group_of(member) != number) ++member;
+  DCHECK(member < count_);
   Probe(group.write ? Right::kWrite : Right::kRead, bytes, result, member);
   if (group.index >= 0) {
     if (IsInContext(group.base))

@@ -72,6 +72,8 @@ class BlockWriter {
   enum class Right : uint8_t { kRead, kWrite };
   // What a probe leaves in R11: the host address, or host - guest.
   enum class Result : uint8_t { kHost, kDelta };
+  // Not an instruction's memory operand, but another piece of memory.
+  static constexpr uint32_t kNoOperand = UINT32_MAX;
 
   // Whether an indirect branch is undone where its target turns out to be no address (BranchSite); kPopped: 8 bytes of
   // the stack, too.
@@ -193,11 +195,11 @@ class BlockWriter {
   // --- memory operands ---
   // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // From R11, a guest address. Flags are saved, or can be replayed.
-  // `operand`: the instruction whose memory operand is wanted; kNoOperand: another piece of memory.
-  static constexpr uint32_t kNoOperand = UINT32_MAX;
+  // From R11, a guest address. Flags are saved, or can be replayed. `operand`: the instruction whose memory operand it
+  // is, or kNoOperand.
   void Probe(Right right, unsigned bytes, Result result, uint32_t operand);
-  uint32_t ExtentFor(Right right, unsigned bytes, uint32_t operand) const;
+  // Which extent a site looks into.
+  uint32_t ExtentFor(Right right, unsigned bytes, uint32_t operand);
   // An AccessSite for operands on the stack.
   uint32_t StackSite(Right right, unsigned bytes, bool pinned) const;
   // None of the bytes from `low` to `high`, behind R10, lies elsewhere than that has it. False: they are too far from
@@ -337,12 +339,12 @@ class BlockWriter {
   GeneratedBlock out_;
   // While a block is written.
   std::span<const GuestInstruction> instructions_;
+  const SharedExtent* shared_extent_ = nullptr;  // while a block is written
   std::vector<Cold> cold_;
   OperandGroups groups_;
   // Groups that are probed before the instruction of their first operand.
   std::vector<int> early_;
   // Before each instruction, and at the end; and where each one's branch leads.
-  const SharedExtent* shared_extent_ = nullptr;  // while a block is written
   std::vector<uint32_t> live_flags_, live_at_target_;
   uint64_t pc_ = 0;
   uint32_t count_ = 0;   // instructions

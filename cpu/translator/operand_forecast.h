@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "cpu/cpu_state.h"
@@ -37,7 +38,7 @@ class OperandForecast {
   Value Result(const GuestInstruction& instruction, const mm::Tlb& tlb) const;
   Value Source(const DecodedOperand& operand, const GuestInstruction& instruction, const mm::Tlb& tlb) const;
 
-  std::array<Value, 16> registers_;
+  std::array<Value, std::tuple_size_v<decltype(CpuState::gpr)>> registers_;
   std::vector<Value> addresses_;
 };
 

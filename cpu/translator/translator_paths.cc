@@ -79,11 +79,11 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
   tlb.ForgetFault();
   path_pages_.clear();
   std::vector<const std::byte*> bytes;
-  // Null: no code can be there, or there are too many pages.
+  // Null: code cannot be there now.
   const auto bytes_at = [&](PageNumber page) {
     const auto known = std::ranges::find(path_pages_, page.value(), &Translation::Page::number);
     if (known != path_pages_.end()) return bytes[static_cast<size_t>(known - path_pages_.begin())];
-    const std::byte* there = path_pages_.size() < Translation::kMaxPages ? PrepareCode(page) : nullptr;
+    const std::byte* there = PrepareCode(page);
     tlb.ForgetFault();
     if (there == nullptr) return there;
     bytes.push_back(there);
@@ -91,15 +91,22 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
     return there;
   };
   std::vector<BlockCollector::Step> steps;
-  for (const uint64_t pc : path) {
-    const PageNumber page = GuestAddr(pc).page();
-    const bool may_go_on = pc % kPageSize > kPageSize - kMaxInstructionBytes;
+  for (size_t i = 0; i < path.size(); ++i) {
+    const size_t pages_before = path_pages_.size();
+    const PageNumber page = GuestAddr(path[i]).page();
     const std::byte* here = bytes_at(page);
-    if (here == nullptr) {
-      if (path_pages_.size() < Translation::kMaxPages) steps.clear();
+    if (here == nullptr) return {};
+    // Whether it goes on in the next page: by where the next one is, unless it is a branch.
+    const uint64_t to_end = kPageSize - path[i] % kPageSize;
+    const uint64_t length = i + 1 < path.size() ? path[i + 1] - path[i] : 0;
+    const bool is_length = length != 0 && length <= kMaxInstructionBytes;
+    const bool goes_on = to_end < (is_length ? length : kMaxInstructionBytes);
+    const std::byte* next = goes_on ? bytes_at(page + 1) : nullptr;
+    if (path_pages_.size() > Translation::kMaxPages) {
+      path_pages_.resize(pages_before);
       break;
     }
-    steps.push_back({pc, here, may_go_on ? bytes_at(page + 1) : nullptr});
+    steps.push_back({path[i], here, next});
   }
   return steps;
 }
