@@ -383,11 +383,10 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   // Not where a path will begin, whose registers are others.
-  const bool is_next = pc == bound_->context->state->rip;
-  if (options_.optimizations.share && is_next) forecast_.Find(instructions, *bound_->context->state, tlb);
-  const auto shared_extent = [this](uint32_t instruction, uint32_t size_class, bool write) {
-    const std::optional<uint64_t> address =
-        options_.optimizations.share && is_next ? forecast_.AddressOf(instruction) : std::nullopt;
+  const bool shares = options_.optimizations.share && pc == bound_->context->state->rip;
+  if (shares) forecast_.Find(instructions, *bound_->context->state, tlb);
+  const auto shared_extent = [this, shares](uint32_t instruction, uint32_t size_class, bool write) {
+    const std::optional<uint64_t> address = shares ? forecast_.AddressOf(instruction) : std::nullopt;
     return address ? ShareExtent(bound_->context.get(), size_class, write, *address) : std::nullopt;
   };
   const GeneratedBlock& block = writer_.Write(instructions, crosses, alone, live_at, shared_extent);
