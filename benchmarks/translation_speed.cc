@@ -82,8 +82,9 @@ void BM_Translation(benchmark::State& state) {
       offset += std::max<uint64_t>(row, 1);
       if (instructions.empty() || instructions[0].action == Action::kInterpret) continue;
       lookahead.Begin(PageRoundDown(pc), page, mm::FrameId(), generation);
-      const GeneratedBlock& block =
-          writer.Write(instructions, crosses, /*alone=*/false, [&](uint64_t at) { return lookahead.LiveAt(at); });
+      const GeneratedBlock& block = writer.Write(
+          instructions, crosses, /*alone=*/false, [&](uint64_t at) { return lookahead.LiveAt(at); },
+          BlockWriter::NoneShared);
       host_bytes += block.code.size();
       ++blocks;
     }

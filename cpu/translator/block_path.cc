@@ -19,8 +19,7 @@ const GeneratedBlock* BlockWriter::WritePath(std::span<const GuestInstruction> i
   is_path_ = true;
   goes_round_ = goes_round;
   gate_ = gate;
-  Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at,
-        [](uint32_t, uint32_t, bool) { return std::nullopt; });
+  Write(instructions, /*crosses_page=*/false, /*alone=*/false, live_at, NoneShared);
   is_path_ = goes_round_ = false;
   gate_ = GuestContext::kNoGate;
   return code_.has_room() ? &out_ : nullptr;

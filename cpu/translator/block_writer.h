@@ -49,6 +49,7 @@ class BlockWriter {
   // An extent that the memory operand of the block's instruction shares with others, if its run is known.
   using SharedExtent =
       absl::FunctionRef<std::optional<uint32_t>(uint32_t instruction, uint32_t size_class, bool write)>;
+  static std::optional<uint32_t> NoneShared(uint32_t, uint32_t, bool) { return std::nullopt; }
   // `numbers` and `decoder` outlive the writer.
   BlockWriter(const Routines& routines, BlockNumbers* numbers, InstructionDecoder* decoder,
               Optimizations optimizations);

@@ -75,7 +75,7 @@ struct Side {
     lookahead.Begin(PageRoundDown(pc), page, FrameOf(pc / kPageSize), cache.generation());
     const translator::GeneratedBlock& block = writer.Write(
         instructions, false, false, [this](uint64_t at) { return lookahead.LiveAt(at); },
-        [](uint32_t, uint32_t, bool) { return std::nullopt; });
+        translator::BlockWriter::NoneShared);
     return cache.Publish(pc, FrameOf(pc / kPageSize), mm::FrameId(), &block, false, false, cache.generation());
   }
   static mm::FrameId FrameOf(uint64_t page) { return mm::FrameId(static_cast<uint32_t>(page % 1'000'000)); }
