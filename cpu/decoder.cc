@@ -197,13 +197,13 @@ Decoder::Result Decoder::Decode(const std::byte* page, uint32_t page_offset, mm:
   if (count_accesses_) builder.AddAccessCount();
   while (true) {
     const uint32_t offset = at - page_offset;
+    if (status == Status::kTruncated || builder.full() || builder.num_instructions() == max_instructions) {
+      builder.AddFallThrough(offset);
+      break;
+    }
     if (status == Status::kIllegal || status == Status::kTooLong) {
       MakeRaise(offset, status == Status::kIllegal ? ExitReason::kIllegal : ExitReason::kProtection,
                 builder.AddInstruction());
-      break;
-    }
-    if (status == Status::kTruncated || builder.full() || builder.num_instructions() == max_instructions) {
-      builder.AddFallThrough(offset);
       break;
     }
     at += in->info.length;

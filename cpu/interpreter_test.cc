@@ -35,6 +35,16 @@ TEST(InterpreterTest, RunsExactlyTheBudget) {
   EXPECT_EQ(machine.state.rip, kCode + 3);
 }
 
+TEST(InterpreterTest, ABudgetEndsBeforeWhatIsNoInstruction) {
+  FakeMachine machine;
+  const Exit exit = machine.RunCode({0x90, 0x90, 0x06}, 2);  // nops; what 64-bit mode has not
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_EQ(exit.instructions_retired, 2u);
+  EXPECT_EQ(machine.state.rip, kCode + 2);
+  EXPECT_EQ(machine.Run(1).reason, ExitReason::kIllegal);
+  EXPECT_EQ(machine.state.rip, kCode + 2);
+}
+
 TEST(InterpreterTest, EveryBudgetStopsAtTheSameInstructions) {
   // mov ecx, 5; loop: add eax, ecx; cmp ecx, 1; je end; dec ecx; jmp loop; end: syscall
   const std::initializer_list<uint8_t> code = {0xb9, 5,    0,    0,    0,    0x01, 0xc8, 0x83, 0xf9,
