@@ -2,6 +2,7 @@
 
 #include "fs/path_walk.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -98,6 +99,11 @@ TEST_F(PathWalkTest, WhoDoesNotBelieveTheCacheComesByTheSameDirectories) {
   EXPECT_EQ(LookupName(place->cache(), place, "x").value(), nullptr);
   EXPECT_TRUE(LookupName(place->cache(), place, "x", /*believe_cache=*/false).value());
   EXPECT_TRUE(LookupName(place->cache(), place, "x").value());
+  // So does a walk that begins anew because the file system has what the cache said was not there.
+  EXPECT_EQ(LookupName(place->cache(), place, "y").value(), nullptr);
+  ASSERT_TRUE(place->inode()->Create("y", {.mode = S_IFREG | 0644}).ok());
+  EXPECT_TRUE(t_.vfs().Open(context, path + "/y", {.flags = O_CREAT | O_RDWR, .permissions = 0644, .resolve = 0}).ok());
+  EXPECT_EQ(Resolve(context, path)->dentry, before->dentry);
 }
 
 TEST_F(PathWalkTest, DirectoriesPassedAreNotCounted) {
