@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
@@ -20,12 +21,17 @@ struct ZeroedDelete {
 template <typename T>
 using Zeroed = std::unique_ptr<T, ZeroedDelete>;
 
+// Whether zeroed bytes are such an object without anybody having made it, and the end of the memory its end.
+template <typename T>
+inline constexpr bool kMadeByZeros = std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>;
+template <typename T>
+inline constexpr bool kMadeByZeros<std::atomic<T>> = std::atomic<T>::is_always_lock_free;
+
 // `count` objects side by side, aligned to a page, all bytes of which are zero, whatever T's initializers say. Meant
 // for large tables, of which only what is touched takes memory: the host gives zeroed pages one by one.
 template <typename T>
 Zeroed<T> MakeZeroed(size_t count = 1) {
-  // So mmap makes such objects by itself.
-  static_assert(std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>);
+  static_assert(kMadeByZeros<T>);
   const size_t bytes = count * sizeof(T);
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK_MSG(memory != MAP_FAILED, "the host gives no memory");
@@ -36,7 +42,7 @@ Zeroed<T> MakeZeroed(size_t count = 1) {
 // for what may be put into large pages later.
 template <typename T>
 Zeroed<T> MakeZeroedBy(void* (*map)(size_t bytes), size_t count = 1) {
-  static_assert(std::is_trivially_copy_constructible_v<T> && std::is_trivially_destructible_v<T>);
+  static_assert(kMadeByZeros<T>);
   const size_t bytes = (count * sizeof(T) + kLargePageBytes - 1) & ~(kLargePageBytes - 1);
   void* memory = map(bytes);
   CHECK_MSG(memory != nullptr, "the host gives no memory");

@@ -33,13 +33,16 @@ void* BlockArena::Allocate(size_t bytes) {
   bytes = (bytes + kAlignment - 1) & ~(kAlignment - 1);
   if (current_ == nullptr || used_bytes_ + bytes > kChunkBytes) {
     if (num_chunks() >= max_chunks_) return nullptr;
-    void* memory = MapForLargePages(kChunkBytes);
+    first_ = current_ == nullptr;
+    void* memory = first_ ? MapAtLargePage(kChunkBytes) : MapForLargePages(kChunkBytes);
     if (memory == nullptr) return nullptr;
     num_chunks_->fetch_add(1, std::memory_order_relaxed);
     if (current_ != nullptr) Release(current_);
     current_ = new (memory) Chunk(num_chunks_);
     used_bytes_ = sizeof(Chunk);
   }
+  constexpr size_t kQuarter = kChunkBytes / 4;
+  if (first_ && used_bytes_ < kQuarter && used_bytes_ + bytes >= kQuarter) AskForLargePage(current_, kChunkBytes);
   current_->references.fetch_add(1, std::memory_order_relaxed);
   return reinterpret_cast<std::byte*>(current_) + std::exchange(used_bytes_, used_bytes_ + bytes);
 }

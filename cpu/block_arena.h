@@ -20,7 +20,8 @@ namespace remora::cpu {
 // Thread safety: Allocate one thread at a time; Free from any thread, after the arena has gone, too.
 class BlockArena {
  public:
-  // In large pages of the host's, if it has them: python's start fills two.
+  // In large pages of the host's, if it has them: python's start fills two. Most programs do not get through a quarter
+  // of the first one, which becomes a large page then.
   static constexpr size_t kChunkBytes = kLargePageBytes;
   static constexpr size_t kAlignment = 32;
   // The largest piece.
@@ -47,6 +48,7 @@ class BlockArena {
   const std::shared_ptr<std::atomic<uint32_t>> num_chunks_ = std::make_shared<std::atomic<uint32_t>>(0);
   Chunk* current_ = nullptr;  // holds a reference of its own to it
   size_t used_bytes_ = 0;     // of the current one
+  bool first_ = true;         // it is the arena's first
 };
 
 }  // namespace remora::cpu

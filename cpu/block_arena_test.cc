@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/large_pages_for_testing.h"
+
 namespace remora::cpu {
 namespace {
 
@@ -46,6 +48,31 @@ TEST(BlockArenaTest, AChunkGoesWithTheLastOfItsPiecesAndNotBefore) {
   EXPECT_NE(more, nullptr);
   BlockArena::Free(more);
   for (size_t i = pieces.size() / 2; i < pieces.size(); ++i) BlockArena::Free(pieces[i]);
+}
+
+// Of a program that soon ends only what it touches is there; of another one, large pages of the host's.
+TEST(BlockArenaTest, TheFirstChunkBecomesALargePageWhenAQuarterIsUsed) {
+  if (!HostGivesLargePages()) return;
+  BlockArena arena(2);
+  std::vector<void*> pieces;
+  size_t bytes = 0;
+  const auto use = [&](size_t more) {
+    for (const size_t end = bytes + more; bytes < end; bytes += 4096) {
+      pieces.push_back(arena.Allocate(4096));
+      std::memset(pieces.back(), static_cast<int>(pieces.size()), 4096);
+    }
+    return BytesInLargePages(pieces.back());
+  };
+  EXPECT_EQ(use(BlockArena::kChunkBytes / 8), 0u);
+  EXPECT_EQ(use(BlockArena::kChunkBytes / 4), BlockArena::kChunkBytes);
+  use(BlockArena::kChunkBytes / 2);
+  EXPECT_EQ(use(BlockArena::kChunkBytes / 4), BlockArena::kChunkBytes) << "the second";
+  EXPECT_EQ(arena.num_chunks(), 2u);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const std::vector<uint8_t> expected(4096, static_cast<uint8_t>(i + 1));
+    EXPECT_EQ(std::memcmp(pieces[i], expected.data(), 4096), 0);
+    BlockArena::Free(pieces[i]);
+  }
 }
 
 TEST(BlockArenaTest, PiecesOutliveTheArenaAndAreFreedByAnyThread) {

@@ -149,15 +149,15 @@ InstructionDecoder::Question InstructionDecoder::Ask(const void* bytes, size_t a
   return question;
 }
 
-InstructionDecoder::Entry& InstructionDecoder::EntryOf(const Question& question) {
-  constexpr unsigned kIndexBits = 13;
-  static_assert(kEntries == 1 << kIndexBits);
-  return entries_.get()[question.key * 0x9e3779b97f4a7c15 >> (64 - kIndexBits)];
+uint32_t InstructionDecoder::HashOf(const Question& question) {
+  constexpr unsigned kBits = 13;
+  static_assert(kEntries == 1 << kBits);
+  return static_cast<uint32_t>(question.key * 0x9e3779b97f4a7c15 >> (64 - kBits));
 }
 
 InstructionDecoder::Entry* InstructionDecoder::Find(const Question& question, size_t available) {
   if (question.key_bytes == 0) return nullptr;
-  Entry& entry = EntryOf(question);
+  Entry& entry = entries_.get()[places_[HashOf(question)]];
   return entry.key == question.key && entry.info.length <= available ? &entry : nullptr;
 }
 
@@ -175,7 +175,9 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
   Abridge(info, operands, out);
   for (uint32_t i = info.operand_count; i <= kMaxOperands; ++i) out->operands[i] = {};
   if (question.key_bytes == 0) return status;
-  Entry& made = EntryOf(question);
+  uint16_t& place = places_[HashOf(question)];
+  if (place == 0) place = ++num_places_;
+  Entry& made = entries_.get()[place];
   made.key = 0;
   if (!CanBeRemembered(info, operands, question.key_bytes, &made)) return status;
   made.key = question.key;

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/large_page.h"
 #include "base/zeroed.h"
 #include "cpu/cpu_level.h"
 #include "cpu/decoded_instruction.h"
@@ -20,7 +19,7 @@ namespace remora::cpu {
 //
 // What is seldom (EVEX, XOP, 3DNow!, registers in immediates, more than kMaxOperands) goes to Zydis each time.
 //
-// Thread safety: one instance for each engine. Memory: 1.5 MiB, or a large page of the host's.
+// Thread safety: one instance for each engine. Memory: 16 KiB, and 192 bytes for each beginning, 1.5 MiB at most.
 class InstructionDecoder {
  public:
   explicit InstructionDecoder(CpuLevel level);
@@ -46,7 +45,8 @@ class InstructionDecoder {
   static constexpr uint32_t kEntries = 8192;
   static constexpr int kMaxOperands = 4;
 
-  // The answer for a key, where its hash says.
+  // The answer for a key. Each hash has one place, given away when the first key comes that has it: so a short program,
+  // which has a third of all, touches a third of the memory.
   struct alignas(64) Entry {
     uint64_t key;  // 0: none
     InstructionInfo info;
@@ -65,7 +65,7 @@ class InstructionDecoder {
     uint64_t key = 0;
   };
   static Question Ask(const void* bytes, size_t available);
-  Entry& EntryOf(const Question& question);
+  static uint32_t HashOf(const Question& question);
   // Null: it has to be asked for.
   Entry* Find(const Question& question, size_t available);
   // Asks Zydis. *entry: where the answer is remembered now, or null.
@@ -78,7 +78,9 @@ class InstructionDecoder {
   static void CopyOperands(const Entry& entry, DecodedInstruction* out);
 
   ZydisDecoder zydis_;
-  const Zeroed<Entry> entries_ = MakeZeroedBy<Entry>(&MapForLargePages, kEntries);
+  std::array<uint16_t, kEntries> places_{};  // in entries_, by hash; 0: none yet
+  uint16_t num_places_ = 0;
+  const Zeroed<Entry> entries_ = MakeZeroed<Entry>(kEntries + 1);  // the first one stays as it is
   DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
 

@@ -43,10 +43,10 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
 
 void CodeBuffer::MakeLargePageFor(const std::byte* first, const std::byte* end) const {
   // Before much is there, since that has to be copied. Most programs do not get through the first large page, which
-  // becomes one when a quarter of it is used.
+  // becomes one when half of it is used.
   const uint64_t from = static_cast<uint64_t>(first - permanent()), to = static_cast<uint64_t>(end - permanent());
-  constexpr uint64_t kQuarter = kLargePageBytes / 4;
-  if (from / kLargePageBytes != to / kLargePageBytes || (from < kQuarter && to >= kQuarter)) memory_.MakeLargePage(to);
+  constexpr uint64_t kHalf = kLargePageBytes / 2;
+  if (from / kLargePageBytes != to / kLargePageBytes || (from < kHalf && to >= kHalf)) memory_.MakeLargePage(to);
 }
 
 bool CodeBuffer::BeginEviction(uint32_t* region) {

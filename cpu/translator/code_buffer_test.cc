@@ -34,11 +34,11 @@ TEST(CodeBufferTest, CodeLiesInLargePagesOfTheHost) {
     EXPECT_EQ(BytesInLargePages(buffer.Writable(first)), bytes);
   };
   if (!HostGivesLargePages()) return;
-  use(kMegabyte / 8);
+  use(kMegabyte / 2);
   expect_large(0);
   use(kMegabyte / 2);
   expect_large(2 * kMegabyte);
-  use(kMegabyte);
+  use(kMegabyte / 2);
   expect_large(2 * kMegabyte);
   use(kMegabyte / 2);  // what is before the regions counts
   expect_large(4 * kMegabyte);

@@ -38,7 +38,7 @@ class HostCode {
   // Nobody puts more than this at once without asking has_room.
   static constexpr uint32_t kReserve = 512;
 
-  HostCode() : bytes_(std::make_unique<uint8_t[]>(kMaxBytes + kReserve)) {}
+  HostCode() : bytes_(std::make_unique_for_overwrite<uint8_t[]>(kMaxBytes + kReserve)) {}
 
   void Clear() { size_ = 0; }
   void Truncate(uint32_t size) { size_ = size; }

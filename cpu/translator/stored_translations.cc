@@ -50,7 +50,7 @@ TranslationCache::Adopted TranslationCache::AdoptStored(mm::FrameId frame, uint6
 }
 
 uint64_t TranslationCache::NumberedKey(const Numbered& numbered) const {
-  const auto& keys = numbered.kind == Numbered::Kind::kWayField ? way_targets_ : page_keys_;
+  const std::atomic<uint64_t>* keys = numbered.kind == Numbered::Kind::kWayField ? way_targets() : page_keys();
   return keys[numbered.number].load(std::memory_order_relaxed);
 }
 

@@ -443,17 +443,16 @@ TEST(StoredTranslationsTest, PathsReplaceThem) {
   }
 }
 
-TEST(StoredTranslationsTest, AShortProgramDoesNotAsk) {
+// It translates nothing yet that it comes to for the first time, but takes what is there.
+TEST(StoredTranslationsTest, AnEngineThatHasJustBegunAsks) {
   StoredRun first;
   WriteProgram(&first.machine);
   ASSERT_EQ(first.Run(kCode).reason, ExitReason::kSyscall);
   StoredRun second(first.Image(), /*warm=*/true);
   WriteProgram(&second.machine);
   ASSERT_EQ(second.Run(kCode, 30).reason, ExitReason::kBudget);
-  EXPECT_EQ(second.adopted(), 0u);
-  // 150,000 instructions later it does.
-  for (int i = 0; i < 400; ++i) ASSERT_EQ(second.Run(kCode).reason, ExitReason::kSyscall);
   EXPECT_EQ(second.adopted(), first.translated());
+  EXPECT_EQ(second.translated(), 0u);
 }
 
 }  // namespace

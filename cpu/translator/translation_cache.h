@@ -16,6 +16,7 @@
 #include "absl/hash/hash.h"
 #include "base/guest_addr.h"
 #include "base/mutex.h"
+#include "base/zeroed.h"
 #include "cpu/block_arena.h"
 #include "cpu/translator/block_numbers.h"
 #include "cpu/translator/code_buffer.h"
@@ -231,11 +232,9 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   BlockArena arena_ ABSL_GUARDED_BY(mu_);  // of translations with code
   const Routines routines_;
   // Written once each.
-  const std::unique_ptr<std::atomic<uint64_t>[]> way_targets_ =
-      std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kWays);
+  const Zeroed<std::atomic<uint64_t>> way_targets_ = MakeZeroed<std::atomic<uint64_t>>(GuestContext::kWays);
   absl::flat_hash_map<uint64_t, uint32_t> ways_ ABSL_GUARDED_BY(mu_);
-  const std::unique_ptr<std::atomic<uint64_t>[]> page_keys_ =
-      std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
+  const Zeroed<std::atomic<uint64_t>> page_keys_ = MakeZeroed<std::atomic<uint64_t>>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   std::atomic<uint32_t> gates_{0};                             // that have been given away

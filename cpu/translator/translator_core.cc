@@ -255,7 +255,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     bool warm = translation != nullptr || alone || !options_.optimizations.warm || IsWarm(pc);
-    if (translation == nullptr && !alone && (warm || IsGrown()) && TakeFromStore(page, frame)) {
+    if (translation == nullptr && !alone && TakeFromStore(page, frame)) {
       translation = cache_->Find(frame, pc, alone);
       // What the store has goes on in no other page: that one is not looked at here.
       if (translation != nullptr && translation->tail_frame.valid()) translation = nullptr;

@@ -105,11 +105,6 @@ class TranslatorCore final : public Engine {
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
   // Publishes what the store has of the page. True: there is something, so the program is not the first to come here.
   bool TakeFromStore(PageNumber page, mm::FrameId frame);
-  // Whether the engine has run for so long that taking a page over is less work than to interpret what is left.
-  bool IsGrown() const {
-    constexpr uint64_t kGrown = 150'000;
-    return instructions_retired_.value() >= kGrown;
-  }
   // Whether the block at `pc` is worth translating: the engine has run for a while, or it is come to often; counts.
   bool IsWarm(uint64_t pc);
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
