@@ -56,6 +56,25 @@ int ExitStatusOf(int wait_status) {
   return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
+// Null where none are kept: the usual folder is used if it can be, the named one must.
+absl::StatusOr<std::unique_ptr<TranslationFiles>> OpenTranslations(const Options& options,
+                                                                   const cpu::TranslatorOptions& translator_options) {
+  if (!options.keeps_translations || (!options.translations && !cpu::TranslatorRunsHere())) return nullptr;
+  if (BuildId().empty()) {
+    if (!options.translations) return nullptr;
+    return absl::FailedPreconditionError("this program was linked without a build ID");
+  }
+  std::vector<std::string> guests_own;
+  for (const Bind& bind : options.binds)
+    if (bind.writable) guests_own.push_back(bind.source);
+  const uint64_t settings = cpu::SettingsOf(translator_options, BuildId());
+  if (options.translations) return TranslationFiles::Open(*options.translations, settings, guests_own);
+  const std::string usual = UsualTranslationFolder();
+  if (usual.empty()) return nullptr;
+  auto opened = TranslationFiles::Open(usual, settings, guests_own);
+  return opened.ok() ? std::move(opened) : nullptr;
+}
+
 int Run(const Options& options, const MoreMounts& more_mounts) {
   auto attributes = CallersAttributes();
   RaiseDescriptorLimit();
@@ -93,18 +112,12 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
   if (must_translate && !cpu::TranslatorRunsHere())
     return Fail(kSetUpFailed, "--engine: the host's CPU has no AVX, which the translator needs");
   const bool translate = options.engine != EngineKind::kInterpreter;
-  std::unique_ptr<TranslationFiles> translations;
-  if (options.translations) {
-    if (BuildId().empty()) return Fail(kSetUpFailed, "--translations: this program was linked without a build ID");
-    std::vector<std::string> guests_own;
-    for (const Bind& bind : options.binds)
-      if (bind.writable) guests_own.push_back(bind.source);
-    auto opened =
-        TranslationFiles::Open(*options.translations, cpu::SettingsOf(translator_options, BuildId()), guests_own);
-    if (!opened.ok()) return Fail(kSetUpFailed, absl::StrCat("--translations: ", opened.status().message()));
-    translations = *std::move(opened);
-    translator_options.store = translations->store();
-    kernel_options.layout_entropy = translations->layout_entropy();
+  const auto translations = OpenTranslations(options, translator_options);
+  if (!translations.ok())
+    return Fail(kSetUpFailed, absl::StrCat("--translations: ", std::string(Message(translations.status()))));
+  if (*translations != nullptr) {
+    translator_options.store = (*translations)->store();
+    kernel_options.layout_entropy = (*translations)->layout_entropy();
   }
   kernel_options.make_engine = [translate, translator_options](cpu::BlockCache* blocks) {
     std::unique_ptr<cpu::Engine> engine = translate ? cpu::MakeTranslator(blocks, translator_options) : nullptr;
@@ -164,8 +177,9 @@ int Run(const Options& options, const MoreMounts& more_mounts) {
     const std::string report = StatsReport(options.stats, kernel, **dispatcher);
     std::fwrite(report.data(), 1, report.size(), stderr);
   }
-  if (translations != nullptr) {
-    if (absl::Status saved = translations->Save(); !saved.ok())
+  if (*translations != nullptr) {
+    // Who did not ask for it need not know that there is no room, say.
+    if (absl::Status saved = (*translations)->Save(); !saved.ok() && options.translations)
       std::fprintf(stderr, "remora: --translations: %s\n", std::string(Message(saved)).c_str());
   }
   return ExitStatusOf(wait_status);

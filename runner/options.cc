@@ -41,7 +41,7 @@ ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
 ABSL_FLAG(std::string, cpu, "",
           "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4; the interpreter's default is host without AVX-512");
 ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
-ABSL_FLAG(std::string, translations, "", "folder");
+ABSL_FLAG(std::string, translations, "", "folder, or none");
 ABSL_FLAG(std::string, stats, "", "text or json");
 ABSL_FLAG(double, stats_every, 0, "seconds");
 ABSL_FLAG(bool, version, false, "print the version");
@@ -145,12 +145,17 @@ absl::StatusOr<Options> FromFlags() {
   options.perf_map = absl::GetFlag(FLAGS_perf_map);
   if (options.perf_map && options.engine == EngineKind::kInterpreter)
     return Refuse("perf-map", "the interpreter makes no code: --engine=translator does");
-  if (const std::string folder = absl::GetFlag(FLAGS_translations); !folder.empty()) options.translations = folder;
-  if (options.translations && options.engine == EngineKind::kInterpreter)
-    return Refuse("translations", "the interpreter makes no code: --engine=translator does");
-  if (options.translations && (options.engine == EngineKind::kVerify || options.dump_blocks || options.perf_map))
-    return Refuse("translations",
-                  "not with --engine=verify, --dump-blocks or --perf-map, which have to see all code made");
+  const std::string folder = absl::GetFlag(FLAGS_translations);
+  const bool sees_all = options.engine == EngineKind::kVerify || options.dump_blocks || options.perf_map;
+  options.keeps_translations = folder != "none" && options.engine != EngineKind::kInterpreter && !sees_all;
+  if (!folder.empty() && folder != "none") {
+    options.translations = folder;
+    if (options.engine == EngineKind::kInterpreter)
+      return Refuse("translations", "the interpreter makes no code: --engine=translator does");
+    if (sees_all)
+      return Refuse("translations",
+                    "not with --engine=verify, --dump-blocks or --perf-map, which have to see all code made");
+  }
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
     options.stats = StatsFormat::kText;
@@ -236,7 +241,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --memory=MiB             the most memory that all guests together may use
   --engine=NAME            translator (default where the CPU allows it), interpreter, or verify: both, compared
   --code-cache=MiB         the most translated code (default: 64)
-  --translations=DIR       keep translated code in DIR for the next run, which starts faster (docs/engines.md)
+  --translations=DIR|none  where translated code is kept for the next run (default: ~/.cache/remora; docs/engines.md)
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --cpu=LEVEL              show the guest a CPU of x86-64 or x86-64-v2, -v3, -v4 (default: host, all there is)
   --dump-blocks=REGEX      print guest and host code of translated blocks whose address (hex) or symbol matches

@@ -38,7 +38,8 @@ struct Options {
   std::optional<std::string> dump_blocks;  // over addresses (hex) and symbols of translated blocks
   cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;
   bool perf_map = false;                    // /tmp/perf-PID.map of translated code
-  std::optional<std::string> translations;  // --translations: the folder in which translated code outlives the run
+  bool keeps_translations = true;           // translated code outlives the run, where it can
+  std::optional<std::string> translations;  // --translations: in this folder; else in UsualTranslationFolder
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

@@ -110,7 +110,14 @@ TEST(OptionsTest, HelpFitsOnAScreen) {
 
 TEST(OptionsTest, TranslationsAreKeptWhereCodeIsMade) {
   EXPECT_EQ(Parse({"--translations=/d", "p"})->translations, "/d");
+  EXPECT_TRUE(Parse({"--translations=/d", "p"})->keeps_translations);
+  EXPECT_TRUE(Parse({"p"})->keeps_translations);
   EXPECT_FALSE(Parse({"p"})->translations.has_value());
+  for (const char* other : {"--translations=none", "--engine=interpreter", "--engine=verify", "--dump-blocks=x"}) {
+    EXPECT_FALSE(Parse({other, "p"})->keeps_translations) << other;
+    EXPECT_FALSE(Parse({other, "p"})->translations.has_value()) << other;
+  }
+  EXPECT_FALSE(Parse({"--translations=none", "--engine=interpreter", "p"})->keeps_translations);
   EXPECT_THAT(ErrorOf({"--translations=/d", "--engine=interpreter", "p"}), HasSubstr("makes no code"));
   for (const char* other : {"--engine=verify", "--dump-blocks=x", "--perf-map"})
     EXPECT_THAT(ErrorOf({"--translations=/d", other, "p"}), HasSubstr("not with"));

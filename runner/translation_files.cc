@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -264,6 +265,24 @@ void TranslationFiles::RemoveOldest() {
     unlinkat(folder_fd_, files[i].name.c_str(), 0);
     bytes -= files[i].bytes;
   }
+}
+
+std::string UsualTranslationFolder() {
+  const auto is_own = [](const std::string& folder) {
+    struct stat status;
+    return stat(folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && IsOurs(status);
+  };
+  const char* const named = std::getenv("XDG_CACHE_HOME");
+  std::string cache;
+  if (named != nullptr && named[0] == '/') {
+    cache = named;
+  } else {
+    const char* const home = std::getenv("HOME");
+    if (home == nullptr || home[0] != '/' || !is_own(home)) return "";
+    cache = absl::StrCat(home, "/.cache");
+    (void)mkdir(cache.c_str(), 0700);
+  }
+  return is_own(cache) ? cache + "/remora" : "";
 }
 
 std::span<const std::byte> BuildId() {

@@ -72,6 +72,11 @@ class TranslationFiles {
   std::optional<cpu::translator::TranslationStore> store_;
 };
 
+// Where translations are kept if the user names no folder: remora in $XDG_CACHE_HOME, else in ~/.cache, which is made
+// if need be. Empty where none of them is the caller's own: HOME may be somebody else's (sudo(8)). Source: the XDG base
+// directory specification.
+std::string UsualTranslationFolder();
+
 // What tells this program from one that was built otherwise: its build ID, which the linker made. Empty: it has none.
 std::span<const std::byte> BuildId();
 

@@ -3,6 +3,7 @@
 set -uo pipefail
 remora=$(realpath "$1")
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+unset HOME XDG_CACHE_HOME  # where translations are kept
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/cli.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -98,6 +99,35 @@ case_translations_where_they_cannot_be() {
   mkdir own && chmod 700 own
   try --bind=.:/mnt:rw --translations=own /bin/true; expect_status 125 && expect_sentence 'own.*the guest may write' || return
   try --engine=interpreter --translations=own /bin/true; expect_status 125 && expect_sentence 'translations.*no code'
+}
+# Nobody has to ask for it: they are kept where the caller keeps what can be made again, if that is his own.
+case_translations_are_kept_in_the_callers_cache() {
+  [[ $(uname -m) == x86_64 ]] || return 0
+  local script='i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done; echo $i' run
+  mkdir -m 700 home
+  export HOME=$work/home
+  for run in 1 2 3; do try --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 300 || return; done
+  (( $(figure blocks_of_earlier_runs) > 300 )) || { fail "not found"; return; }
+  [[ $(stat -c %a home/.cache home/.cache/remora) == $'700\n700' ]] || { fail "$(stat -c '%a %n' home/.cache home/.cache/remora)"; return; }
+  try --translations=none --stats /bin/sh -c "$script"; expect_status 0 && expect_out 300 || return
+  [[ -z $(figure blocks_of_earlier_runs) ]] || { fail "found, though nobody wants them"; return; }
+  mkdir -m 700 cache
+  XDG_CACHE_HOME=$work/cache try --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 300 || return
+  [[ -d cache/remora && -z $(figure blocks_of_earlier_runs) ]] || fail "XDG_CACHE_HOME"
+}
+# Where that cannot be, nothing is said.
+case_translations_are_kept_in_no_folder_of_others() {
+  mkdir -m 700 {shared,guests,odd}home
+  chmod 770 sharedhome
+  touch oddhome/.cache
+  HOME=$work/sharedhome try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  HOME=$work/oddhome try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  HOME=$work/guestshome try --bind="$work:/mnt:rw" /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  HOME=relative try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  HOME=/no/such/folder try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  local found
+  found=$(find sharedhome guestshome relative -name '*remora*' -o -name layout 2>/dev/null)
+  [[ -z $found ]] || fail "kept there: $found"
 }
 case_help() { try --help; expect_status 0 && { [[ $out == usage:* ]] || fail "no usage"; }; }
 case_version() { try --version; expect_status 0 && { [[ $out == remora\ * ]] || fail "no version"; }; }

@@ -12,7 +12,7 @@ trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT
 runs=${REMORA_RUNS:-1}
 (( runs == 1 )) || flags+=("--translations=$work/translations")
 export LC_ALL=C.UTF-8 TZ=UTC PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
-unset BASH_ENV ENV HOME
+unset BASH_ENV ENV HOME XDG_CACHE_HOME
 shard=${TEST_SHARD_INDEX:-0} shards=${TEST_TOTAL_SHARDS:-1}
 [[ -n ${TEST_SHARD_STATUS_FILE:-} ]] && touch "$TEST_SHARD_STATUS_FILE"
 passed=0 failed=0 index=0 xml=

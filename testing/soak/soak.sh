@@ -11,7 +11,7 @@ read -ra flags <<<"${REMORA_FLAGS:-}"
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/soak.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
-unset BASH_ENV ENV HOME
+unset BASH_ENV ENV HOME XDG_CACHE_HOME
 
 mkfifo "$work/rounds"
 "$remora" "${flags[@]}" --memory=8192 --stats=json /bin/bash "$here/rounds.sh" "$seconds" "${rows[@]}" >"$work/rounds" 2>"$work/errors" </dev/null &

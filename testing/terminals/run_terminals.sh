@@ -8,7 +8,7 @@ read -ra flags <<<"${REMORA_FLAGS:-}"
 work=$(mktemp -d /tmp/terminals.XXXXXX)  # short: tmux makes a socket in it
 trap 'rm -rf "$work"' EXIT
 export PATH=/usr/local/bin:/usr/bin:/bin LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
-unset BASH_ENV ENV HOME
+unset BASH_ENV ENV HOME XDG_CACHE_HOME
 (( $# )) || mapfile -t names < <(/usr/bin/python3 "$drive")
 (( $# )) && names=("$@")
 shard=${TEST_SHARD_INDEX:-0} shards=${TEST_TOTAL_SHARDS:-1}
