@@ -89,6 +89,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   if (at_entry) code_.Nop(kJumpBytes);
   SettleStack();
+  out_.comes_back_at = last.action == Action::kCall || last.action == Action::kInterpret ? last.next_pc() : 0;
   if (last.action == Action::kInterpret) {
     SaveFlags(kAllFlags);
     ReturnStandIns();

@@ -84,6 +84,8 @@ struct GeneratedBlock : BlockShape {
   std::vector<Link> links;
   std::vector<Branch> branches;
   std::vector<Mark> marks;
+  // Where the guest goes on after a call, or what the interpreter does, that the block ends with; 0: with neither.
+  uint64_t comes_back_at = 0;
   std::vector<uint64_t> path;  // the address of each instruction, if it is a path; else empty
 };
 

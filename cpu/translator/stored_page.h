@@ -19,16 +19,27 @@ namespace remora::cpu::translator {
 // BlockNumbers gave are taken out of the code, routines are named by where they are in the CodeBuffer. It belongs to
 // the page's bytes at its address, which stand beside it.
 //
-// Layout in an image: a Header, the page's bytes, then the arrays of StoredPageView in their order, each
-// padded to 8 bytes. The blocks' parts of the arrays follow each other in the blocks' order.
+// Layout in an image: the head (a Header, the page's bytes, a StoredPlace for each block, by where the blocks begin),
+// then the blocks. A block lies in one piece, with a sum of its own: who wants one of a thousand reads and sums up no
+// other. All parts are padded to 8 bytes.
 
-struct StoredBlock {
-  uint32_t code_offset = 0;  // in the page's code, a multiple of 16
+// Where a block is, and what it is known by.
+struct StoredPlace {
+  uint64_t sum = 0;     // of the block's bytes
+  uint32_t offset = 0;  // from the end of the head
+  uint32_t bytes = 0;
   uint16_t page_offset = 0;  // of the block's first instruction
-  uint16_t num_marks = 0, num_relocations = 0, num_links = 0, num_branches = 0, num_numbered = 0;
+  uint8_t unused[6] = {};
+};
+static_assert(sizeof(StoredPlace) == 24);
+
+// The beginning of a block, before its numbers, marks, relocations, links, branches and code.
+struct StoredBlock {
+  static constexpr uint16_t kNowhere = kPageSize;
+  uint16_t num_numbered = 0, num_marks = 0, num_relocations = 0, num_links = 0, num_branches = 0;
+  uint16_t comes_back_at = kNowhere;  // as GeneratedBlock, in the page
   BlockShape shape;
 };
-static_assert(sizeof(StoredBlock) == 44);
 
 // Offsets are from the beginning of their block's code.
 struct StoredRelocation {
@@ -48,62 +59,47 @@ struct StoredBranch {
 };
 // Zero is taken for the number in the word itself.
 struct StoredNumber {
+  uint64_t key = 0;  // what is numbered: a way's address, or a GuestContext::PageKey
   uint32_t word_offset = 0;
-  uint16_t key = 0;  // index in StoredPageView::keys
   GeneratedBlock::Numbered::Kind kind = GeneratedBlock::Numbered::Kind::kWayField;
-  uint8_t unused = 0;
+  uint8_t unused[3] = {};
 };
 
 // Takes bytes, one piece behind the other.
 using ByteSink = absl::FunctionRef<void(std::span<const std::byte> bytes)>;
 
+// What tells that a disk or somebody else has changed what was written.
+uint64_t SumOf(std::span<const std::byte> bytes);
+
 // What another one of the number's kind adds to the word.
 uint32_t StrideOf(GeneratedBlock::Numbered::Kind kind);
 
-struct StoredPageView {
-  uint64_t page_number = 0;
-  std::span<const std::byte, kPageSize> bytes;
-  std::span<const StoredBlock> blocks = {};
-  std::span<const uint64_t> keys = {};  // what is numbered: a way's address, or a GuestContext::PageKey
+struct StoredBlockView {
+  const StoredBlock* block = nullptr;
+  std::span<const StoredNumber> numbered = {};
   std::span<const Mark> marks = {};
   std::span<const StoredRelocation> relocations = {};
   std::span<const StoredLink> links = {};
   std::span<const StoredBranch> branches = {};
-  std::span<const StoredNumber> numbered = {};
   std::span<const uint8_t> code = {};
 
-  // Nothing if `record`, aligned to 8 bytes, is too short for what it says is in it. What a block says of its code is
-  // not looked at: whoever asks knows by a sum that it is what WriteTo wrote.
-  static std::optional<StoredPageView> Parse(std::span<const std::byte> record);
+  // Nothing if `bytes`, aligned to 8, is not as long as what it says is in it. What it says of its code is not looked
+  // at: whoever asks knows by a sum that it is what StoredPage wrote.
+  static std::optional<StoredBlockView> Parse(std::span<const std::byte> bytes);
 };
 
-// The blocks of a page, in order: while (walk.Next()) walk.block() is one of them, and walk.parts() what belongs to it.
-class StoredBlockWalk {
- public:
-  // `page` outlives it.
-  explicit StoredBlockWalk(const StoredPageView& page) : page_(page), left_(page), parts_(page) {}
-  bool Next() {
-    if (left_.blocks.empty()) return false;
-    const auto take = [](auto* from, size_t number) {
-      const auto taken = from->first(number);
-      *from = from->subspan(number);
-      return taken;
-    };
-    parts_.blocks = take(&left_.blocks, 1);
-    parts_.marks = take(&left_.marks, block().num_marks);
-    parts_.relocations = take(&left_.relocations, block().num_relocations);
-    parts_.links = take(&left_.links, block().num_links);
-    parts_.branches = take(&left_.branches, block().num_branches);
-    parts_.numbered = take(&left_.numbered, block().num_numbered);
-    parts_.code = page_.code.subspan(block().code_offset, block().shape.code_bytes);
-    return true;
-  }
-  const StoredBlock& block() const { return parts_.blocks[0]; }
-  const StoredPageView& parts() const { return parts_; }
+struct StoredPageView {
+  uint64_t page_number = 0;
+  std::span<const std::byte, kPageSize> bytes;
+  std::span<const StoredPlace> places = {};
+  std::span<const std::byte> blocks = {};
 
- private:
-  const StoredPageView& page_;
-  StoredPageView left_, parts_;
+  // Nothing if `record`, aligned to 8 bytes, has no head of `head_bytes`, whose sum the caller has looked at.
+  static std::optional<StoredPageView> Parse(std::span<const std::byte> record, size_t head_bytes);
+  // The block that begins there. Nothing where there is none that is intact.
+  std::optional<StoredBlockView> Find(uint32_t page_offset) const;
+  // Its bytes; empty where they are not intact.
+  std::span<const std::byte> BytesOf(const StoredPlace& place) const;
 };
 
 // One that is being put together. Thread safety: none.
@@ -114,34 +110,32 @@ class StoredPage {
   std::span<const std::byte, kPageSize> bytes() const {
     return std::span<const std::byte, kPageSize>(bytes_.get(), kPageSize);
   }
-  // Of what WriteTo writes.
-  size_t size_bytes() const;
+  bool Has(uint32_t page_offset) const { return begins_.test(page_offset); }
+  // Of what WriteHead, and WriteHead and WriteBlocks, write.
+  size_t head_bytes() const;
+  size_t size_bytes() const { return head_bytes() + blocks_.size(); }
 
   // A block that begins at `page_offset`, for code in `buffer`. `key_of`: what has been numbered. False, and nothing is
   // done: one begins there already, or it refers to what cannot be named.
   using KeyOf = absl::FunctionRef<uint64_t(const GeneratedBlock::Numbered&)>;
   bool Add(uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer, KeyOf key_of);
-  // Those of `other`, of the same page, that begin where none here does.
+  // Those of `other`, of the same page, that begin where none here does, and are intact.
   void AddAllOf(const StoredPageView& other);
-  StoredPageView view() const;
+  void AddAllOf(const StoredPage& other);
   // A record that StoredPageView::Parse can read, piece by piece.
-  void WriteTo(ByteSink sink) const;
+  void WriteHead(ByteSink sink) const;
+  void WriteBlocks(ByteSink sink) const { sink(blocks_); }
 
  private:
-  uint16_t IndexOfKey(uint64_t key);
-  uint32_t AddCode(std::span<const uint8_t> code);
+  // The bytes are there already, from `offset` on.
+  void Place(uint32_t page_offset, size_t offset);
+  void AddBytes(uint32_t page_offset, std::span<const std::byte> block);
 
   const uint64_t page_number_;
   const std::unique_ptr<std::byte[]> bytes_;
   std::bitset<kPageSize> begins_;  // where blocks begin
-  std::vector<StoredBlock> blocks_;
-  std::vector<uint64_t> keys_;
-  std::vector<Mark> marks_;
-  std::vector<StoredRelocation> relocations_;
-  std::vector<StoredLink> links_;
-  std::vector<StoredBranch> branches_;
-  std::vector<StoredNumber> numbered_;
-  std::vector<uint8_t> code_;
+  std::vector<StoredPlace> places_;
+  std::vector<std::byte> blocks_;
 };
 
 }  // namespace remora::cpu::translator

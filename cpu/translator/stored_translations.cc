@@ -11,15 +11,15 @@ namespace remora::cpu::translator {
 
 using Numbered = GeneratedBlock::Numbered;
 
-TranslationCache::Stored TranslationCache::StoredOf(mm::FrameId frame, uint64_t page_number) const {
-  MutexLock lock(&mu_);
-  const auto found = frames_.find(frame.value());
-  const auto* asked = found == frames_.end() ? nullptr : found->second.FindAsked(page_number);
-  if (asked == nullptr)
-    return found != frames_.end() && found->second.asked.size() == FrameCode::kMaxAsked ? Stored::kNothing
-                                                                                        : Stored::kNotAsked;
-  return asked->found ? Stored::kSomething : Stored::kNothing;
-}
+namespace {
+
+// At once: a page of small functions that all call each other is not to keep who waits for one of them.
+constexpr size_t kMostAdopted = 256;
+// Of a page that has no more than these all are taken at the first time: to come back for one takes as long as to take
+// three.
+constexpr size_t kFew = 16;
+
+}  // namespace
 
 void TranslationCache::NoteUnstored(mm::FrameId frame, uint64_t page_number) {
   MutexLock lock(&mu_);
@@ -28,25 +28,15 @@ void TranslationCache::NoteUnstored(mm::FrameId frame, uint64_t page_number) {
     code.asked.push_back({.number = page_number});
 }
 
-TranslationCache::Adopted TranslationCache::AdoptStored(mm::FrameId frame, uint64_t page_number,
-                                                        std::span<const std::byte, kPageSize> bytes,
-                                                        uint64_t generation_before) {
+void TranslationCache::AskStore(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
+                                uint64_t generation_before) {
   MutexLock lock(&mu_);
-  if (generation_.load(std::memory_order_relaxed) != generation_before) return {};
+  if (generation_.load(std::memory_order_relaxed) != generation_before) return;
   FrameCode& code = frames_[frame.value()];
   // Another engine may have been first.
-  if (const auto* asked = code.FindAsked(page_number)) return {asked->found, {}};
-  if (code.asked.size() == FrameCode::kMaxAsked) return {};
+  if (code.FindAsked(page_number) != nullptr || code.asked.size() == FrameCode::kMaxAsked) return;
   TranslationStore::Page* page = store_->Ask(page_number, bytes);
-  Adopted adopted = {page != nullptr && !page->stored.empty(), {}};
-  code.asked.push_back({.number = page_number, .page = page, .found = adopted.known});
-  if (page == nullptr) return adopted;
-  for (const StoredPageView& stored : page->stored) {
-    AdoptLocked(frame, stored, &adopted.blocks);
-    // An eviction: there is little room, and some may have gone.
-    if (generation_.load(std::memory_order_relaxed) != generation_before) return {adopted.known, {}};
-  }
-  return adopted;
+  code.asked.push_back({.number = page_number, .page = page, .found = page != nullptr && !page->stored.empty()});
 }
 
 uint64_t TranslationCache::NumberedKey(const Numbered& numbered) const {
@@ -63,57 +53,84 @@ std::optional<uint32_t> TranslationCache::NumberFor(uint64_t key, Numbered::Kind
   return page == GuestContext::kNoPage ? std::nullopt : std::optional(page);
 }
 
-void TranslationCache::StoreLocked(const FrameCode& code, uint64_t pc, const GeneratedBlock& block) {
-  const FrameCode::AskedPage* asked = code.FindAsked(pc / kPageSize);
+void TranslationCache::StoreLocked(FrameCode* code, uint64_t pc, const GeneratedBlock& block) {
+  const FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
   if (asked == nullptr || asked->page == nullptr) return;
   store_->Add(asked->page, pc % kPageSize, block, memory_->buffer.permanent(),
               [this](const Numbered& numbered) { return NumberedKey(numbered); });
 }
 
-void TranslationCache::AdoptLocked(mm::FrameId frame, const StoredPageView& stored,
-                                   std::vector<const Translation*>* adopted) {
-  FrameCode* code = &frames_[frame.value()];
-  const auto pc_of = [&](const StoredBlock& block) { return stored.page_number * kPageSize + block.page_offset; };
+void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, FrameCode::AskedPage* page,
+                                  std::vector<Wanted>* wanted) {
+  wanted->clear();
+  const uint64_t first = PageRoundDown(pc);
+  const auto want = [&](uint32_t page_offset) {
+    if (page->wanted.test(page_offset)) return;
+    page->wanted.set(page_offset);
+    const uint64_t at = first + page_offset;
+    if (code.Find(Key(at, /*alone=*/false)) != nullptr) return;
+    if (const std::optional<StoredBlockView> block = page->page->Find(page_offset))
+      wanted->push_back({.pc = at, .block = *block});
+  };
+  want(static_cast<uint32_t>(pc - first));
+  for (const StoredPageView& stored : page->page->stored)
+    if (stored.places.size() <= kFew)
+      for (const StoredPlace& place : stored.places) want(place.page_offset);
+  for (size_t i = 0; i < wanted->size() && wanted->size() < kMostAdopted; ++i) {
+    const StoredBlockView block = (*wanted)[i].block;
+    for (const StoredLink& link : block.links) want(link.page_offset);
+    if (block.block->comes_back_at != StoredBlock::kNowhere) want(block.block->comes_back_at);
+  }
+}
+
+TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64_t pc,
+                                                       std::vector<const Translation*>* blocks) {
+  MutexLock lock(&mu_);
+  // What has been asked goes when the frame's code is dropped.
+  const auto known = frames_.find(frame.value());
+  if (known == frames_.end()) return Stored::kNotAsked;
+  FrameCode* code = &known->second;
+  FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
+  if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
+  if (!asked->found) return Stored::kNothing;
+  FindWanted(*code, pc, asked, &wanted_);
   uint64_t bytes = 0;
-  for (StoredBlockWalk walk(stored); walk.Next();)
-    if (code->Find(Key(pc_of(walk.block()), /*alone=*/false)) == nullptr)
-      bytes += CodeBuffer::Padded(walk.parts().code.size());
+  for (const Wanted& wanted : wanted_) bytes += CodeBuffer::Padded(wanted.block.code.size());
   // Not all at once where that is much of the room there is.
-  if (bytes == 0 || bytes > memory_->buffer.region_bytes() / 4) return;
+  if (bytes == 0 || bytes > memory_->buffer.region_bytes() / 4) return Stored::kSomething;
   const uint64_t generation = generation_.load(std::memory_order_relaxed);
   const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(bytes));
   EvictLocked();
-  if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation) return;
-  const std::vector<PendingLink> waiting = std::exchange(code->pending, {});
-  std::vector<std::pair<const Translation*, std::span<const StoredLink>>> made;
-  made.reserve(stored.blocks.size());
+  // An eviction: there is little room, and the frame's code may have gone.
+  if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation) return Stored::kSomething;
   const std::byte* next = piece.code;
-  for (StoredBlockWalk walk(stored); walk.Next();) {
-    const uint64_t pc = pc_of(walk.block());
-    if (code->Find(Key(pc, /*alone=*/false)) != nullptr) continue;
-    Translation::Owner block = AdoptBlockLocked(walk.parts(), next);
-    next += CodeBuffer::Padded(walk.parts().code.size());
+  for (Wanted& wanted : wanted_) {
+    Translation::Owner block = AdoptBlockLocked(wanted.block, next);
+    next += CodeBuffer::Padded(wanted.block.code.size());
     if (block == nullptr) continue;
-    block->pc = pc;
+    block->pc = wanted.pc;
     block->frame = frame;
     in_region_[piece.region].push_back(block.get());
     code->translations.insert(block.get());
     num_translations_.fetch_add(1, std::memory_order_relaxed);
-    adopted->push_back(block.get());
-    made.emplace_back(block.release(), walk.parts().links);
+    blocks->push_back(block.get());
+    wanted.made = block.release();
   }
-  for (const auto& [block, links] : made)
-    for (const StoredLink& link : links)
-      LeadLocked(code, LinkAt(block->code + link.displacement_offset, PageRoundDown(block->pc) + link.page_offset,
-                              link.flags_saved, link.forward));
+  const std::vector<PendingLink> waiting = std::exchange(code->pending, {});
+  for (const Wanted& wanted : wanted_)
+    if (wanted.made != nullptr)
+      for (const StoredLink& link : wanted.block.links)
+        LeadLocked(code, LinkAt(wanted.made->code + link.displacement_offset, PageRoundDown(pc) + link.page_offset,
+                                link.flags_saved, link.forward));
   for (const PendingLink& link : waiting) LeadLocked(code, link);
+  return Stored::kSomething;
 }
 
-Translation::Owner TranslationCache::AdoptBlockLocked(const StoredPageView& stored, const std::byte* code) {
+Translation::Owner TranslationCache::AdoptBlockLocked(const StoredBlockView& stored, const std::byte* code) {
   std::byte* const writable = memory_->buffer.Writable(code);
   std::memcpy(writable, stored.code.data(), stored.code.size());
   for (const StoredNumber& number : stored.numbered) {
-    const std::optional<uint32_t> here = NumberFor(stored.keys[number.key], number.kind);
+    const std::optional<uint32_t> here = NumberFor(number.key, number.kind);
     if (!here) return nullptr;
     uint32_t word;
     std::memcpy(&word, writable + number.word_offset, sizeof(word));
@@ -122,7 +139,7 @@ Translation::Owner TranslationCache::AdoptBlockLocked(const StoredPageView& stor
   }
   Translation::Owner made = Translation::Create(&arena_, code, stored.marks);
   if (made == nullptr) return nullptr;
-  static_cast<BlockShape&>(*made) = stored.blocks[0].shape;
+  static_cast<BlockShape&>(*made) = stored.block->shape;
   for (const StoredRelocation& relocation : stored.relocations)
     WriteDisplacement(writable + relocation.displacement_offset, code + relocation.displacement_offset,
                       memory_->buffer.permanent() + relocation.target);

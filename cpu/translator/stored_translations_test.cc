@@ -62,11 +62,16 @@ struct Side {
       : store(kSettings), cache(&reclaimer, max_code_bytes, translator::HostCalls(), &store) {
     if (!image.empty()) EXPECT_TRUE(store.AddImage(image));
   }
+  void Ask(uint64_t pc, const std::byte* page) {
+    cache.AskStore(FrameOf(pc / kPageSize), pc / kPageSize, std::span<const std::byte, kPageSize>(page, kPageSize),
+                   cache.generation());
+  }
   // Asks the store, too.
-  std::vector<const translator::Translation*> Adopt(uint64_t page, const std::byte* bytes) {
-    return cache
-        .AdoptStored(FrameOf(page), page, std::span<const std::byte, kPageSize>(bytes, kPageSize), cache.generation())
-        .blocks;
+  std::vector<const translator::Translation*> Adopt(uint64_t pc, const std::byte* page) {
+    Ask(pc, page);
+    std::vector<const translator::Translation*> blocks;
+    stored = cache.AdoptStored(FrameOf(pc / kPageSize), pc, &blocks);
+    return blocks;
   }
   const translator::Translation* Translate(uint64_t pc, const std::byte* page) {
     if (!collector.Collect(pc, page, nullptr)) return nullptr;
@@ -80,6 +85,7 @@ struct Side {
   }
   static mm::FrameId FrameOf(uint64_t page) { return mm::FrameId(static_cast<uint32_t>(page % 1'000'000)); }
 
+  translator::TranslationCache::Stored stored;  // what Adopt was told last
   sync::Reclaimer reclaimer;
   TranslationStore store;
   translator::TranslationCache cache;
@@ -121,46 +127,64 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
         visit(reinterpret_cast<uint64_t>(page) + block * 1009 % kPageSize, page);
     }
   };
-  Side earlier({});
+  // The order in which blocks are taken, which is also that of their places and extents.
+  std::vector<std::pair<uint64_t, const std::byte*>> order;
+  size_t together = 0;
+  {
+    Side any({});
+    each_block([&](uint64_t pc, const std::byte* page) {
+      any.Ask(pc, page);
+      any.Translate(pc, page);
+    });
+    const std::string image = ImageOf(any.store);
+    Side taking(AsBytes(image));
+    each_block([&](uint64_t pc, const std::byte* page) {
+      const std::vector<const translator::Translation*> taken = taking.Adopt(pc, page);
+      together += taken.size() > 1 ? 1 : 0;
+      for (const translator::Translation* block : taken) order.emplace_back(block->pc, page);
+    });
+    EXPECT_EQ(order.size(), any.cache.num_translations());
+    EXPECT_GT(together, 5u);
+  }
+  Side earlier({}), fresh({});
   // So that nothing has the number there that it has here.
   for (uint64_t i = 0; i < 300; ++i) {
     earlier.cache.WayTo(0x1000 + i);
     earlier.cache.PageOf(i << 20, i % 2 == 0);
   }
-  Side fresh({});
   size_t made = 0, ways = 0;
-  each_block([&](uint64_t pc, const std::byte* page) {
-    earlier.Adopt(pc / kPageSize, page);
+  for (const auto& [pc, page] : order) {
+    earlier.Ask(pc, page);
     earlier.Translate(pc, page);
-    const translator::Translation* here = fresh.Translate(pc, page);
-    made += here != nullptr ? 1 : 0;
-  });
-  ASSERT_GT(made, kPages * kBlocksOfPage / 2);
+    made += fresh.Translate(pc, page) != nullptr ? 1 : 0;
+  }
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
+  ASSERT_GT(made, kPages * kBlocksOfPage / 2);
   // What is numbered has the numbers that it has without a store.
   for (; fresh.cache.way_targets()[ways] != 0; ++ways) later.cache.WayTo(fresh.cache.way_targets()[ways]);
   EXPECT_GT(ways, 100u);
   for (size_t i = 0; fresh.cache.page_keys()[i] != 0; ++i)
     later.cache.PageOf(fresh.cache.page_keys()[i], (fresh.cache.page_keys()[i] & 1) != 0);
-  size_t adopted = 0;
+  std::vector<const translator::Translation*> all;
   each_block([&](uint64_t pc, const std::byte* page) {
-    for (const translator::Translation* block : later.Adopt(pc / kPageSize, page)) {
-      ++adopted;
-      const translator::Translation* same = fresh.cache.Find(block->frame, block->pc, false);
-      ASSERT_NE(same, nullptr);
-      EXPECT_EQ(block->code - later.cache.buffer().permanent(), same->code - fresh.cache.buffer().permanent());
-      ASSERT_EQ(block->code_bytes, same->code_bytes);
-      EXPECT_TRUE(std::equal(block->code, block->code + block->code_bytes, same->code)) << std::hex << block->pc;
-      const translator::BlockShape &shape = *block, &other = *same;
-      EXPECT_EQ(__builtin_memcmp(&shape, &other, 28), 0) << std::hex << block->pc;
-      ASSERT_EQ(block->marks().size(), same->marks().size());
-      EXPECT_EQ(__builtin_memcmp(block->marks().data(), same->marks().data(), same->marks().size_bytes()), 0);
-      EXPECT_EQ(block->frame, same->frame);
-      EXPECT_FALSE(block->is_path || block->alone || block->tail_frame.valid());
-    }
+    for (const translator::Translation* block : later.Adopt(pc, page)) all.push_back(block);
   });
-  EXPECT_EQ(adopted, made);
+  // Now that all links lead where they will.
+  for (const translator::Translation* block : all) {
+    const translator::Translation* same = fresh.cache.Find(block->frame, block->pc, false);
+    ASSERT_NE(same, nullptr);
+    EXPECT_EQ(block->code - later.cache.buffer().permanent(), same->code - fresh.cache.buffer().permanent());
+    ASSERT_EQ(block->code_bytes, same->code_bytes);
+    EXPECT_TRUE(std::equal(block->code, block->code + block->code_bytes, same->code)) << std::hex << block->pc;
+    const translator::BlockShape &shape = *block, &other = *same;
+    EXPECT_EQ(__builtin_memcmp(&shape, &other, 28), 0) << std::hex << block->pc;
+    ASSERT_EQ(block->marks().size(), same->marks().size());
+    EXPECT_EQ(__builtin_memcmp(block->marks().data(), same->marks().data(), same->marks().size_bytes()), 0);
+    EXPECT_EQ(block->frame, same->frame);
+    EXPECT_FALSE(block->is_path || block->alone || block->tail_frame.valid());
+  }
+  EXPECT_EQ(all.size(), made);
   EXPECT_EQ(later.cache.num_translations(), fresh.cache.num_translations());
 }
 
@@ -171,13 +195,13 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   std::memcpy(page.data(), jump, sizeof(jump));
   std::memcpy(page.data() + 64, ret, sizeof(ret));
   Side earlier({});
-  earlier.Adopt(kPage / kPageSize, page.data());
+  earlier.Ask(kPage, page.data());
   ASSERT_NE(earlier.Translate(kPage, page.data()), nullptr);
   ASSERT_NE(earlier.Translate(kPage + 64, page.data()), nullptr);
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
-  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage / kPageSize, page.data());
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage, page.data());
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 1u);
@@ -202,13 +226,13 @@ TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
   std::memcpy(page.data(), branch, sizeof(branch));
   std::memcpy(page.data() + 64, ret, sizeof(ret));
   Side earlier({});
-  earlier.Adopt(kPage / kPageSize, page.data());
+  earlier.Ask(kPage, page.data());
   for (const uint64_t offset : {0, 64}) ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   const translator::Translation* here = later.Translate(kPage, page.data());
   ASSERT_NE(here, nullptr);
-  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage / kPageSize, page.data());
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage, page.data());
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 2u);
@@ -216,18 +240,73 @@ TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
   EXPECT_TRUE(LeadsTo(*here, *adopted[0]));
 }
 
-TEST(StoredTranslationsTest, WhereThereIsLittleRoomAPageIsNotTakenOver) {
-  const std::span<const std::byte> code = CompiledCode();
-  const uint64_t first = reinterpret_cast<uint64_t>(code.data());
+// A page whose blocks follow each other, 32 bytes apart, all of which are in the image.
+std::string ImageOfChain(uint64_t pc, std::array<std::byte, kPageSize>* page) {
+  page->fill(std::byte{0x90});
+  const uint8_t jump[] = {0x75, 0x1e};  // jne +30
+  for (size_t offset = 0; offset + 32 < kPageSize; offset += 32)
+    std::memcpy(page->data() + offset, jump, sizeof(jump)), (*page)[offset + 2] = std::byte{0xc3};
   Side earlier({});
-  earlier.Adopt(first / kPageSize, code.data());
-  for (uint64_t offset = 0; offset < kPageSize; offset += 16) earlier.Translate(first + offset, code.data());
+  earlier.Ask(pc, page->data());
+  for (uint64_t offset = 0; offset + 32 < kPageSize; offset += 32)
+    EXPECT_NE(earlier.Translate(pc + offset, page->data()), nullptr);
+  return ImageOf(earlier.store);
+}
+
+TEST(StoredTranslationsTest, WhatABlockLeadsToComesWithIt) {
+  std::array<std::byte, kPageSize> page;
+  constexpr uint64_t kPage = 0x400000, kBlocks = kPageSize / 32 - 1;
+  const std::string image = ImageOfChain(kPage, &page);
+  Side later(AsBytes(image));
+  const std::vector<const translator::Translation*> half = later.Adopt(kPage + kPageSize / 2, page.data());
+  EXPECT_EQ(half.size(), kBlocks / 2);
+  for (size_t i = 1; i < half.size(); ++i) EXPECT_TRUE(LeadsTo(*half[i - 1], *half[i]));
+  const std::vector<const translator::Translation*> rest = later.Adopt(kPage, page.data());
+  ASSERT_EQ(rest.size(), kBlocks - half.size()) << "no more than is missing";
+  EXPECT_TRUE(LeadsTo(*rest.back(), *half.front()));
+  EXPECT_TRUE(later.Adopt(kPage + 5, page.data()).empty());
+  EXPECT_EQ(later.stored, translator::TranslationCache::Stored::kSomething) << "of the page";
+}
+
+TEST(StoredTranslationsTest, WhereACallComesBackToComesWithIt) {
+  std::array<std::byte, kPageSize> page;
+  page.fill(std::byte{0xc3});  // ret
+  constexpr uint64_t kPage = 0x400000;
+  const uint8_t call[] = {0xe8, 0, 0, 1, 0};  // call +65536
+  std::memcpy(page.data() + 64, call, sizeof(call));
+  Side earlier({});
+  earlier.Ask(kPage, page.data());
+  for (const uint64_t offset : {64, 69}) ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
+  for (uint64_t offset = 1000; offset < 1500; ++offset) earlier.Translate(kPage + offset, page.data());
   const std::string image = ImageOf(earlier.store);
+  Side later(AsBytes(image));
+  EXPECT_EQ(later.Adopt(kPage + 64, page.data()).size(), 2u);
+}
+
+TEST(StoredTranslationsTest, AllOfAPageWithFewBlocksIsTaken) {
+  std::array<std::byte, kPageSize> page;
+  page.fill(std::byte{0xc3});  // ret
+  constexpr uint64_t kPage = 0x400000;
+  for (const size_t blocks : {8, 80}) {
+    Side earlier({});
+    earlier.Ask(kPage, page.data());
+    for (uint64_t offset = 0; offset < blocks; ++offset)
+      ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
+    const std::string image = ImageOf(earlier.store);
+    Side later(AsBytes(image));
+    EXPECT_EQ(later.Adopt(kPage + 5, page.data()).size(), blocks == 8 ? 8u : 1u);
+    EXPECT_EQ(later.Adopt(kPage + 6, page.data()).size(), blocks == 8 ? 0u : 1u);
+  }
+}
+
+TEST(StoredTranslationsTest, WhereThereIsLittleRoomMuchIsNotTakenOver) {
+  std::array<std::byte, kPageSize> page;
+  constexpr uint64_t kPage = 0x400000;
+  const std::string image = ImageOfChain(kPage, &page);
   Side roomy(AsBytes(image)), tight(AsBytes(image), uint64_t{1} << 20);
-  EXPECT_EQ(roomy.Adopt(first / kPageSize, code.data()).size(), earlier.cache.num_translations());
-  EXPECT_TRUE(tight.Adopt(first / kPageSize, code.data()).empty());
-  EXPECT_EQ(tight.cache.StoredOf(Side::FrameOf(first / kPageSize), first / kPageSize),
-            translator::TranslationCache::Stored::kSomething);
+  EXPECT_EQ(roomy.Adopt(kPage, page.data()).size(), kPageSize / 32 - 1);
+  EXPECT_TRUE(tight.Adopt(kPage, page.data()).empty());
+  EXPECT_EQ(tight.stored, translator::TranslationCache::Stored::kSomething);
 }
 
 TEST(StoredTranslationsTest, SettingsTellWhatCodeDependsOn) {

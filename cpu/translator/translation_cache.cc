@@ -231,7 +231,7 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   FrameCode& code = frames_[frame.value()];
   if (block != nullptr) {
     LinkLocked(&code, *made, *block);
-    if (store_ != nullptr && !alone && !tail_frame.valid()) StoreLocked(code, pc, *block);
+    if (store_ != nullptr && !alone && !tail_frame.valid()) StoreLocked(&code, pc, *block);
   } else if (!alone) {
     std::erase_if(code.pending, [pc](const PendingLink& link) { return link.target == pc; });  // to cold code for good
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -73,20 +74,18 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // above, or where there is no such block, or a path already.
   Translation* PublishPath(uint64_t pc, std::span<const Translation::Page> pages, const GeneratedBlock& block,
                            uint64_t generation_before);
-  // What the store has of a page, as far as it has been asked.
-  enum class Stored : uint8_t { kNotAsked, kNothing, kSomething };
   bool has_store() const { return store_ != nullptr; }
-  Stored StoredOf(mm::FrameId frame, uint64_t page_number) const;
-  // Asks the store for a page of code, publishes what it has, and has it keep what will be translated of the page. Does
-  // nothing if something was dropped since generation() was `generation_before`.
-  struct Adopted {
-    bool known = false;                      // there is something of the page
-    std::vector<const Translation*> blocks;  // that are new here
-  };
-  Adopted AdoptStored(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
-                      uint64_t generation_before);
+  // Asks the store for a page of code, and has it keep what will be translated of the page. Does nothing if something
+  // was dropped since generation() was `generation_before`.
+  void AskStore(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
+                uint64_t generation_before);
   // The page is not the store's business.
   void NoteUnstored(mm::FrameId frame, uint64_t page_number);
+  // What the store has of a page, as far as it has been asked.
+  enum class Stored : uint8_t { kNotAsked, kNothing, kSomething };
+  // Publishes what the store has of the block at `pc` and of those of its page that it leads to, they lead to and so
+  // on: a function, mostly. Adds to `blocks` what is new here.
+  Stored AdoptStored(mm::FrameId frame, uint64_t pc, std::vector<const Translation*>* blocks);
   // One of GuestContext::gates that nobody has had; kGates: there are no more.
   uint32_t NewGate();
   // The translation that a host address lies in; it may be dropped already. Null: none.
@@ -156,6 +155,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       uint64_t number = 0;
       TranslationStore::Page* page = nullptr;  // null: it keeps nothing of it
       bool found = false;
+      std::bitset<kPageSize> wanted = {};  // where blocks begin that have been looked for there
     };
     static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
     std::vector<AskedPage> asked;
@@ -164,7 +164,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       const auto found = translations.find(key);
       return found == translations.end() ? nullptr : *found;
     }
-    const AskedPage* FindAsked(uint64_t page_number) const {
+    AskedPage* FindAsked(uint64_t page_number) {
       const auto found = std::ranges::find(asked, page_number, &AskedPage::number);
       return found == asked.end() ? nullptr : &*found;
     }
@@ -190,16 +190,21 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   void LeadLocked(FrameCode* code, const PendingLink& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PendingLink LinkAt(const std::byte* displacement, uint64_t target, bool flags_saved, bool forward) const;
   // --- the store (stored_translations.cc) ---
-  void AdoptLocked(mm::FrameId frame, const StoredPageView& stored, std::vector<const Translation*>* adopted)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  struct Wanted {
+    uint64_t pc = 0;
+    StoredBlockView block;
+    const Translation* made = nullptr;
+  };
+  // The block at `pc`, and those that are to come with it, of what is not here.
+  static void FindWanted(const FrameCode& code, uint64_t pc, FrameCode::AskedPage* page, std::vector<Wanted>* wanted);
   // Its code comes to `code`. Null: there is no number for something, or no room.
-  Translation::Owner AdoptBlockLocked(const StoredPageView& stored, const std::byte* code)
+  Translation::Owner AdoptBlockLocked(const StoredBlockView& stored, const std::byte* code)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What has been numbered; the number of a key, or that there is none.
   uint64_t NumberedKey(const GeneratedBlock::Numbered& numbered) const;
   std::optional<uint32_t> NumberFor(uint64_t key, GeneratedBlock::Numbered::Kind kind)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void StoreLocked(const FrameCode& code, uint64_t pc, const GeneratedBlock& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StoreLocked(FrameCode* code, uint64_t pc, const GeneratedBlock& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The number of `key`, a new one if need be; `limit`: there are no more.
   static uint32_t NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
@@ -241,6 +246,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // likewise
   HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                 // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
+  std::vector<Wanted> wanted_ ABSL_GUARDED_BY(mu_);  // being adopted
   // Frames that have inline caches in each region: they are dropped with it.
   std::vector<uint32_t> caches_in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.

@@ -13,12 +13,10 @@ namespace remora::cpu::translator {
 namespace {
 
 // The last byte is the format's version.
-constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 1};
+constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 2};
 constexpr size_t kAlignment = 8;
 // A guest that makes code for ever does not get it all stored.
 constexpr uint64_t kMaxAddedCodeBytes = uint64_t{128} << 20;
-
-uint64_t SumOf(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 }  // namespace
 
@@ -34,7 +32,7 @@ struct TranslationStore::ImageFooter {
 struct TranslationStore::IndexEntry {
   uint64_t number = 0, page_sum = 0;  // the page's, and its bytes'
   uint64_t offset = 0, bytes = 0;     // of its record
-  uint64_t record_sum = 0;
+  uint64_t head_bytes = 0, head_sum = 0;
 
   auto key() const { return std::pair(number, page_sum); }
 };
@@ -67,12 +65,18 @@ bool TranslationStore::AddImage(std::span<const std::byte> bytes) {
 std::optional<StoredPageView> TranslationStore::ReadRecord(const Image& image, const IndexEntry& entry) {
   if (entry.offset > image.bytes.size() || entry.bytes > image.bytes.size() - entry.offset) return std::nullopt;
   const std::span record = image.bytes.subspan(entry.offset, entry.bytes);
-  if (SumOf(record) != entry.record_sum) return std::nullopt;
-  std::optional<StoredPageView> view = StoredPageView::Parse(record);
+  if (entry.head_bytes > record.size() || SumOf(record.first(entry.head_bytes)) != entry.head_sum) return std::nullopt;
+  std::optional<StoredPageView> view = StoredPageView::Parse(record, entry.head_bytes);
   return view && view->page_number == entry.number ? view : std::nullopt;
 }
 
 // --- this run ---
+
+std::optional<StoredBlockView> TranslationStore::Page::Find(uint32_t page_offset) const {
+  for (const StoredPageView& page : stored)
+    if (std::optional<StoredBlockView> block = page.Find(page_offset)) return block;
+  return std::nullopt;
+}
 
 TranslationStore::Page* TranslationStore::Ask(uint64_t page_number, std::span<const std::byte, kPageSize> bytes) {
   const uint64_t sum = SumOf(bytes);
@@ -132,7 +136,7 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     const StoredPage* added = nullptr;
     std::optional<StoredPageView> stored;
     std::span<const std::byte> record;
-    uint64_t record_sum = 0;
+    uint64_t head_bytes = 0, head_sum = 0;
     auto key() const { return std::tuple(number, sum); }
     const std::byte* bytes() const { return added != nullptr ? added->bytes().data() : stored->bytes.data(); }
   };
@@ -150,7 +154,8 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
                            .sum = entry.page_sum,
                            .stored = view,
                            .record = image.bytes.subspan(entry.offset, entry.bytes),
-                           .record_sum = entry.record_sum});
+                           .head_bytes = entry.head_bytes,
+                           .head_sum = entry.head_sum});
   }
   // Pages with the same bytes side by side.
   std::ranges::sort(sources, [](const Source& a, const Source& b) {
@@ -165,12 +170,14 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
   const auto write_page = [&](const StoredPage& page, IndexEntry* entry) {
     XXH3_state_t sum;
     XXH3_64bits_reset(&sum);
-    page.WriteTo([&](std::span<const std::byte> bytes) {
+    page.WriteHead([&](std::span<const std::byte> bytes) {
       XXH3_64bits_update(&sum, bytes.data(), bytes.size());
       sink(bytes);
     });
+    page.WriteBlocks(sink);
     entry->bytes = page.size_bytes();
-    entry->record_sum = XXH3_64bits_digest(&sum);
+    entry->head_bytes = page.head_bytes();
+    entry->head_sum = XXH3_64bits_digest(&sum);
   };
   for (size_t first = 0, end = 0; first < sources.size(); first = end) {
     for (end = first; end < sources.size() && alike(sources[first], sources[end]);) ++end;
@@ -179,13 +186,18 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     if (end - first == 1 && source.added == nullptr) {
       sink(source.record);
       entry.bytes = source.record.size();
-      entry.record_sum = source.record_sum;
+      entry.head_bytes = source.head_bytes;
+      entry.head_sum = source.head_sum;
     } else if (end - first == 1) {
       write_page(*source.added, &entry);
     } else {
       StoredPage merged(source.number, std::span<const std::byte, kPageSize>(source.bytes(), kPageSize));
-      for (size_t i = first; i < end; ++i)
-        merged.AddAllOf(sources[i].added != nullptr ? sources[i].added->view() : *sources[i].stored);
+      for (size_t i = first; i < end; ++i) {
+        if (sources[i].added != nullptr)
+          merged.AddAllOf(*sources[i].added);
+        else
+          merged.AddAllOf(*sources[i].stored);
+      }
       write_page(merged, &entry);
     }
     offset += entry.bytes;

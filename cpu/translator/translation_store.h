@@ -41,7 +41,9 @@ class TranslationStore {
   // A page of code that this run has come to.
   struct Page {
     std::vector<StoredPageView> stored;  // what there is of it
-    std::unique_ptr<StoredPage> added;   // what this run adds
+    // The block that begins there, of those. Nothing where none has it intact.
+    std::optional<StoredBlockView> Find(uint32_t page_offset) const;
+    std::unique_ptr<StoredPage> added;  // what this run adds
     uint64_t number = 0, sum = 0;
     const std::byte* bytes = nullptr;  // of one of them
   };

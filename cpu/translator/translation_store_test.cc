@@ -45,8 +45,8 @@ class OneRun {
   std::set<uint32_t> Known(uint64_t number, const PageBytes& bytes) {
     std::set<uint32_t> begins;
     const TranslationStore::Page* page = store_.Ask(number, bytes);
-    for (const StoredPageView& stored : page->stored)
-      for (const StoredBlock& block : stored.blocks) begins.insert(block.page_offset);
+    for (uint32_t offset = 0; offset < kPageSize; ++offset)
+      if (page->Find(offset)) begins.insert(offset);
     return begins;
   }
   void Translate(uint64_t number, const PageBytes& bytes, uint32_t offset) {
@@ -123,7 +123,7 @@ TEST(TranslationStoreTest, WhatIsDamagedIsNotUsed) {
       EXPECT_TRUE(known.empty() || known == std::set<uint32_t>{page});
       found += known.empty() ? 0 : 1;
     }
-    // In the header or the index, or in one of the records.
+    // In the footer or the index, or in a page's head or block.
     EXPECT_TRUE(found == 0 || (run.taken() == 1 && found == 19)) << at;
   }
   for (size_t length = 0; length < image.size(); length += 97) EXPECT_EQ(OneRun({image.substr(0, length)}).taken(), 0);
@@ -151,7 +151,7 @@ TEST(TranslationStoreTest, ABlockThatIsThereIsNotStoredTwice) {
   OneRun third({merged});
   const TranslationStore::Page* page = third.store().Ask(3, BytesOf(1));
   ASSERT_EQ(page->stored.size(), 1u);
-  EXPECT_EQ(page->stored[0].blocks.size(), 2u);
+  EXPECT_EQ(page->stored[0].places.size(), 2u);
 }
 
 // Runs that come to some pages, translate some blocks, and write images that take the place of others, beside a model.
@@ -170,7 +170,8 @@ TEST(TranslationStoreTest, ManyRunsAgreeWithAModel) {
       const auto added = run.store().Ask(number, bytes)->added.get();
       std::set<uint32_t> all = known;
       if (added != nullptr)
-        for (const StoredBlock& block : added->view().blocks) all.insert(block.page_offset);
+        for (uint32_t offset = 0; offset < kPageSize; ++offset)
+          if (added->Has(offset)) all.insert(offset);
       ASSERT_EQ(all, (model[{number, fill}]));
       const auto offset = static_cast<uint32_t>(random() % 64);
       run.Translate(number, bytes, offset);

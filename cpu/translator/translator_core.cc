@@ -255,7 +255,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     bool warm = translation != nullptr || alone || !options_.optimizations.warm || IsWarm(pc);
-    if (translation == nullptr && !alone && TakeFromStore(page, frame)) {
+    if (translation == nullptr && !alone && TakeFromStore(pc, frame)) {
       translation = cache_->Find(frame, pc, alone);
       // What the store has goes on in no other page: that one is not looked at here.
       if (translation != nullptr && translation->tail_frame.valid()) translation = nullptr;
@@ -335,30 +335,35 @@ const std::byte* TranslatorCore::PrepareCode(PageNumber page) {
   return tlb.FetchFrame(page) == code.frame ? code.host_page : nullptr;
 }
 
-bool TranslatorCore::TakeFromStore(PageNumber page, mm::FrameId frame) {
+bool TranslatorCore::TakeFromStore(uint64_t pc, mm::FrameId frame) {
   if (!cache_->has_store() || cache_->has_evicted()) return false;
   using Stored = TranslationCache::Stored;
-  const Stored known = cache_->StoredOf(frame, page.value());
-  if (known != Stored::kNotAsked) return known == Stored::kSomething;
+  adopted_.clear();
+  Stored stored = cache_->AdoptStored(frame, pc, &adopted_);
+  if (stored == Stored::kNotAsked) {
+    AskStore(GuestAddr(pc).page(), frame);
+    stored = cache_->AdoptStored(frame, pc, &adopted_);
+  }
+  blocks_adopted_.Add(adopted_.size());
+  // Where code comes by them it does not have to come back for each.
+  if (!adopted_.empty() && FollowChanges(*bound_->context)) {
+    if (!bound_->tables_filled) FillTables(bound_);
+    for (const Translation* translation : adopted_) InstallTarget(*translation);
+  }
+  return stored == Stored::kSomething;
+}
+
+void TranslatorCore::AskStore(PageNumber page, mm::FrameId frame) {
   mm::Tlb& tlb = *bound_->context->tlb;
   const uint64_t generation = cache_->generation();
   const std::byte* host = PrepareCode(page);
   tlb.ForgetFault();
-  if (host == nullptr || tlb.FetchFrame(page) != frame) return false;
+  if (host == nullptr || tlb.FetchFrame(page) != frame) return;
   // What a program makes itself it will hardly make a second time.
-  if (!tlb.source()->IsOfHostFile(page)) {
+  if (tlb.source()->IsOfHostFile(page))
+    cache_->AskStore(frame, page.value(), std::span<const std::byte, kPageSize>(host, kPageSize), generation);
+  else
     cache_->NoteUnstored(frame, page.value());
-    return false;
-  }
-  const TranslationCache::Adopted adopted =
-      cache_->AdoptStored(frame, page.value(), std::span<const std::byte, kPageSize>(host, kPageSize), generation);
-  blocks_adopted_.Add(adopted.blocks.size());
-  // Where code comes by them it does not have to come back for each.
-  if (FollowChanges(*bound_->context)) {
-    if (!bound_->tables_filled) FillTables(bound_);
-    for (const Translation* translation : adopted.blocks) InstallTarget(*translation);
-  }
-  return adopted.known;
 }
 
 Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId frame) {

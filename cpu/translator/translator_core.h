@@ -103,8 +103,10 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
-  // Publishes what the store has of the page. True: there is something, so the program is not the first to come here.
-  bool TakeFromStore(PageNumber page, mm::FrameId frame);
+  // Publishes what the store has of the code at `pc`. True: it has something of the page, so the program is not the
+  // first to come here.
+  bool TakeFromStore(uint64_t pc, mm::FrameId frame);
+  void AskStore(PageNumber page, mm::FrameId frame);
   // Whether the block at `pc` is worth translating: the engine has run for a while, or it is come to often; counts.
   bool IsWarm(uint64_t pc);
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
@@ -163,7 +165,8 @@ class TranslatorCore final : public Engine {
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
   const Zeroed<Found> found_ = MakeZeroed<Found>(kFound);
-  const Translation* last_left_ = nullptr;  // in this Run, in the middle
+  std::vector<const Translation*> adopted_;  // of TakeFromStore
+  const Translation* last_left_ = nullptr;   // in this Run, in the middle
   SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.
   struct {
