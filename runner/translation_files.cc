@@ -4,11 +4,14 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -52,6 +55,16 @@ class Fd {
 
 bool IsOurs(const struct stat& status) {
   return status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+// Whether no other machine can take a file away that is mapped here.
+bool IsThisMachinesAlone(const std::string& folder) {
+  constexpr std::array<uint32_t, 10> kShared = {NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+                                                AFS_SUPER_MAGIC,  AFS_FS_MAGIC,    CODA_SUPER_MAGIC, CEPH_SUPER_MAGIC,
+                                                FUSE_SUPER_MAGIC, V9FS_MAGIC};
+  struct statfs status;
+  return statfs(folder.c_str(), &status) == 0 &&
+         std::ranges::find(kShared, static_cast<uint32_t>(status.f_type)) == kShared.end();
 }
 
 // Whether any part of its name leads there: who can change a link on the way can change what is at its end.
@@ -282,7 +295,7 @@ std::string UsualTranslationFolder() {
     cache = absl::StrCat(home, "/.cache");
     (void)mkdir(cache.c_str(), 0700);
   }
-  return is_own(cache) ? cache + "/remora" : "";
+  return is_own(cache) && IsThisMachinesAlone(cache) ? cache + "/remora" : "";
 }
 
 std::span<const std::byte> BuildId() {

@@ -73,8 +73,8 @@ class TranslationFiles {
 };
 
 // Where translations are kept if the user names no folder: remora in $XDG_CACHE_HOME, else in ~/.cache, which is made
-// if need be. Empty where none of them is the caller's own: HOME may be somebody else's (sudo(8)). Source: the XDG base
-// directory specification.
+// if need be. Empty where that is not the caller's own, as HOME with sudo(8), or lies on a file system that other
+// machines share: what these take away while it is mapped ends the run. Source: the XDG base directory specification.
 std::string UsualTranslationFolder();
 
 // What tells this program from one that was built otherwise: its build ID, which the linker made. Empty: it has none.
