@@ -44,23 +44,25 @@ class Reader {
   std::span<const std::byte> left_;
 };
 
-// Puts arrays one behind the other.
+// Puts arrays one behind the other: `from`, each as `convert` has it.
+template <typename From, typename Convert>
+void AppendEach(const std::vector<From>& from, std::vector<std::byte>* to, Convert convert) {
+  using To = decltype(convert(from[0]));
+  static_assert(std::is_trivially_copyable_v<To> && alignof(To) <= kAlignment);
+  size_t at = to->size();
+  to->resize(Padded(at + from.size() * sizeof(To)));
+  for (const From& one : from) {
+    const To converted = convert(one);
+    std::memcpy(to->data() + at, &converted, sizeof(To));
+    at += sizeof(To);
+  }
+}
 template <typename T>
 void Append(std::span<const T> array, std::vector<std::byte>* to) {
   static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
-  const std::span<const std::byte> bytes = std::as_bytes(array);
-  to->insert(to->end(), bytes.begin(), bytes.end());
-  to->resize(Padded(to->size()));
-}
-
-// `from`, each as `convert` has it.
-template <typename To, typename From, typename Convert>
-void AppendEach(const std::vector<From>& from, std::vector<std::byte>* to, Convert convert) {
-  for (const From& one : from) {
-    const To converted = convert(one);
-    static_assert(sizeof(To) % kAlignment == 0);
-    Append(std::span(&converted, 1), to);
-  }
+  const size_t at = to->size();
+  to->resize(Padded(at + array.size_bytes()));
+  if (!array.empty()) std::memcpy(to->data() + at, array.data(), array.size_bytes());
 }
 
 uint16_t Narrow(uint64_t value) { return static_cast<uint16_t>(value); }
@@ -160,20 +162,20 @@ bool StoredPage::Add(uint32_t page_offset, const GeneratedBlock& block, const st
   if (block.comes_back_at != 0 && block.comes_back_at / kPageSize == page_number_)
     beginning.comes_back_at = Narrow(block.comes_back_at % kPageSize);
   Append(std::span<const StoredBlock>(&beginning, 1), &blocks_);
-  AppendEach<StoredNumber>(block.numbered, &blocks_, [&](const GeneratedBlock::Numbered& numbered) {
+  AppendEach(block.numbered, &blocks_, [&](const GeneratedBlock::Numbered& numbered) {
     return StoredNumber{.key = key_of(numbered), .word_offset = numbered.word_offset, .kind = numbered.kind};
   });
   Append(std::span<const Mark>(block.marks), &blocks_);
-  AppendEach<StoredRelocation>(block.relocations, &blocks_, [&](const GeneratedBlock::Relocation& relocation) {
+  AppendEach(block.relocations, &blocks_, [&](const GeneratedBlock::Relocation& relocation) {
     return StoredRelocation{relocation.displacement_offset, static_cast<uint32_t>(target_of(relocation))};
   });
-  AppendEach<StoredLink>(block.links, &blocks_, [](const Link& link) {
+  AppendEach(block.links, &blocks_, [](const Link& link) {
     return StoredLink{.displacement_offset = link.displacement_offset,
                       .page_offset = Narrow(link.target % kPageSize),
                       .flags_saved = link.flags_saved,
                       .forward = link.forward};
   });
-  AppendEach<StoredBranch>(block.branches, &blocks_, [](const GeneratedBlock::Branch& branch) {
+  AppendEach(block.branches, &blocks_, [](const GeneratedBlock::Branch& branch) {
     return StoredBranch{
         .word_offset = branch.word_offset, .code_offset = branch.code_offset & INT32_MAX, .popped = branch.popped};
   });
