@@ -15,9 +15,6 @@ namespace {
 
 // At once: a page of small functions that all call each other is not to keep who waits for one of them.
 constexpr size_t kMostAdopted = 256;
-// Of a page that has no more than these all are taken at the first time: to come back for one takes as long as to take
-// three.
-constexpr size_t kFew = 16;
 
 }  // namespace
 
@@ -60,26 +57,28 @@ void TranslationCache::StoreLocked(FrameCode* code, uint64_t pc, const Generated
               [this](const Numbered& numbered) { return NumberedKey(numbered); });
 }
 
-void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, FrameCode::AskedPage* page,
-                                  std::vector<Wanted>* wanted) {
+void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store,
+                                  FrameCode::AskedPage* page, std::vector<Wanted>* wanted) {
   wanted->clear();
   const uint64_t first = PageRoundDown(pc);
-  const auto want = [&](uint32_t page_offset) {
-    if (page->wanted.test(page_offset)) return;
+  const auto add = [&](uint32_t page_offset, const std::optional<StoredBlockView>& block) {
+    if (!block) return;
     page->wanted.set(page_offset);
-    const uint64_t at = first + page_offset;
-    if (code.Find(Key(at, /*alone=*/false)) != nullptr) return;
-    if (const std::optional<StoredBlockView> block = page->page->Find(page_offset))
-      wanted->push_back({.pc = at, .block = *block});
+    wanted->push_back({.pc = first + page_offset, .block = *block});
   };
-  want(static_cast<uint32_t>(pc - first));
-  for (const StoredPageView& stored : page->page->stored)
-    if (stored.places.size() <= kFew)
-      for (const StoredPlace& place : stored.places) want(place.page_offset);
+  const auto is_missing = [&](uint32_t page_offset) {
+    return !page->wanted.test(page_offset) && code.Find(Key(first + page_offset, /*alone=*/false)) == nullptr;
+  };
+  // Much that blocks lead to was never come to, and is in no image: to look into all of them is for what is come to.
+  const auto add_if_known = [&](uint32_t page_offset) {
+    if (is_missing(page_offset)) add(page_offset, page->page->Find(page_offset));
+  };
+  const auto offset = static_cast<uint32_t>(pc - first);
+  if (is_missing(offset)) add(offset, store.FindInAll(page->page, offset));
   for (size_t i = 0; i < wanted->size() && wanted->size() < kMostAdopted; ++i) {
     const StoredBlockView block = (*wanted)[i].block;
-    for (const StoredLink& link : block.links) want(link.page_offset);
-    if (block.block->comes_back_at != StoredBlock::kNowhere) want(block.block->comes_back_at);
+    for (const StoredLink& link : block.links) add_if_known(link.page_offset);
+    if (block.block->comes_back_at != StoredBlock::kNowhere) add_if_known(block.block->comes_back_at);
   }
 }
 
@@ -93,7 +92,7 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
   if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
   if (!asked->found) return Stored::kNothing;
-  FindWanted(*code, pc, asked, &wanted_);
+  FindWanted(*code, pc, *store_, asked, &wanted_);
   uint64_t bytes = 0;
   for (const Wanted& wanted : wanted_) bytes += CodeBuffer::Padded(wanted.block.code.size());
   // Not all at once where that is much of the room there is.

@@ -201,7 +201,8 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
-  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage, page.data());
+  EXPECT_TRUE(later.Adopt(kPage, page.data()).empty());
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage + 64, page.data());
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 1u);
@@ -232,7 +233,8 @@ TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
   Side later(AsBytes(image));
   const translator::Translation* here = later.Translate(kPage, page.data());
   ASSERT_NE(here, nullptr);
-  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage, page.data());
+  EXPECT_TRUE(later.Adopt(kPage, page.data()).empty());
+  const std::vector<const translator::Translation*> adopted = later.Adopt(kPage + 64, page.data());
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 2u);
@@ -277,26 +279,10 @@ TEST(StoredTranslationsTest, WhereACallComesBackToComesWithIt) {
   Side earlier({});
   earlier.Ask(kPage, page.data());
   for (const uint64_t offset : {64, 69}) ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
-  for (uint64_t offset = 1000; offset < 1500; ++offset) earlier.Translate(kPage + offset, page.data());
+  for (const uint64_t offset : {0, 63, 70, 1000}) ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
   EXPECT_EQ(later.Adopt(kPage + 64, page.data()).size(), 2u);
-}
-
-TEST(StoredTranslationsTest, AllOfAPageWithFewBlocksIsTaken) {
-  std::array<std::byte, kPageSize> page;
-  page.fill(std::byte{0xc3});  // ret
-  constexpr uint64_t kPage = 0x400000;
-  for (const size_t blocks : {8, 80}) {
-    Side earlier({});
-    earlier.Ask(kPage, page.data());
-    for (uint64_t offset = 0; offset < blocks; ++offset)
-      ASSERT_NE(earlier.Translate(kPage + offset, page.data()), nullptr);
-    const std::string image = ImageOf(earlier.store);
-    Side later(AsBytes(image));
-    EXPECT_EQ(later.Adopt(kPage + 5, page.data()).size(), blocks == 8 ? 8u : 1u);
-    EXPECT_EQ(later.Adopt(kPage + 6, page.data()).size(), blocks == 8 ? 0u : 1u);
-  }
 }
 
 TEST(StoredTranslationsTest, WhereThereIsLittleRoomMuchIsNotTakenOver) {
@@ -530,7 +516,7 @@ TEST(StoredTranslationsTest, AnEngineThatHasJustBegunAsks) {
   StoredRun second(first.Image(), /*warm=*/true);
   WriteProgram(&second.machine);
   ASSERT_EQ(second.Run(kCode, 30).reason, ExitReason::kBudget);
-  EXPECT_EQ(second.adopted(), first.translated());
+  EXPECT_GT(second.adopted(), 2u);
   EXPECT_EQ(second.translated(), 0u);
 }
 

@@ -155,7 +155,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       uint64_t number = 0;
       TranslationStore::Page* page = nullptr;  // null: it keeps nothing of it
       bool found = false;
-      std::bitset<kPageSize> wanted = {};  // where blocks begin that have been looked for there
+      std::bitset<kPageSize> wanted = {};  // where blocks begin that have been found there
     };
     static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
     std::vector<AskedPage> asked;
@@ -196,7 +196,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
     const Translation* made = nullptr;
   };
   // The block at `pc`, and those that are to come with it, of what is not here.
-  static void FindWanted(const FrameCode& code, uint64_t pc, FrameCode::AskedPage* page, std::vector<Wanted>* wanted);
+  static void FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store, FrameCode::AskedPage* page,
+                         std::vector<Wanted>* wanted);
   // Its code comes to `code`. Null: there is no number for something, or no room.
   Translation::Owner AdoptBlockLocked(const StoredBlockView& stored, const std::byte* code)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -58,7 +59,9 @@ bool TranslationStore::ReadImage(std::span<const std::byte> bytes, uint64_t sett
 bool TranslationStore::AddImage(std::span<const std::byte> bytes) {
   Image image;
   if (!ReadImage(bytes, settings_, &image)) return false;
-  images_.push_back(image);
+  const auto behind = std::ranges::upper_bound(images_, bytes.size(), std::ranges::greater(),
+                                               [](const Image& i) { return i.bytes.size(); });
+  images_.insert(behind, image);
   return true;
 }
 
@@ -78,34 +81,48 @@ std::optional<StoredBlockView> TranslationStore::Page::Find(uint32_t page_offset
   return std::nullopt;
 }
 
+bool TranslationStore::LookFurther(uint64_t page_number, uint64_t sum, const std::byte* bytes, Page* page) const {
+  while (page->images_looked_into < images_.size()) {
+    const Image& image = images_[page->images_looked_into++];
+    if (image.layout != layout_) continue;
+    for (const IndexEntry& entry :
+         std::ranges::equal_range(image.index, std::pair(page_number, sum), {}, &IndexEntry::key)) {
+      const std::optional<StoredPageView> view = ReadRecord(image, entry);
+      if (!view || std::memcmp(view->bytes.data(), bytes, kPageSize) != 0) continue;
+      page->stored.push_back(*view);
+      return true;  // an image has it once
+    }
+  }
+  return false;
+}
+
+std::optional<StoredBlockView> TranslationStore::FindInAll(Page* page, uint32_t page_offset) const {
+  if (std::optional<StoredBlockView> block = page->Find(page_offset)) return block;
+  while (LookFurther(page->number, page->sum, page->bytes, page))
+    if (std::optional<StoredBlockView> block = page->stored.back().Find(page_offset)) return block;
+  return std::nullopt;
+}
+
 TranslationStore::Page* TranslationStore::Ask(uint64_t page_number, std::span<const std::byte, kPageSize> bytes) {
   const uint64_t sum = SumOf(bytes);
   const auto alike = known_.find({page_number, sum});
   if (alike != known_.end())
     for (Page* page : alike->second)
       if (std::memcmp(page->bytes, bytes.data(), kPageSize) == 0) return page;
-  std::vector<StoredPageView> stored;
-  for (const Image& image : images_) {
-    if (image.layout != layout_) continue;
-    const auto found = std::ranges::equal_range(image.index, std::pair(page_number, sum), {}, &IndexEntry::key);
-    for (const IndexEntry& entry : found) {
-      const std::optional<StoredPageView> view = ReadRecord(image, entry);
-      if (view && std::memcmp(view->bytes.data(), bytes.data(), kPageSize) == 0) stored.push_back(*view);
-    }
-  }
-  if (stored.empty() && num_new_pages_ == kMaxNewPages) return nullptr;
-  Page& page = pages_.emplace_back();
+  Page asked;
+  asked.number = page_number;
+  asked.sum = sum;
+  const bool is_known = LookFurther(page_number, sum, bytes.data(), &asked);
+  if (!is_known && num_new_pages_ == kMaxNewPages) return nullptr;
+  Page& page = pages_.emplace_back(std::move(asked));
   known_[{page_number, sum}].push_back(&page);
-  page.number = page_number;
-  page.sum = sum;
-  page.stored = std::move(stored);
-  if (page.stored.empty()) {
+  if (!is_known) {
     // Without any blocks, too, it tells the next run that this one has come here.
     page.added = std::make_unique<StoredPage>(page_number, bytes);
     ++num_new_pages_;
     ++num_added_;
   }
-  page.bytes = page.stored.empty() ? page.added->bytes().data() : page.stored[0].bytes.data();
+  page.bytes = is_known ? page.stored[0].bytes.data() : page.added->bytes().data();
   return &page;
 }
 

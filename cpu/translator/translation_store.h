@@ -40,7 +40,8 @@ class TranslationStore {
 
   // A page of code that this run has come to.
   struct Page {
-    std::vector<StoredPageView> stored;  // what there is of it
+    std::vector<StoredPageView> stored;  // what there is of it in the images that have been looked into
+    size_t images_looked_into = 0;
     // The block that begins there, of those. Nothing where none has it intact.
     std::optional<StoredBlockView> Find(uint32_t page_offset) const;
     std::unique_ptr<StoredPage> added;  // what this run adds
@@ -51,6 +52,8 @@ class TranslationStore {
   // it, and this one has come to kMaxNewPages that are new already.
   static constexpr uint64_t kMaxNewPages = 1 << 14;
   Page* Ask(uint64_t page_number, std::span<const std::byte, kPageSize> bytes);
+  // As page->Find, but looks into all images: the first one that has the page, the largest, has most of it.
+  std::optional<StoredBlockView> FindInAll(Page* page, uint32_t page_offset) const;
   // A new translation that begins there. See StoredPage::Add.
   void Add(Page* page, uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer,
            StoredPage::KeyOf key_of);
@@ -71,12 +74,14 @@ class TranslationStore {
     std::span<const IndexEntry> index;
   };
   static bool ReadImage(std::span<const std::byte> bytes, uint64_t settings, Image* image);
+  // Looks into further images until one has the page. False: there are no more.
+  bool LookFurther(uint64_t page_number, uint64_t sum, const std::byte* bytes, Page* page) const;
   // Nothing where it is not intact.
   static std::optional<StoredPageView> ReadRecord(const Image& image, const IndexEntry& entry);
 
   const uint64_t settings_;
   uint64_t layout_ = 0;
-  std::vector<Image> images_;
+  std::vector<Image> images_;  // the largest first
   std::deque<Page> pages_;
   // By number and sum; those that differ in their bytes only follow each other.
   absl::flat_hash_map<std::pair<uint64_t, uint64_t>, std::vector<Page*>> known_;

@@ -44,9 +44,9 @@ class OneRun {
   // Where the blocks begin that there are of a page.
   std::set<uint32_t> Known(uint64_t number, const PageBytes& bytes) {
     std::set<uint32_t> begins;
-    const TranslationStore::Page* page = store_.Ask(number, bytes);
+    TranslationStore::Page* page = store_.Ask(number, bytes);
     for (uint32_t offset = 0; offset < kPageSize; ++offset)
-      if (page->Find(offset)) begins.insert(offset);
+      if (store_.FindInAll(page, offset)) begins.insert(offset);
     return begins;
   }
   void Translate(uint64_t number, const PageBytes& bytes, uint32_t offset) {
@@ -138,6 +138,29 @@ TEST(TranslationStoreTest, OnlySoManyPagesAreNewInOneRun) {
   EXPECT_EQ(second.store().Ask(99, BytesOf(1)), nullptr);
   EXPECT_NE(second.store().Ask(100, BytesOf(1)), nullptr);
   EXPECT_EQ(second.Known(3, BytesOf(1)), std::set<uint32_t>{16}) << "what an earlier run had is found for ever";
+}
+
+TEST(TranslationStoreTest, SmallerImagesAreLookedIntoForWhatTheLargerOnesHaveNot) {
+  OneRun first({});
+  for (const uint32_t offset : {16, 17, 18}) first.Translate(3, BytesOf(1), offset);
+  OneRun second({});
+  for (const uint32_t offset : {17, 40}) second.Translate(3, BytesOf(1), offset);
+  OneRun third({});
+  third.Translate(4, BytesOf(1), 1);
+  const std::vector<std::string> images = {second.Image(), first.Image(), third.Image()};
+  OneRun later(images);
+  TranslationStore::Page* page = later.store().Ask(3, BytesOf(1));
+  EXPECT_EQ(page->stored.size(), 1u);
+  EXPECT_TRUE(page->Find(16) && page->Find(17));
+  EXPECT_FALSE(page->Find(40));
+  EXPECT_TRUE(later.store().FindInAll(page, 17));
+  EXPECT_EQ(page->stored.size(), 1u);
+  EXPECT_TRUE(later.store().FindInAll(page, 40));
+  EXPECT_EQ(page->stored.size(), 2u);
+  EXPECT_TRUE(page->Find(40));
+  EXPECT_FALSE(later.store().FindInAll(page, 41));
+  EXPECT_EQ(page->stored.size(), 2u);
+  EXPECT_EQ(later.Known(4, BytesOf(1)), std::set<uint32_t>{1});
 }
 
 TEST(TranslationStoreTest, ABlockThatIsThereIsNotStoredTwice) {
