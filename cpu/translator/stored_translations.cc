@@ -1,5 +1,6 @@
 // Of TranslationCache: what it takes from the TranslationStore, and gives to it.
 
+#include <bitset>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -103,6 +104,7 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   // An eviction: there is little room, and the frame's code may have gone.
   if (piece.code == nullptr || generation_.load(std::memory_order_relaxed) != generation) return Stored::kSomething;
   const std::byte* next = piece.code;
+  std::bitset<kPageSize> is_new;  // where blocks begin
   for (Wanted& wanted : wanted_) {
     Translation::Owner block = AdoptBlockLocked(wanted.block, next);
     next += CodeBuffer::Padded(wanted.block.code.size());
@@ -111,17 +113,21 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
     block->frame = frame;
     in_region_[piece.region].push_back(block.get());
     code->translations.insert(block.get());
+    is_new.set(wanted.pc % kPageSize);
     num_translations_.fetch_add(1, std::memory_order_relaxed);
     blocks->push_back(block.get());
     wanted.made = block.release();
   }
-  const std::vector<PendingLink> waiting = std::exchange(code->pending, {});
+  std::erase_if(code->pending, [&](const PendingLink& link) {
+    if (link.target / kPageSize != pc / kPageSize || !is_new.test(link.target % kPageSize)) return false;
+    PatchLink(link, *code->Find(Key(link.target, /*alone=*/false)));
+    return true;
+  });
   for (const Wanted& wanted : wanted_)
     if (wanted.made != nullptr)
       for (const StoredLink& link : wanted.block.links)
         LeadLocked(code, LinkAt(wanted.made->code + link.displacement_offset, PageRoundDown(pc) + link.page_offset,
                                 link.flags_saved, link.forward));
-  for (const PendingLink& link : waiting) LeadLocked(code, link);
   return Stored::kSomething;
 }
 
