@@ -17,7 +17,7 @@ namespace {
 constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 2};
 constexpr size_t kAlignment = 8;
 // A guest that makes code for ever does not get it all stored.
-constexpr uint64_t kMaxAddedCodeBytes = uint64_t{128} << 20;
+constexpr uint64_t kMaxAddedCodeBytes = uint64_t{64} << 20;
 
 }  // namespace
 
