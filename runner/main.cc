@@ -69,10 +69,7 @@ absl::StatusOr<std::unique_ptr<TranslationFiles>> OpenTranslations(const Options
     if (bind.writable) guests_own.push_back(bind.source);
   const uint64_t settings = cpu::SettingsOf(translator_options, BuildId());
   if (options.translations) return TranslationFiles::Open(*options.translations, settings, guests_own);
-  const std::string usual = UsualTranslationFolder();
-  if (usual.empty()) return nullptr;
-  auto opened = TranslationFiles::Open(usual, settings, guests_own);
-  return opened.ok() ? std::move(opened) : nullptr;
+  return TranslationFiles::OpenUsual(settings, guests_own);
 }
 
 int Run(const Options& options, const MoreMounts& more_mounts) {

@@ -39,7 +39,7 @@ struct Options {
   cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;
   bool perf_map = false;                    // /tmp/perf-PID.map of translated code
   bool keeps_translations = true;           // translated code outlives the run, where it can
-  std::optional<std::string> translations;  // --translations: in this folder; else in UsualTranslationFolder
+  std::optional<std::string> translations;  // --translations: in this folder; else in the usual one
   StatsFormat stats = StatsFormat::kNone;
   double stats_every_seconds = 0;  // 0: at the end only
   bool help = false;

@@ -15,15 +15,14 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/entropy.h"
+#include "runner/guests_reach.h"
 
 namespace remora::runner {
 namespace {
@@ -57,27 +56,16 @@ bool IsOurs(const struct stat& status) {
   return status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-// Whether no other machine can take a file away that is mapped here.
-bool IsThisMachinesAlone(const std::string& folder) {
+// Whether it is the caller's own folder, and no other machine can take a file away that is mapped from there.
+bool IsForOneselfAlone(const std::string& folder) {
   constexpr std::array<uint32_t, 10> kShared = {NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
                                                 AFS_SUPER_MAGIC,  AFS_FS_MAGIC,    CODA_SUPER_MAGIC, CEPH_SUPER_MAGIC,
                                                 FUSE_SUPER_MAGIC, V9FS_MAGIC};
-  struct statfs status;
-  return statfs(folder.c_str(), &status) == 0 &&
-         std::ranges::find(kShared, static_cast<uint32_t>(status.f_type)) == kShared.end();
-}
-
-// Whether any part of its name leads there: who can change a link on the way can change what is at its end.
-bool LiesWithin(const std::filesystem::path& folder, const std::filesystem::path& other) {
-  std::error_code error;
-  const std::filesystem::path outer = std::filesystem::weakly_canonical(other, error);
-  std::filesystem::path part;
-  for (const std::filesystem::path& name : std::filesystem::absolute(folder, error).lexically_normal()) {
-    part /= name;
-    const std::filesystem::path inner = std::filesystem::weakly_canonical(part, error);
-    if (std::ranges::mismatch(outer, inner).in1 == outer.end()) return true;
-  }
-  return false;
+  struct stat status;
+  struct statfs system;
+  return stat(folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && IsOurs(status) &&
+         statfs(folder.c_str(), &system) == 0 &&
+         std::ranges::find(kShared, static_cast<uint32_t>(system.f_type)) == kShared.end();
 }
 
 time_t Now() {
@@ -106,12 +94,17 @@ void ForEachName(int folder_fd, const std::function<void(std::string_view)>& vis
 
 absl::StatusOr<std::unique_ptr<TranslationFiles>> TranslationFiles::Open(const std::string& folder, uint64_t settings,
                                                                          std::span<const std::string> guests_own) {
-  for (const std::string& other : guests_own)
-    if (LiesWithin(folder, other))
-      return absl::FailedPreconditionError(
-          absl::StrCat(folder, ": the guest may write there (", other, "), and so run code in this process"));
+  const auto look = [&]() -> absl::Status {
+    const std::optional<std::string> guests = GuestsFolderOnTheWay(folder, guests_own);
+    if (!guests) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat(folder, ": the guest may write there (", *guests, "), and so run code in this process"));
+  };
+  if (absl::Status out_of_reach = look(); !out_of_reach.ok()) return out_of_reach;
   std::unique_ptr<TranslationFiles> files(new TranslationFiles(folder));
   if (absl::Status opened = files->OpenFolder(); !opened.ok()) return opened;
+  // What has just been made may be the guest's.
+  if (absl::Status out_of_reach = look(); !out_of_reach.ok()) return out_of_reach;
   const absl::StatusOr<uint64_t> seed = files->ReadSeed();
   if (!seed.ok()) return seed.status();
   files->layout_entropy_.emplace(*seed);
@@ -120,6 +113,26 @@ absl::StatusOr<std::unique_ptr<TranslationFiles>> TranslationFiles::Open(const s
   files->store_.emplace(files->settings_);
   files->ReadImages();
   return files;
+}
+
+std::unique_ptr<TranslationFiles> TranslationFiles::OpenUsual(uint64_t settings,
+                                                              std::span<const std::string> guests_own) {
+  const auto value_of = [](const char* name) -> std::string {
+    const char* const value = std::getenv(name);
+    return value != nullptr && value[0] == '/' ? value : "";
+  };
+  std::string cache = value_of("XDG_CACHE_HOME");
+  if (cache.empty()) {
+    const std::string home = value_of("HOME");
+    if (home.empty() || home == "/" || !IsForOneselfAlone(home)) return nullptr;
+    cache = home + "/.cache";
+    if (GuestsFolderOnTheWay(cache, guests_own)) return nullptr;
+    (void)mkdir(cache.c_str(), 0700);
+  }
+  if (!IsForOneselfAlone(cache)) return nullptr;
+  const std::string folder = cache + "/remora";
+  absl::StatusOr<std::unique_ptr<TranslationFiles>> files = Open(folder, settings, guests_own);
+  return files.ok() && IsForOneselfAlone(folder) ? *std::move(files) : nullptr;
 }
 
 TranslationFiles::~TranslationFiles() {
@@ -278,24 +291,6 @@ void TranslationFiles::RemoveOldest() {
     unlinkat(folder_fd_, files[i].name.c_str(), 0);
     bytes -= files[i].bytes;
   }
-}
-
-std::string UsualTranslationFolder() {
-  const auto is_own = [](const std::string& folder) {
-    struct stat status;
-    return stat(folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && IsOurs(status);
-  };
-  const char* const named = std::getenv("XDG_CACHE_HOME");
-  std::string cache;
-  if (named != nullptr && named[0] == '/') {
-    cache = named;
-  } else {
-    const char* const home = std::getenv("HOME");
-    if (home == nullptr || home[0] != '/' || !is_own(home)) return "";
-    cache = absl::StrCat(home, "/.cache");
-    (void)mkdir(cache.c_str(), 0700);
-  }
-  return is_own(cache) && IsThisMachinesAlone(cache) ? cache + "/remora" : "";
 }
 
 std::span<const std::byte> BuildId() {

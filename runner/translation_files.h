@@ -27,7 +27,8 @@ namespace remora::runner {
 // once. Where images take more than kMaxBytes, those go that were not used for the longest time.
 //
 // Whoever can write to the folder can run code of his in the next run: folder and files have to be the caller's own,
-// nobody else's to write, and out of the guest's reach.
+// nobody else's to write, and out of the guest's reach. Of this run's guest, that is: who lets one write to the folder,
+// or to what leads there, has to clear it away before a later run.
 // Thread safety: none.
 class TranslationFiles {
  public:
@@ -38,6 +39,10 @@ class TranslationFiles {
   // host that the guest may write to. FailedPrecondition with a sentence where it cannot be used.
   static absl::StatusOr<std::unique_ptr<TranslationFiles>> Open(const std::string& folder, uint64_t settings,
                                                                 std::span<const std::string> guests_own = {});
+  // Likewise where the user has named no folder: remora in $XDG_CACHE_HOME, else in ~/.cache, which is made if need be.
+  // Null where that cannot be used, or is not the caller's own (HOME with sudo(8)), or lies on a file system that other
+  // machines share: what these take away while it is mapped ends the run. Source: the XDG base directory specification.
+  static std::unique_ptr<TranslationFiles> OpenUsual(uint64_t settings, std::span<const std::string> guests_own);
   ~TranslationFiles();
   TranslationFiles(const TranslationFiles&) = delete;
   TranslationFiles& operator=(const TranslationFiles&) = delete;
@@ -71,11 +76,6 @@ class TranslationFiles {
   std::vector<Image> images_;  // the smallest first
   std::optional<cpu::translator::TranslationStore> store_;
 };
-
-// Where translations are kept if the user names no folder: remora in $XDG_CACHE_HOME, else in ~/.cache, which is made
-// if need be. Empty where that is not the caller's own, as HOME with sudo(8), or lies on a file system that other
-// machines share: what these take away while it is mapped ends the run. Source: the XDG base directory specification.
-std::string UsualTranslationFolder();
 
 // What tells this program from one that was built otherwise: its build ID, which the linker made. Empty: it has none.
 std::span<const std::byte> BuildId();

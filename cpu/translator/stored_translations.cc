@@ -3,6 +3,7 @@
 #include <bitset>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -72,7 +73,7 @@ void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, const Tran
   };
   // Much that blocks lead to was never come to, and is in no image: to look into all of them is for what is come to.
   const auto add_if_known = [&](uint32_t page_offset) {
-    if (is_missing(page_offset)) add(page_offset, page->page->Find(page_offset));
+    if (page_offset < kPageSize && is_missing(page_offset)) add(page_offset, page->page->Find(page_offset));
   };
   const auto offset = static_cast<uint32_t>(pc - first);
   if (is_missing(offset)) add(offset, store.FindInAll(page->page, offset));
@@ -94,10 +95,18 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
   if (!asked->found) return Stored::kNothing;
   FindWanted(*code, pc, *store_, asked, &wanted_);
-  uint64_t bytes = 0;
-  for (const Wanted& wanted : wanted_) bytes += CodeBuffer::Padded(wanted.block.code.size());
   // Not all at once where that is much of the room there is.
-  if (bytes == 0 || bytes > memory_->buffer.region_bytes() / 4) return Stored::kSomething;
+  const uint64_t most = memory_->buffer.region_bytes() / 4;
+  uint64_t bytes = 0;
+  size_t number = 0;
+  for (; number < wanted_.size(); ++number) {
+    const uint64_t more = CodeBuffer::Padded(wanted_[number].block.code.size());
+    if (bytes + more > most) break;
+    bytes += more;
+  }
+  for (const Wanted& wanted : std::span(wanted_).subspan(number)) asked->wanted.reset(wanted.pc % kPageSize);
+  wanted_.resize(number);
+  if (bytes == 0) return Stored::kSomething;
   const uint64_t generation = generation_.load(std::memory_order_relaxed);
   const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(bytes));
   EvictLocked();

@@ -242,15 +242,15 @@ TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
   EXPECT_TRUE(LeadsTo(*here, *adopted[0]));
 }
 
-// A page whose blocks follow each other, 32 bytes apart, all of which are in the image.
-std::string ImageOfChain(uint64_t pc, std::array<std::byte, kPageSize>* page) {
+// A page whose blocks follow each other, `step` bytes apart, all of which are in the image.
+std::string ImageOfChain(uint64_t pc, std::array<std::byte, kPageSize>* page, uint8_t step = 32) {
   page->fill(std::byte{0x90});
-  const uint8_t jump[] = {0x75, 0x1e};  // jne +30
-  for (size_t offset = 0; offset + 32 < kPageSize; offset += 32)
-    std::memcpy(page->data() + offset, jump, sizeof(jump)), (*page)[offset + 2] = std::byte{0xc3};
+  const uint8_t jump[] = {0x75, static_cast<uint8_t>(step - 2), 0xc3};  // jne +step; ret
+  for (size_t offset = 0; offset + step < kPageSize; offset += step)
+    std::memcpy(page->data() + offset, jump, sizeof(jump));
   Side earlier({});
   earlier.Ask(pc, page->data());
-  for (uint64_t offset = 0; offset + 32 < kPageSize; offset += 32)
+  for (uint64_t offset = 0; offset + step < kPageSize; offset += step)
     EXPECT_NE(earlier.Translate(pc + offset, page->data()), nullptr);
   return ImageOf(earlier.store);
 }
@@ -285,14 +285,43 @@ TEST(StoredTranslationsTest, WhereACallComesBackToComesWithIt) {
   EXPECT_EQ(later.Adopt(kPage + 64, page.data()).size(), 2u);
 }
 
-TEST(StoredTranslationsTest, WhereThereIsLittleRoomMuchIsNotTakenOver) {
+TEST(StoredTranslationsTest, WhereThereIsLittleRoomMuchIsNotTakenOverAtOnce) {
   std::array<std::byte, kPageSize> page;
   constexpr uint64_t kPage = 0x400000;
   const std::string image = ImageOfChain(kPage, &page);
   Side roomy(AsBytes(image)), tight(AsBytes(image), uint64_t{1} << 20);
-  EXPECT_EQ(roomy.Adopt(kPage, page.data()).size(), kPageSize / 32 - 1);
-  EXPECT_TRUE(tight.Adopt(kPage, page.data()).empty());
+  const size_t all = roomy.Adopt(kPage, page.data()).size();
+  EXPECT_EQ(all, kPageSize / 32 - 1);
+  const std::vector<const translator::Translation*> some = tight.Adopt(kPage, page.data());
+  EXPECT_GT(some.size(), 10u);
+  EXPECT_LT(some.size(), all);
   EXPECT_EQ(tight.stored, translator::TranslationCache::Stored::kSomething);
+  // The rest when it is come to.
+  EXPECT_FALSE(tight.Adopt(some.back()->pc + 32, page.data()).empty());
+}
+
+TEST(StoredTranslationsTest, ManyBlocksAreNotTakenOverAtOnce) {
+  std::array<std::byte, kPageSize> page;
+  constexpr uint64_t kPage = 0x400000, kStep = 8, kBlocks = kPageSize / kStep - 1;
+  const std::string image = ImageOfChain(kPage, &page, kStep);
+  Side later(AsBytes(image));
+  const std::vector<const translator::Translation*> some = later.Adopt(kPage, page.data());
+  EXPECT_GE(some.size(), kBlocks / 3);
+  EXPECT_LT(some.size(), kBlocks * 2 / 3);
+  EXPECT_EQ(later.Adopt(some.back()->pc + kStep, page.data()).size(), kBlocks - some.size());
+}
+
+// What had to be translated all the same, for there was no room when it was asked for.
+TEST(StoredTranslationsTest, WhatIsInAnImageIsNotStoredAgain) {
+  std::array<std::byte, kPageSize> page;
+  constexpr uint64_t kPage = 0x400000;
+  const std::string image = ImageOfChain(kPage, &page);
+  Side later(AsBytes(image));
+  later.Ask(kPage, page.data());
+  ASSERT_NE(later.Translate(kPage, page.data()), nullptr);
+  EXPECT_EQ(later.store.num_added(), 0u);
+  ASSERT_NE(later.Translate(kPage + 2, page.data()), nullptr);
+  EXPECT_EQ(later.store.num_added(), 1u);
 }
 
 TEST(StoredTranslationsTest, SettingsTellWhatCodeDependsOn) {

@@ -128,7 +128,8 @@ TranslationStore::Page* TranslationStore::Ask(uint64_t page_number, std::span<co
 
 void TranslationStore::Add(Page* page, uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer,
                            StoredPage::KeyOf key_of) {
-  if (added_code_bytes_ > kMaxAddedCodeBytes) return;
+  // It may be there, and have found no room or no numbers here.
+  if (added_code_bytes_ > kMaxAddedCodeBytes || FindInAll(page, page_offset)) return;
   if (page->added == nullptr)
     page->added =
         std::make_unique<StoredPage>(page->number, std::span<const std::byte, kPageSize>(page->bytes, kPageSize));

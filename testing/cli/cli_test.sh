@@ -115,19 +115,27 @@ case_translations_are_kept_in_the_callers_cache() {
   XDG_CACHE_HOME=$work/cache try --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 300 || return
   [[ -d cache/remora && -z $(figure blocks_of_earlier_runs) ]] || fail "XDG_CACHE_HOME"
 }
-# Where that cannot be, nothing is said.
+# Where that cannot be, nothing is said, and nothing made.
 case_translations_are_kept_in_no_folder_of_others() {
-  mkdir -m 700 {shared,guests,odd}home
-  chmod 770 sharedhome
+  mkdir -m 700 {shared,guests,odd,open}home relative openhome/.cache
+  chmod 770 sharedhome openhome/.cache
   touch oddhome/.cache
-  HOME=$work/sharedhome try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
-  HOME=$work/oddhome try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  local home
+  for home in "$work/sharedhome" "$work/oddhome" "$work/openhome" relative /no/such/folder ''; do
+    HOME=$home try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || { fail "HOME=$home"; return; }
+  done
   HOME=$work/guestshome try --bind="$work:/mnt:rw" /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
-  HOME=relative try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
-  HOME=/no/such/folder try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
+  XDG_CACHE_HOME=relative HOME=$work/sharedhome try /bin/echo fine; expect_status 0 && expect_out fine && [[ -z $err ]] || return
   local found
-  found=$(find sharedhome guestshome relative -name '*remora*' -o -name layout 2>/dev/null)
+  found=$(find sharedhome guestshome oddhome openhome relative -name remora -o -name layout -o -path '*shome/.cache')
   [[ -z $found ]] || fail "kept there: $found"
+}
+# The folder that is opened is the one that was looked at.
+case_translations_are_kept_out_of_the_guests_reach() {
+  mkdir -m 700 -p data/sub data/cache names
+  ln -s ../data/sub names/link
+  XDG_CACHE_HOME=$work/names/link/../cache try --bind="$work/data:/mnt:rw" /bin/echo fine
+  expect_status 0 && expect_out fine && [[ -z $err && ! -e data/cache/remora ]] || fail "in $(find data)"
 }
 case_help() { try --help; expect_status 0 && { [[ $out == usage:* ]] || fail "no usage"; }; }
 case_version() { try --version; expect_status 0 && { [[ $out == remora\ * ]] || fail "no version"; }; }
