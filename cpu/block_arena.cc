@@ -42,7 +42,12 @@ void* BlockArena::Allocate(size_t bytes) {
     used_bytes_ = sizeof(Chunk);
   }
   constexpr size_t kQuarter = kChunkBytes / 4;
-  if (first_ && used_bytes_ < kQuarter && used_bytes_ + bytes >= kQuarter) AskForLargePage(current_, kChunkBytes);
+  if (first_ && used_bytes_ < kQuarter) {
+    if (used_bytes_ + bytes >= kQuarter)
+      AskForLargePage(current_, kChunkBytes);
+    else
+      ahead_.Reach(current_, used_bytes_ + bytes, kChunkBytes);
+  }
   current_->references.fetch_add(1, std::memory_order_relaxed);
   return reinterpret_cast<std::byte*>(current_) + std::exchange(used_bytes_, used_bytes_ + bytes);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/large_page.h"
+#include "base/populate.h"
 
 namespace remora::cpu {
 
@@ -49,6 +50,7 @@ class BlockArena {
   Chunk* current_ = nullptr;  // holds a reference of its own to it
   size_t used_bytes_ = 0;     // of the current one
   bool first_ = true;         // it is the arena's first
+  PopulatedAhead ahead_;      // of the first
 };
 
 }  // namespace remora::cpu

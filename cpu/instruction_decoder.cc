@@ -176,7 +176,10 @@ ZyanStatus InstructionDecoder::AskZydis(const Question& question, size_t availab
   for (uint32_t i = info.operand_count; i <= kMaxOperands; ++i) out->operands[i] = {};
   if (question.key_bytes == 0) return status;
   uint16_t& place = places_[HashOf(question)];
-  if (place == 0) place = ++num_places_;
+  if (place == 0) {
+    place = ++num_places_;
+    entries_ahead_.Reach(entries_.get(), (place + 1) * sizeof(Entry), (kEntries + 1) * sizeof(Entry));
+  }
   Entry& made = entries_.get()[place];
   made.key = 0;
   if (!CanBeRemembered(info, operands, question.key_bytes, &made)) return status;

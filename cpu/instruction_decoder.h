@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/populate.h"
 #include "base/zeroed.h"
 #include "cpu/cpu_level.h"
 #include "cpu/decoded_instruction.h"
@@ -81,6 +82,7 @@ class InstructionDecoder {
   std::array<uint16_t, kEntries> places_{};  // in entries_, by hash; 0: none yet
   uint16_t num_places_ = 0;
   const Zeroed<Entry> entries_ = MakeZeroed<Entry>(kEntries + 1);  // the first one stays as it is
+  PopulatedAhead entries_ahead_;
   DecodedInstruction answer_;  // of DecodeWithoutOperands, where it is not remembered
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/populate.h"
 #include "base/tsc_clock.h"
 #include "cpu/cpuid.h"
 #include "cpu/interpreter_core.h"
@@ -307,6 +308,11 @@ Exit InterpreterCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const 
   budget_ = std::min<uint64_t>(budget, INT64_MAX);
   context.remaining = static_cast<int64_t>(budget_);
   RefreshEpoch(context);
+  if (!has_run_) [[unlikely]] {
+    has_run_ = true;
+    // Soon touched all over.
+    Populate(jump_cache_.get(), kJumpCacheEntries * sizeof(JumpCacheEntry));
+  }
   context.flag_a = state.rflags & kStatusFlags;
   context.flag_b = 0;
   context.flag_kind = kFlagWord<FlagKind::kExplicit>;

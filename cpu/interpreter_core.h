@@ -101,6 +101,7 @@ class InterpreterCore final : public Engine {
   uint64_t budget_ = 0;
   uint64_t elsewhere_ = 0;
   bool whole_blocks_ = false;
+  bool has_run_ = false;
   Counter instructions_, blocks_decoded_, blocks_entered_slowly_, memory_accesses_, slow_memory_accesses_;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/container/inlined_vector.h"
 #include "base/check.h"
 #include "base/large_page.h"
+#include "base/populate.h"
 #include "mm/guest_copy.h"
 
 namespace remora::mm {
@@ -115,10 +116,7 @@ FrameReservation FramePool::Reserve(FrameId wanted, FrameAllocator::Room room) {
   return block ? FrameReservation(this, *block) : FrameReservation();
 }
 
-void FramePool::Populate(FrameId first, uint64_t count) {
-  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which the C library's headers may lack
-  (void)madvise(Data(first), count << kPageShift, kPopulateWrite);
-}
+void FramePool::Populate(FrameId first, uint64_t count) { remora::Populate(Data(first), count << kPageShift); }
 
 void FramePool::MakeLargePage(FrameId frame) {
   AskForLargePage(Data(FrameId(frame.value() & ~(FrameAllocator::kBlockFrames - 1))), kBlockBytes);

@@ -38,6 +38,8 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
   const std::byte* code = permanent() + kPermanentBytes + filling_ * region_bytes_ + used_[filling_];
   used_[filling_] += bytes;
   MakeLargePageFor(code, code + bytes);
+  const std::byte* regions = permanent() + kPermanentBytes;
+  ahead_.Reach(Writable(regions), static_cast<size_t>(code + bytes - regions), total_bytes_ - kPermanentBytes);
   return {code, filling_};
 }
 

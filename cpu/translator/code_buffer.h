@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/populate.h"
 #include "cpu/code_memory.h"
 
 namespace remora::cpu::translator {
@@ -63,6 +64,7 @@ class CodeBuffer {
   std::atomic<State> states_[kNumRegions] = {};
   uint64_t used_[kNumRegions] = {};
   uint32_t filling_ = 0;
+  PopulatedAhead ahead_;  // of the regions
 };
 
 }  // namespace remora::cpu::translator

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/guest_addr.h"
 #include "base/large_page.h"
+#include "base/populate.h"
 #include "cpu/fxsave.h"
 #include "cpu/guest_access.h"
 #include "cpu/string_form.h"
@@ -135,6 +136,8 @@ void TranslatorCore::FillTables(Bound* bound) {
   bound->context->indirect.fill(cache_->routines().indirect_miss);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
   bound->context->arrivals.fill(GuestContext::kFirstArrivals);
+  // And so will Find.
+  Populate(found_.get(), kFound * sizeof(Found));
   bound->tables_filled = true;
 }
 

@@ -1,0 +1,78 @@
+#include "base/populate.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <vector>
+
+namespace remora {
+namespace {
+
+constexpr size_t kHostPage = 4096;
+
+class PopulateTest : public testing::Test {
+ protected:
+  static constexpr size_t kPages = 64;
+
+  void SetUp() override {
+    void* const mapped = mmap(nullptr, kPages * kHostPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    memory_ = static_cast<std::byte*>(mapped);
+    // No large page, which would be there as a whole.
+    ASSERT_EQ(madvise(memory_, kPages * kHostPage, MADV_NOHUGEPAGE), 0);
+  }
+  void TearDown() override { munmap(memory_, kPages * kHostPage); }
+
+  bool HostCan() const {
+    void* const probe = mmap(nullptr, kHostPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const bool can = madvise(probe, kHostPage, /*MADV_POPULATE_WRITE*/ 23) == 0;
+    munmap(probe, kHostPage);
+    return can;
+  }
+  // The pages that have memory, from the first on; SIZE_MAX: with gaps.
+  size_t NumPopulated() const {
+    std::vector<unsigned char> present(kPages);
+    EXPECT_EQ(mincore(memory_, kPages * kHostPage, present.data()), 0);
+    size_t count = 0;
+    while (count < kPages && (present[count] & 1) != 0) ++count;
+    for (size_t i = count; i < kPages; ++i)
+      if ((present[i] & 1) != 0) return SIZE_MAX;
+    return count;
+  }
+
+  std::byte* memory_ = nullptr;
+};
+
+TEST_F(PopulateTest, AllPagesThatARangeTouchesAreThereAndKeepWhatIsInThem) {
+  if (!HostCan()) GTEST_SKIP() << "the host has no MADV_POPULATE_WRITE";
+  memory_[0] = std::byte{7};
+  EXPECT_EQ(NumPopulated(), 1u);
+  Populate(memory_ + kHostPage - 1, 2);
+  EXPECT_EQ(NumPopulated(), 2u);
+  Populate(memory_, 0);
+  EXPECT_EQ(NumPopulated(), 2u);
+  Populate(memory_ + kHostPage, 3 * kHostPage);
+  EXPECT_EQ(NumPopulated(), 4u);
+  EXPECT_EQ(memory_[0], std::byte{7});
+}
+
+TEST_F(PopulateTest, WhatIsUsedFromItsBeginningOnIsPopulatedAheadButNotBeyondItsEnd) {
+  if (!HostCan()) GTEST_SKIP() << "the host has no MADV_POPULATE_WRITE";
+  constexpr size_t kBytes = 40 * kHostPage;
+  constexpr size_t kStepPages = PopulatedAhead::kStepBytes / kHostPage;
+  PopulatedAhead ahead;
+  ahead.Reach(memory_, 1, kBytes);
+  const size_t first = NumPopulated();
+  EXPECT_GE(first, 1u);
+  EXPECT_LE(first, kStepPages);
+  ahead.Reach(memory_, first * kHostPage, kBytes);
+  EXPECT_EQ(NumPopulated(), first);
+  ahead.Reach(memory_, first * kHostPage + 1, kBytes);
+  EXPECT_EQ(NumPopulated(), first + kStepPages);
+  ahead.Reach(memory_, kBytes, kBytes);
+  EXPECT_EQ(NumPopulated(), kBytes / kHostPage);
+}
+
+}  // namespace
+}  // namespace remora
