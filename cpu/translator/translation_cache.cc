@@ -64,6 +64,20 @@ Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone) 
   return found == frames_.end() ? nullptr : found->second.Find(Key(pc, alone));
 }
 
+void TranslationCache::FindPage(mm::FrameId frame, PageNumber page, size_t most,
+                                std::vector<const Translation*>* blocks) const {
+  MutexLock lock(&mu_);
+  const auto found = frames_.find(frame.value());
+  if (found == frames_.end()) return;
+  for (const Translation* translation : found->second.translations) {
+    if (blocks->size() >= most) return;
+    const bool is_there = GuestAddr(translation->pc).page() == page && !translation->alone;
+    // Who comes to a path has to see whether its pages are there.
+    if (is_there && translation->can_be_joined() && translation->gate == GuestContext::kNoGate)
+      blocks->push_back(translation);
+  }
+}
+
 uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
                                     std::atomic<uint64_t>* keys) {
   if (const auto found = numbers->find(key); found != numbers->end()) return found->second;

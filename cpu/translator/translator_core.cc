@@ -152,6 +152,7 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   bound->used_entries.clear();
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
+  bound->pages_looked_at.clear();
   GuestContext& context = *bound->context;
   for (uint32_t i = 0; i < context.num_used_ways; ++i)
     context.ways[context.used_ways[i]] = UnsetWay(context.used_ways[i]);
@@ -243,6 +244,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   for (int i = 0; i < kMaxTries; ++i) {
     if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) return nullptr;
     const mm::FrameId frame = tlb.FetchFrame(page);
+    if (bound_->tables_filled && bound_->pages_looked_at.insert(page.value()).second) InstallPage(page, frame);
     Found& found = FoundAt(pc, alone);
     Translation* translation = nullptr;
     if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation()) {
@@ -327,6 +329,18 @@ void TranslatorCore::InstallTarget(const Translation& translation) {
   }
   if (target.translation == nullptr) bound_->used_targets.push_back(index);
   target = {translation.pc, &translation};
+}
+
+void TranslatorCore::InstallPage(PageNumber page, mm::FrameId frame) {
+  constexpr size_t kMost = 512;
+  adopted_.clear();
+  cache_->FindPage(frame, page, kMost, &adopted_);
+  if (!FollowChanges(*bound_->context)) return;
+  for (const Translation* translation : adopted_) {
+    // What is known is not given away for what may never be wanted.
+    const auto index = GuestContext::TargetIndex(translation->pc);
+    if (bound_->context->targets[index].translation == nullptr) InstallTarget(*translation);
+  }
 }
 
 const std::byte* TranslatorCore::PrepareCode(PageNumber page) {

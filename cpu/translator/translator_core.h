@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/counter.h"
 #include "base/zeroed.h"
 #include "cpu/engine.h"
@@ -79,6 +80,8 @@ class TranslatorCore final : public Engine {
     uint64_t code_generation = 0;
     std::vector<uint16_t> used_entries;  // of the table of targets
     std::vector<uint16_t> used_targets;  // of the larger one
+    // Of which all that others had translated has been put there.
+    absl::flat_hash_set<uint64_t> pages_looked_at;
   };
 
   // What the cache was once asked for: a look-up without its lock, whatever space asks, for as long as nothing is
@@ -135,6 +138,8 @@ class TranslatorCore final : public Engine {
   // Into the tables of targets, and to the way that has been missed, if it is its.
   void Install(const Translation& translation);
   void InstallTarget(const Translation& translation);
+  // What has been translated of a page, by others and for other spaces: once, when code first comes to it here.
+  void InstallPage(PageNumber page, mm::FrameId frame);
   // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
   // is to come back earlier.
   void Enter(const Translation& translation);
@@ -165,7 +170,7 @@ class TranslatorCore final : public Engine {
   Bound* bound_ = nullptr;
   uint64_t binds_ = 0;
   const Zeroed<Found> found_ = MakeZeroed<Found>(kFound);
-  std::vector<const Translation*> adopted_;  // of TakeFromStore
+  std::vector<const Translation*> adopted_;  // of TakeFromStore, InstallPage
   const Translation* last_left_ = nullptr;   // in this Run, in the middle
   SyscallGate* gate_ = nullptr;
   // Of this Run, since it began or since the gate last carried out a call.

@@ -51,6 +51,41 @@ TEST(TranslatorTest, ASecondEngineTranslatesNothing) {
   EXPECT_EQ(second->counters().blocks_decoded, 0u);
 }
 
+// Nor does it ask for each block: who comes to a page by a table is told of all that others have translated there.
+TEST(TranslatorTest, ASecondEngineTakesAPageAtOnce) {
+  const auto make = [](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); };
+  FakeMachine machine(make);
+  constexpr uint8_t kCalls = 60;
+  constexpr uint64_t kFunctions = kCode + kPageSize, kFunctionBytes = 8;
+  for (uint8_t i = 0; i < kCalls; ++i) {
+    machine.memory.Write(kCode + i * 9,
+                         {0x48, 0x8d, 0x8b, static_cast<uint8_t>(i * kFunctionBytes), 0, 0, 0,  // lea rcx
+                          0xff, 0xd1});                                                         // call rcx
+    machine.memory.Write(kFunctions + i * kFunctionBytes, {0x04, i, 0xc3});                     // add al, i; ret
+    machine.memory.Write(kFunctions + i * kFunctionBytes + 3, {0x90});
+  }
+  for (uint64_t i = 0; i < kCalls; ++i)
+    machine.memory.Store(kCode + i * 9 + 3, static_cast<uint32_t>(i * kFunctionBytes));
+  machine.memory.Write(kCode + kCalls * 9, {0x0f, 0x05});
+  machine.state.gpr[kRbx] = kFunctions;
+  ASSERT_EQ(machine.Run(10'000).reason, ExitReason::kSyscall);
+  const uint64_t sum = machine.state.gpr[kRax];
+  EXPECT_GT(machine.engine->counters().blocks_entered_slowly, uint64_t{kCalls});
+
+  const std::unique_ptr<Engine> second = make(&machine.cache);
+  mm::Tlb tlb;
+  tlb.Bind(&machine.memory, 1);
+  CpuState state;
+  state.rip = kCode;
+  state.gpr[kRbx] = kFunctions;
+  state.gpr[kRsp] = FakeMachine::kStackTop - 64;
+  ASSERT_EQ(second->Run(state, tlb, 10'000, machine.interrupt).reason, ExitReason::kSyscall);
+  EXPECT_EQ(state.gpr[kRax], sum);
+  EXPECT_EQ(second->counters().blocks_decoded, 0u);
+  // The first block, the first one of each page, and who shares a place of a table.
+  EXPECT_LT(second->counters().blocks_entered_slowly, 8u);
+}
+
 // Below v3 CPUs run TZCNT and LZCNT as BSF and BSR, which leave the destination alone where there is no bit.
 TEST(TranslatorTest, ALevelWithoutTzcntRunsBsf) {
   TranslatorOptions options = AtOnce();
