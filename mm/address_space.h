@@ -53,6 +53,13 @@ struct MapRequest {
   std::string name;           // for /proc/PID/maps: "[heap]", "[stack]", else empty
 };
 
+struct ProtectOptions {
+  // PROT_GROWSDOWN: from where the first mapping begins. EINVAL if that does not grow down.
+  bool whole_stack = false;
+  // Whoever may read may execute, in mappings that can ever be executed.
+  bool read_implies_exec = false;
+};
+
 // One VMA, as /proc/PID/maps prints it.
 struct MappingInfo {
   PageRange range;
@@ -86,7 +93,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // ---
   ErrnoOr<GuestAddr> Map(MapRequest request);
   ErrnoOr<void> Unmap(GuestAddr start, uint64_t length_bytes);
-  ErrnoOr<void> Protect(GuestAddr start, uint64_t length_bytes, Protection protection);
+  ErrnoOr<void> Protect(GuestAddr start, uint64_t length_bytes, Protection protection, ProtectOptions options = {});
   struct RemapRequest {
     GuestAddr old_address;
     uint64_t old_length_bytes = 0, new_length_bytes = 0;
@@ -103,7 +110,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // The heap: exec sets where it starts; SetBreak answers the break after the call, unchanged where it cannot grow (as
   // brk(2) itself does).
   void InitializeBreak(GuestAddr start);
-  GuestAddr SetBreak(GuestAddr wanted);
+  GuestAddr SetBreak(GuestAddr wanted, Protection protection = Protection(Protection::kRead | Protection::kWrite));
   // The stack's limit, for grows_down VMAs.
   void set_stack_limit(uint64_t bytes);
 

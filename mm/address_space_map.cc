@@ -182,16 +182,25 @@ ErrnoOr<void> AddressSpace::Unmap(GuestAddr start, uint64_t length_bytes) {
 
 // --- mprotect ---
 
-ErrnoOr<void> AddressSpace::Protect(GuestAddr start, uint64_t length_bytes, Protection protection) {
+ErrnoOr<void> AddressSpace::Protect(GuestAddr start, uint64_t length_bytes, Protection wanted, ProtectOptions options) {
   if (!start.page_aligned()) return Errno(EINVAL);
   if (length_bytes == 0) return Ok();
-  const auto range = PageRange::ForUser(start, length_bytes);
+  auto range = PageRange::ForUser(start, length_bytes);
   if (!range) return Errno(ENOMEM);
   MutexLock lock(&mu_);
+  if (options.whole_stack) {
+    const Vma* first = vmas_.FindAtOrAfter(range->first);
+    if (first == nullptr || first->range.first >= range->end) return Errno(ENOMEM);
+    if (!first->grows_down) return Errno(EINVAL);
+    range->first = first->range.first;
+  }
   // As Linux: what precedes a hole or a refusal has been changed already.
   for (PageNumber at = range->first; at < range->end;) {
     const Vma* vma = vmas_.Find(at);
     if (vma == nullptr) return Errno(ENOMEM);
+    Protection protection = wanted;
+    if (options.read_implies_exec && (wanted.bits() & Protection::kRead) != 0 && vma->max_protection.executable())
+      protection = Protection(wanted.bits() | Protection::kExec);
     if ((protection.bits() & ~vma->max_protection.bits()) != 0) return Errno(EACCES);
     const PageRange piece{at, std::min(vma->range.end, range->end)};
     at = piece.end;
@@ -318,7 +327,7 @@ void AddressSpace::InitializeBreak(GuestAddr start) {
   break_start_ = break_end_ = start;
 }
 
-GuestAddr AddressSpace::SetBreak(GuestAddr wanted) {
+GuestAddr AddressSpace::SetBreak(GuestAddr wanted, Protection protection) {
   Removed removed(context_);
   MutexLock lock(&mu_);
   if (wanted < break_start_ || wanted.value() > kUserAddressEnd) return break_end_;
@@ -331,7 +340,7 @@ GuestAddr AddressSpace::SetBreak(GuestAddr wanted) {
     if (vmas_.size() >= kMaxMappings || !HasRoomLocked(more)) return break_end_;
     Vma heap;
     heap.range = more;
-    heap.protection = Protection(Protection::kRead | Protection::kWrite);
+    heap.protection = protection;
     heap.name = "[heap]";
     InsertLocked(std::move(heap));
   }

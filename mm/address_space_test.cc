@@ -296,6 +296,33 @@ TEST_F(AddressSpaceTest, ProtectCannotExceedTheMaximum) {
   EXPECT_TRUE(space_->Protect(kBase, kPageSize, Protection(5)).ok());
 }
 
+TEST_F(AddressSpaceTest, ProtectOfAWholeStackBeginsWhereItBegins) {
+  MapRequest request = FixedRequest(kBase + 4 * kPageSize, 4);
+  request.grows_down = true;
+  ASSERT_TRUE(space_->Map(request).ok());
+  MapFixed(300, 1);
+  const ProtectOptions options = {.whole_stack = true};
+  EXPECT_TRUE(space_->Protect(kBase + 6 * kPageSize, kPageSize, Protection(7), options).ok());
+  EXPECT_EQ(Layout(), "4+3:7 7+1:3 300+1:3");
+  // What lies before it may be nothing.
+  EXPECT_TRUE(space_->Protect(kBase + 2 * kPageSize, 3 * kPageSize, Protection(1), options).ok());
+  EXPECT_EQ(Layout(), "4+1:1 5+2:7 7+1:3 300+1:3");
+  EXPECT_EQ(space_->Protect(kBase, 2 * kPageSize, Protection(1), options).error_number(), ENOMEM);
+  EXPECT_EQ(space_->Protect(kBase + 300 * kPageSize, kPageSize, Protection(1), options).error_number(), EINVAL);
+}
+
+TEST_F(AddressSpaceTest, ReadingImpliesExecutionWhereThatIsEverAllowed) {
+  MapFixed(0, 1);
+  MapRequest request = FixedRequest(kBase + kPageSize, 1, Protection(1));
+  request.max_protection = Protection(3);
+  ASSERT_TRUE(space_->Map(request).ok());
+  const ProtectOptions options = {.read_implies_exec = true};
+  EXPECT_TRUE(space_->Protect(kBase, 2 * kPageSize, Protection(1), options).ok());
+  EXPECT_EQ(Layout(), "0+1:5 1+1:1");
+  EXPECT_TRUE(space_->Protect(kBase, 2 * kPageSize, Protection(0), options).ok());
+  EXPECT_EQ(Layout(), "0+1:0 1+1:0");
+}
+
 // --- mremap ---
 
 TEST_F(AddressSpaceTest, RemapGrowsInPlaceWhereThereIsRoom) {

@@ -60,6 +60,7 @@ void CopyThread(Task& parent, Task& child, const CloneRequest& request) {
   child.set_credentials(parent.credentials());
   child.nice.store(parent.nice.load(std::memory_order_relaxed), std::memory_order_relaxed);
   child.io_priority.store(parent.io_priority.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  child.personality.store(parent.personality.load(std::memory_order_relaxed), std::memory_order_relaxed);
   child.affinity.store(parent.affinity.load(std::memory_order_relaxed), std::memory_order_relaxed);
   // The area is in memory: a copy of it is the child's, a shared one is not.
   if ((request.flags & abi::kCLONE_VM) == 0) child.rseq = parent.rseq;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/abi/elf.h"
 #include "base/abi/fcntl.h"
+#include "base/abi/personality.h"
 #include "base/abi/resource.h"
 #include "base/abi/stat.h"
 #include "cpu/cpuid.h"
@@ -211,6 +212,18 @@ ErrnoOr<ProgramStack> PushStack(Task& task, mm::AddressSpace& space, ProgramStac
   return stack;
 }
 
+// ADDR_NO_RANDOMIZE: where Linux puts things then. [vvar] and [vdso] stay above the stack.
+mm::AddressLayout FixedLayout(const mm::AddressLayout& random, uint64_t stack_limit) {
+  constexpr uint64_t kExecutables = 0x555555554000;
+  constexpr uint64_t kLeastGapBytes = 128 << 20, kMostGapBytes = uint64_t{8} << 30;
+  mm::AddressLayout layout = random;
+  layout.stack_top = GuestAddr(kUserAddressEnd - Vdso::kBytes);
+  layout.mmap_top = GuestAddr(kUserAddressEnd - std::clamp(PageRoundDown(stack_limit), kLeastGapBytes, kMostGapBytes));
+  layout.executable_base = GuestAddr(kExecutables);
+  layout.brk_gap_bytes = 0;
+  return layout;
+}
+
 ErrnoOr<LoadedProgram> Load(Task& task, const ExecRequest& request, std::string* diagnosis) {
   const uint64_t stack_limit = task.group().limit(abi::kRLIMIT_STACK).soft;
   // Linux: a quarter of the stack limit, at least 128 KiB, at most 6 MiB.
@@ -234,7 +247,8 @@ ErrnoOr<LoadedProgram> Load(Task& task, const ExecRequest& request, std::string*
                           OpenInterpreter(task, request.path, *program.file, image, diagnosis));
 
   Kernel& kernel = task.kernel();
-  const mm::AddressLayout& layout = kernel.layout();
+  const mm::AddressLayout layout =
+      task.HasPersonality(abi::kADDR_NO_RANDOMIZE) ? FixedLayout(kernel.layout(), stack_limit) : kernel.layout();
   LoadedProgram loaded;
   loaded.space = mm::AddressSpace::Create(&kernel.memory(), layout);
   clause.clear();
@@ -313,6 +327,7 @@ void BecomeProgram(Task& task, LoadedProgram program) {
   task.cpu.rip = program.entry.value();
   task.cpu.gpr[cpu::kRsp] = program.stack_pointer.value();
   task.restartable = false;
+  task.personality.fetch_and(~abi::kREAD_IMPLIES_EXEC, std::memory_order_relaxed);
   task.alternate_stack = AlternateStack();
   task.set_name(program.name);
   task.group().set_executable(std::move(program.executable));

@@ -106,6 +106,9 @@ class Task final : public RefCounted {
   std::atomic<int32_t> nice{0};                  // -20..19
   std::atomic<int32_t> io_priority{0};           // ioprio_set(2)
   std::atomic<uint64_t> affinity{~uint64_t{0}};  // CPUs 0..63
+  // personality(2): base/abi/personality.h tells the bits. The calls and the next exec go by it.
+  std::atomic<uint32_t> personality{0};
+  bool HasPersonality(uint32_t bit) const { return (personality.load(std::memory_order_relaxed) & bit) != 0; }
   // The number of the worker that it runs on or ran on last.
   uint32_t worker_number() const { return last_worker_; }
   // The CPU that it runs on or ran on last, as guests see it: the worker's number, or the lowest that its affinity

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -213,9 +214,11 @@ SyscallOutcome SysSchedGetPriorityMax(SyscallContext& c) { return PriorityBound(
 SyscallOutcome SysSchedGetPriorityMin(SyscallContext& c) { return PriorityBound(c, 1); }
 
 SyscallOutcome SysPersonality(SyscallContext& c) {
-  // ~0 asks; 0 is PER_LINUX.
-  if (c.u32(0) != ~0u && c.u32(0) != 0) return Errno(EINVAL);
-  return SyscallOutcome::Return(0);
+  constexpr uint32_t kOnlyAsk = ~0u;
+  std::atomic<uint32_t>& own = c.task().personality;
+  const uint32_t before = own.load(std::memory_order_relaxed);
+  if (c.u32(0) != kOnlyAsk) own.store(c.u32(0), std::memory_order_relaxed);
+  return SyscallOutcome::Return(before);
 }
 
 SyscallOutcome SysGetcpu(SyscallContext& c) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/abi/ipc.h"
+#include "base/abi/personality.h"
 #include "mm/address_space.h"
 #include "proc/ipc/ipc_namespace.h"
 #include "syscalls/context.h"
@@ -102,13 +103,14 @@ SyscallOutcome SysShmat(SyscallContext& c) {
     return Errno(EINVAL);
   }
   const bool read_only = (flags & abi::kSHM_RDONLY) != 0, executable = (flags & abi::kSHM_EXEC) != 0;
+  const bool may_execute = executable || c.task().HasPersonality(abi::kREAD_IMPLIES_EXEC);
   const uint32_t wanted = (read_only ? 0444 : 0666) | (executable ? 0111 : 0);
   if (!segment->facts().permissions.Allows(*c.task().credentials(), wanted)) return Errno(EACCES);
   using mm::Protection;
   request.address = GuestAddr(address);
   request.length_bytes = segment->size_bytes();
   request.protection = Protection(static_cast<uint8_t>(Protection::kRead | (read_only ? 0 : Protection::kWrite) |
-                                                       (executable ? Protection::kExec : 0)));
+                                                       (may_execute ? Protection::kExec : 0)));
   if (read_only) request.max_protection = Protection(Protection::kRead | Protection::kExec);
   request.shared = true;
   request.object = segment;

@@ -5,6 +5,7 @@
 
 #include "base/abi/fcntl.h"
 #include "base/abi/mman.h"
+#include "base/abi/personality.h"
 #include "mm/address_space.h"
 #include "mm/page_cache.h"
 #include "syscalls/context.h"
@@ -23,6 +24,12 @@ ErrnoOr<PageRange> RangeArgs(SyscallContext& c) {
   const auto range = PageRange::ForUser(c.addr(0), c.arg(1));
   if (!range) return Errno(ENOMEM);
   return *range;
+}
+
+// With READ_IMPLIES_EXEC who may read may execute.
+mm::Protection ProtectionOf(SyscallContext& c, uint32_t prot) {
+  if ((prot & abi::kPROT_READ) != 0 && c.task().HasPersonality(abi::kREAD_IMPLIES_EXEC)) prot |= abi::kPROT_EXEC;
+  return mm::Protection(static_cast<uint8_t>(prot & kProtBits));
 }
 
 // mlock rounds its start down instead.
@@ -81,7 +88,7 @@ SyscallOutcome SysMmap(SyscallContext& c) {
   if ((flags & abi::kMAP_HUGETLB) != 0) return Errno(file ? EINVAL : ENOMEM);  // none are set aside
   request.address = c.addr(0);
   request.length_bytes = length;
-  request.protection = mm::Protection(static_cast<uint8_t>(prot & kProtBits));
+  request.protection = ProtectionOf(c, prot);
   if ((flags & abi::kMAP_FIXED_NOREPLACE) != 0)
     request.placement = mm::MapRequest::Placement::kFixedNoReplace;
   else if ((flags & abi::kMAP_FIXED) != 0)
@@ -106,13 +113,17 @@ SyscallOutcome SysMmap(SyscallContext& c) {
 SyscallOutcome SysMunmap(SyscallContext& c) { return Space(c).Unmap(c.addr(0), c.arg(1)); }
 
 SyscallOutcome SysMprotect(SyscallContext& c) {
-  const uint32_t prot = c.u32(2);
-  if ((prot & (abi::kPROT_GROWSDOWN | abi::kPROT_GROWSUP)) != 0) return Errno(EINVAL);
-  if (!c.addr(0).page_aligned()) return Errno(EINVAL);
+  constexpr uint32_t kGrows = abi::kPROT_GROWSDOWN | abi::kPROT_GROWSUP;
+  const uint32_t grows = c.u32(2) & kGrows, prot = c.u32(2) & ~kGrows;
+  if (grows == kGrows || !c.addr(0).page_aligned()) return Errno(EINVAL);
   if (c.arg(1) == 0) return SyscallOutcome::Return(0);
-  REMORA_RETURN_IF_ERROR(RangeArgs(c));
+  REMORA_ASSIGN_OR_RETURN(const PageRange range, RangeArgs(c));
   if ((prot & ~(kProtBits | abi::kPROT_SEM)) != 0) return Errno(EINVAL);
-  return Space(c).Protect(c.addr(0), c.arg(1), mm::Protection(static_cast<uint8_t>(prot & kProtBits)));
+  // No mapping grows up here.
+  if (grows == abi::kPROT_GROWSUP) return Errno(Space(c).CheckMapped(range.start_addr(), 1).ok() ? EINVAL : ENOMEM);
+  return Space(c).Protect(c.addr(0), c.arg(1), mm::Protection(static_cast<uint8_t>(prot & kProtBits)),
+                          {.whole_stack = grows == abi::kPROT_GROWSDOWN,
+                           .read_implies_exec = c.task().HasPersonality(abi::kREAD_IMPLIES_EXEC)});
 }
 
 SyscallOutcome SysMremap(SyscallContext& c) {
@@ -135,7 +146,8 @@ SyscallOutcome SysMremap(SyscallContext& c) {
 }
 
 SyscallOutcome SysBrk(SyscallContext& c) {
-  return SyscallOutcome::Return(static_cast<int64_t>(Space(c).SetBreak(c.addr(0)).value()));
+  const mm::Protection protection = ProtectionOf(c, abi::kPROT_READ | abi::kPROT_WRITE);
+  return SyscallOutcome::Return(static_cast<int64_t>(Space(c).SetBreak(c.addr(0), protection).value()));
 }
 
 SyscallOutcome SysMadvise(SyscallContext& c) {

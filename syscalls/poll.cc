@@ -8,6 +8,7 @@
 #include <span>
 
 #include "absl/container/inlined_vector.h"
+#include "base/abi/personality.h"
 #include "base/abi/resource.h"
 #include "base/abi/time.h"
 #include "syscalls/context.h"
@@ -166,6 +167,7 @@ uint32_t NumAnswers(const SelectState& state) {
 
 template <typename Time>
 void StoreTimeLeft(SyscallContext& c, GuestAddr to, int64_t deadline_nanos, Time convert) {
+  if (c.task().HasPersonality(abi::kSTICKY_TIMEOUTS)) return;
   // A time-out in read-only memory is no error.
   if (!to.is_null()) (void)c.memory().Write(to, convert(RemainingNanos(c, deadline_nanos)));
 }

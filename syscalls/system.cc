@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/abi/fcntl.h"
+#include "base/abi/personality.h"
 #include "base/abi/resource.h"
 #include "base/abi/uio.h"
 #include "base/abi/utsname.h"
@@ -57,9 +58,10 @@ SyscallOutcome SysUname(SyscallContext& c) {
   abi::Utsname out{};
   SetField(out.sysname, "Linux");
   SetField(out.nodename, c.kernel().host_name());
-  SetField(out.release, proc::kLinuxRelease);
+  const uint32_t personality = c.task().personality.load(std::memory_order_relaxed);
+  SetField(out.release, (personality & abi::kUNAME26) != 0 ? proc::kLinuxReleaseAs26 : proc::kLinuxRelease);
   SetField(out.version, proc::kLinuxVersion);
-  SetField(out.machine, "x86_64");
+  SetField(out.machine, (personality & abi::kPER_MASK) == abi::kPER_LINUX32 ? "i686" : "x86_64");
   SetField(out.domainname, "(none)");
   return c.memory().Write(c.addr(0), out);
 }

@@ -12,6 +12,7 @@
 #include "base/abi/ioctl.h"
 #include "base/abi/ipc.h"
 #include "base/abi/mman.h"
+#include "base/abi/personality.h"
 #include "base/abi/poll.h"
 #include "base/abi/prctl.h"
 #include "base/abi/resource.h"

@@ -220,6 +220,7 @@ constexpr Entry kEntries[] = {
     {"environ", 0400, kDtReg, EnvironText},
     {"auxv", 0400, kDtReg, AuxvText},
     {"status", 0444, kDtReg, StatusText},
+    {"personality", 0400, kDtReg, PersonalityText},
     {"limits", 0444, kDtReg, LimitsText},
     {"comm", 0644, kDtReg, CommText, WriteComm},
     {"cmdline", 0444, kDtReg, CmdlineText},

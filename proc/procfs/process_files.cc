@@ -138,6 +138,10 @@ ErrnoOr<std::string> EnvironText(Task& task, bool) {
 
 ErrnoOr<std::string> CommText(Task& task, bool) { return absl::StrCat(task.name(), "\n"); }
 
+ErrnoOr<std::string> PersonalityText(Task& task, bool) {
+  return absl::StrFormat("%08x\n", task.personality.load(std::memory_order_relaxed));
+}
+
 ErrnoOr<void> WriteComm(Task& task, std::string_view text) {
   task.set_name(text.substr(0, text.find('\n')));
   return Ok();

@@ -23,6 +23,7 @@ ErrnoOr<std::string> LimitsText(Task& task, bool whole_process);
 ErrnoOr<std::string> MapsText(Task& task, bool whole_process);
 ErrnoOr<std::string> MountInfoText(Task& task, bool whole_process);
 ErrnoOr<std::string> MountsText(Task& task, bool whole_process);
+ErrnoOr<std::string> PersonalityText(Task& task, bool whole_process);
 ErrnoOr<std::string> StatText(Task& task, bool whole_process);
 ErrnoOr<std::string> StatmText(Task& task, bool whole_process);
 ErrnoOr<std::string> StatusText(Task& task, bool whole_process);
