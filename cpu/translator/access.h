@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "cpu/translator/guest_context.h"
 
@@ -48,10 +47,6 @@ bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host,
 
 // Remembers in the site's extent that `address`, which is in one page and has the right, is at `host`.
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host);
-
-// Which of the extents that several sites share has, or now gets, the run around `address`. Nothing: the TLB does not
-// know it at once.
-std::optional<uint32_t> ShareExtent(GuestContext* context, uint32_t size_class, bool write, uint64_t address);
 
 }  // namespace remora::cpu::translator
 

@@ -1,7 +1,6 @@
 // General registers only: see BUILD.
 
 #include <cstdint>
-#include <optional>
 
 #include "base/guest_addr.h"
 #include "cpu/translator/access.h"
@@ -57,31 +56,6 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   extent.limit = end - first - size + 1;
   extent.host = first + delta;
   extent.delta = delta;
-}
-
-std::optional<uint32_t> ShareExtent(GuestContext* context, uint32_t size_class, bool write, uint64_t address) {
-  const mm::Tlb& tlb = *context->tlb;
-  std::byte* host =
-      write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
-  if (host == nullptr) return std::nullopt;
-  const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
-  const uint32_t first = FirstExtentOf(size_class), shared = SharedExtentsOf(size_class);
-  std::optional<uint32_t> empty;
-  for (uint32_t number = first; number < first + shared; ++number) {
-    const Extent& extent = context->extents[write][number];
-    if (extent.host == 0) {
-      if (!empty) empty = number;
-    } else if (extent.delta == delta && address - extent.start < extent.limit) {
-      return number;
-    }
-  }
-  const uint32_t number = empty.value_or(first + context->shared_turn++ % shared);
-  AccessSite site = {};
-  site.extent = number & 0xfff;
-  site.write = write;
-  context->site = __builtin_bit_cast(uint32_t, site);
-  RecordExtent(context, address, host);
-  return number;
 }
 
 bool RecordStack(GuestContext* context, uint64_t address, const std::byte* host, bool one_page) {

@@ -2,8 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <set>
 
 #include "base/guest_addr.h"
 #include "cpu/testing/fake_memory.h"
@@ -34,44 +32,6 @@ TEST(FastTargetTest, TheEntryGoesToWhoIsWanted) {
   EXPECT_EQ(entry, code + 9);
   context->target = kFirst + 16;
   EXPECT_EQ(FastTarget(context.get()), nullptr);
-}
-
-TEST(ShareExtentTest, WhoIsInTheSameRunHasTheSameOne) {
-  constexpr uint64_t kFirst = 0x10000000, kFar = 0x20000000;
-  constexpr uint32_t kClassOfEight = 3;
-  FakeMachine machine;
-  machine.memory.Map(kFirst, 3, mm::Protection(3));
-  const auto context = std::make_unique<GuestContext>();
-  context->tlb = machine.tlb.get();
-  const auto share = [&](uint64_t address, bool write = false, uint32_t size_class = kClassOfEight) {
-    return ShareExtent(context.get(), size_class, write, address);
-  };
-  EXPECT_FALSE(share(kFirst));  // not known at once
-  for (uint64_t page = 0; page < 3; ++page) machine.tlb->Fill(GuestAddr(kFirst + page * kPageSize), mm::Access::kWrite);
-  const std::optional<uint32_t> number = share(kFirst + 100);
-  ASSERT_TRUE(number);
-  EXPECT_EQ(SizeClassOf(*number), kClassOfEight);
-  EXPECT_LT(*number, FirstExtentOf(kClassOfEight) + SharedExtentsOf(kClassOfEight));
-  const Extent& extent = context->extents[0][*number];
-  EXPECT_LE(extent.start, kFirst + 100);
-  EXPECT_EQ(extent.host - extent.start, extent.delta);
-  EXPECT_EQ(share(kFirst), number);
-  EXPECT_EQ(context->used_extents[0], *number);
-  EXPECT_NE(context->extents[1][*share(kFirst, /*write=*/true)].host, 0u);
-  EXPECT_NE(share(kFirst, /*write=*/false, /*size_class=*/2), number);
-  // Of other runs, which take turns where they are too many.
-  std::set<uint32_t> numbers = {*number};
-  constexpr uint64_t kRuns = 200;
-  for (uint64_t i = 0; i < kRuns; ++i) {
-    const uint64_t at = kFar + i * 16 * kPageSize;
-    machine.memory.Map(at, 1, mm::Protection(3));
-    machine.tlb->Fill(GuestAddr(at), mm::Access::kRead);
-    const std::optional<uint32_t> other = share(at + 8);
-    ASSERT_TRUE(other);
-    EXPECT_EQ(context->extents[0][*other].start, at);
-    numbers.insert(*other);
-  }
-  EXPECT_EQ(numbers.size(), SharedExtentsOf(kClassOfEight));
 }
 
 // Near the ends of the run a block cannot tell; nobody has to be asked, not even the TLB, which there is not.

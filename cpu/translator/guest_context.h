@@ -48,13 +48,6 @@ constexpr uint32_t FirstExtentOf(uint32_t size_class) {
   for (uint32_t smaller = 0; smaller < size_class; ++smaller) first += kExtentsOfClass[smaller];
   return first;
 }
-// So many of a class, the first ones, are for blocks that are known to begin with operands in the same run: code that
-// is seldom run is much, and would need more extents than the host's first cache holds. The others are one site's or a
-// few sites'.
-constexpr uint32_t SharedExtentsOf(uint32_t size_class) {
-  constexpr uint32_t kPart = 8, kMax = 32;
-  return std::min(kExtentsOfClass[size_class] / kPart, kMax);
-}
 constexpr uint32_t SizeClassOf(uint32_t extent) {
   uint32_t size_class = 0;
   while (extent >= FirstExtentOf(size_class + 1)) ++size_class;
@@ -168,7 +161,6 @@ struct alignas(64) GuestContext {
   static constexpr uint32_t kOneMiss = 0x10c6f7a1;
   uint32_t misses = 0;
   uint32_t short_runs = 0;          // recorded, see FastAccess
-  uint32_t shared_turn = 0;         // see ShareExtent
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
   // The runs that were recorded last, for reading and for writing, by which 2 MiB they were wanted in: the first thing

@@ -107,8 +107,7 @@ uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
 
 uint32_t TranslationCache::NewExtent(uint32_t size_class) {
   const uint32_t turn = extents_[size_class].fetch_add(1, std::memory_order_relaxed);
-  const uint32_t shared = SharedExtentsOf(size_class);
-  return FirstExtentOf(size_class) + shared + turn % (kExtentsOfClass[size_class] - shared);
+  return FirstExtentOf(size_class) + turn % kExtentsOfClass[size_class];
 }
 
 uint32_t TranslationCache::NewGate() {

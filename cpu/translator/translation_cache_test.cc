@@ -22,15 +22,10 @@ TEST_F(TranslationCacheTest, SitesThatFollowEachOtherHaveExtentsOfTheirOwnAndOfT
   std::set<uint32_t> all;
   for (uint32_t size_class = 0; size_class < kSizeClasses; ++size_class) {
     std::set<uint32_t> extents;
-    const uint32_t shared = SharedExtentsOf(size_class), own = kExtentsOfClass[size_class] - shared;
-    for (uint32_t i = 0; i < own; ++i) extents.insert(cache_.NewExtent(size_class));
-    EXPECT_EQ(extents.size(), own);
-    for (const uint32_t extent : extents) {
-      EXPECT_EQ(SizeClassOf(extent), size_class);
-      EXPECT_GE(extent, FirstExtentOf(size_class) + shared);
-    }
+    for (uint32_t i = 0; i < kExtentsOfClass[size_class]; ++i) extents.insert(cache_.NewExtent(size_class));
+    EXPECT_EQ(extents.size(), kExtentsOfClass[size_class]);
+    for (const uint32_t extent : extents) EXPECT_EQ(SizeClassOf(extent), size_class);
     EXPECT_TRUE(extents.contains(cache_.NewExtent(size_class)));  // from the beginning again
-    for (uint32_t i = 0; i < shared; ++i) extents.insert(FirstExtentOf(size_class) + i);
     all.merge(extents);
   }
   EXPECT_EQ(all.size(), kNumExtents);

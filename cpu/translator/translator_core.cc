@@ -409,7 +409,9 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   if (shares) forecast_.Find(instructions, *bound_->context->state, tlb);
   const auto shared_extent = [this, shares](uint32_t instruction, uint32_t size_class, bool write) {
     const std::optional<uint64_t> address = shares ? forecast_.AddressOf(instruction) : std::nullopt;
-    return address ? ShareExtent(bound_->context.get(), size_class, write, *address) : std::nullopt;
+    if (!address) return std::optional<uint32_t>();
+    return extent_sharing_.Choose(bound_->context.get(), size_class, write, *address,
+                                  [&] { return cache_->NewExtent(size_class); });
   };
   const GeneratedBlock& block = writer_.Write(instructions, crosses, alone, live_at, shared_extent);
   Translation* made = cache_->Publish(pc, frame, tail, &block, false, alone, generation);

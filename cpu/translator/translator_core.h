@@ -16,6 +16,7 @@
 #include "cpu/interpreter_core.h"
 #include "cpu/translator/block_collector.h"
 #include "cpu/translator/block_writer.h"
+#include "cpu/translator/extent_sharing.h"
 #include "cpu/translator/flag_lookahead.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_traps.h"
@@ -164,6 +165,7 @@ class TranslatorCore final : public Engine {
   InterpreterCore interpreter_;
   BlockCollector collector_;
   OperandForecast forecast_;
+  ExtentSharing extent_sharing_;
   BlockWriter writer_;
   FlagLookahead lookahead_{interpreter_.instructions()};
   std::array<Bound, kNumContexts> contexts_;
