@@ -156,7 +156,7 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   RecordExtent(context, address, host);
   // What is short may be so only as far as the TLB knows: once in a while FillAccess asks.
   constexpr uint64_t kShort = 64 * kPageSize;
-  constexpr uint32_t kShortRunsForEachQuestion = 256;
+  constexpr uint32_t kShortRunsForEachQuestion = 32;
   const bool is_short = context->extents[site.write][site.extent].limit < kShort;
   return is_short && ++context->short_runs % kShortRunsForEachQuestion == 0 ? nullptr : host;
 }

@@ -156,10 +156,11 @@ struct alignas(64) GuestContext {
   // writing from kNumExtents on.
   uint32_t num_used_extents = 0;
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
-  // A miss adds kOneMiss; where that overflows, at about each 16th, the site's extent is recorded again. No fraction of
-  // 2^32, so that in a loop each site's turn comes.
-  static constexpr uint32_t kOneMiss = 0x10c6f7a1;
-  uint32_t misses = 0;
+  // A miss adds kOneMiss; where that overflows, at about each 8th, the site's extent is recorded again, from `recents`
+  // or, where kOneRecord overflows as well, at about each 16th record, by FastAccess. No fractions of 2^32, so that in
+  // a loop each site's turn comes.
+  static constexpr uint32_t kOneMiss = 0x2191ef43, kOneRecord = 0x10c6f7a1;
+  uint32_t misses = 0, records = 0;
   uint32_t short_runs = 0;          // recorded, see FastAccess
   const void* tlb_front = nullptr;  // mm::Tlb::front() of `tlb`
   uint64_t stack_bytes = 0;         // of the run, if its limits are set

@@ -336,14 +336,15 @@ class RoutineWriter : public ContextAssembler {
     L(no_units);
   }
   // R11, which is how far the address lies behind the beginning of the site's extent, becomes the address. Then returns
-  // from the routine if one of the runs recorded last has it, or the TLB's first way; but not at about each 16th miss,
-  // when the site's extent is to be recorded again.
+  // from the routine if one of the runs recorded last has it, or the TLB's first way. At about each 8th miss the site's
+  // extent becomes that run; at about each 128th C++ is asked.
+  static constexpr int kExtentShift = 5;
+  static_assert(sizeof(Extent) == 1 << kExtentShift);
+  static constexpr uint32_t kSizeShift = 13, kSizeMask = 0x1ff;  // AccessSite::size_less_one
   void LookAround(bool as_delta) {
     constexpr uint32_t kWriteBit = 1 << 12;
     static_assert(kNumExtents == kWriteBit);  // those for writing lie behind those for reading
-    constexpr int kExtentShift = 5;
-    static_assert(sizeof(Extent) == 1 << kExtentShift);
-    Xbyak::Label miss, write;
+    Xbyak::Label miss, write, record, record_write;
     push(rax);
     push(rcx);
     Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
@@ -351,48 +352,106 @@ class RoutineWriter : public ContextAssembler {
     shl(eax, kExtentShift);
     Gs(), add(kScratchRegister, qword[rax + static_cast<int>(REMORA_FIELD(extents) + offsetof(Extent, start))]);
     Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
-    jc(miss, T_NEAR);
+    jc(record, T_NEAR);
     Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
     jnz(write, T_NEAR);
     for (const bool writes : {false, true}) {
       if (writes) L(write);
       LookAtRecents(writes, as_delta);
       LookAtTlb(writes, as_delta);
+      jmp(miss, T_NEAR);
+    }
+    L(record);
+    Gs(), add(dword[At(REMORA_FIELD(records))], static_cast<int>(GuestContext::kOneRecord));
+    jc(miss, T_NEAR);
+    Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
+    jnz(record_write, T_NEAR);
+    for (const bool writes : {false, true}) {
+      if (writes) L(record_write);
+      RecordRecent(writes, as_delta);
       if (!writes) jmp(miss, T_NEAR);
     }
     L(miss);
     pop(rcx);
     pop(rax);
   }
-  // The two that follow return from the routine if they know where the address is. RAX and RCX are pushed.
-  void LookAtRecents(bool writes, bool as_delta) {
+  // A member of the run that FindRecent has found.
+  Xbyak::Address RecentField(bool writes, size_t member) const {
     using Recent = GuestContext::Recent;
-    Xbyak::Label missed;
-    const auto field = [&](size_t member) {
-      const size_t first = REMORA_FIELD(recents) + (writes ? sizeof(Recent) * GuestContext::kRecents : 0);
-      return qword[rax * 8 + static_cast<int>(first + member)];
-    };
+    const size_t first = REMORA_FIELD(recents) + (writes ? sizeof(Recent) * GuestContext::kRecents : 0);
+    return qword[rax * 8 + static_cast<int>(first + member)];
+  }
+  // The run recorded last around the address: RAX leads to it. RCX is spoilt.
+  void FindRecent(bool writes, const Xbyak::Label& missed) {
+    using Recent = GuestContext::Recent;
     static_assert(sizeof(Recent) == 8 * 3);
     mov(rax, kScratchRegister);
     shr(rax, GuestContext::kRecentShift);
     and_(eax, GuestContext::kRecents - 1);
     lea(eax, ptr[rax + rax * 2]);
     mov(rcx, kScratchRegister);
-    Gs(), sub(rcx, field(offsetof(Recent, start)));
-    Gs(), cmp(rcx, field(offsetof(Recent, limit)));
-    jae(missed);
+    Gs(), sub(rcx, RecentField(writes, offsetof(Recent, start)));
+    Gs(), cmp(rcx, RecentField(writes, offsetof(Recent, limit)));
+    jae(missed, T_NEAR);
+  }
+  // The three that follow return from the routine if they know where the address is. RAX and RCX are pushed.
+  void LookAtRecents(bool writes, bool as_delta) {
+    Xbyak::Label missed;
+    FindRecent(writes, missed);
     if (as_delta)
-      Gs(), mov(kScratchRegister, field(offsetof(Recent, delta)));
+      Gs(), mov(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
     else
-      Gs(), add(kScratchRegister, field(offsetof(Recent, delta)));
+      Gs(), add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
     pop(rcx);
     pop(rax);
     ret();
     L(missed);
   }
+  // As RecordExtent, of an extent that is among the used ones.
+  void RecordRecent(bool writes, bool as_delta) {
+    using Recent = GuestContext::Recent;
+    Xbyak::Label missed;
+    const auto extent = [this](size_t member) { return qword[rdx + static_cast<int>(REMORA_FIELD(extents) + member)]; };
+    push(rdx);
+    push(rsi);
+    FindRecent(writes, missed);
+    Gs(), mov(ecx, dword[At(REMORA_FIELD(site))]);
+    mov(edx, ecx);
+    and_(edx, 2 * kNumExtents - 1);
+    shl(edx, kExtentShift);
+    Gs(), cmp(extent(offsetof(Extent, host)), 0);
+    je(missed);
+    // The class is how many bits the size less one has; a recent limit allows for the largest class.
+    shr(ecx, kSizeShift);
+    and_(ecx, kSizeMask);
+    lea(ecx, ptr[rcx * 2 + 1]);
+    bsr(ecx, ecx);
+    mov(rsi, -1);
+    shl(rsi, cl);
+    Gs(), add(rsi, RecentField(writes, offsetof(Recent, limit)));
+    add(rsi, 1 << (kSizeClasses - 1));
+    Gs(), mov(extent(offsetof(Extent, limit)), rsi);
+    Gs(), mov(rsi, RecentField(writes, offsetof(Recent, start)));
+    Gs(), mov(extent(offsetof(Extent, start)), rsi);
+    Gs(), mov(rcx, RecentField(writes, offsetof(Recent, delta)));
+    Gs(), mov(extent(offsetof(Extent, delta)), rcx);
+    add(rsi, rcx);
+    Gs(), mov(extent(offsetof(Extent, host)), rsi);
+    if (as_delta)
+      mov(kScratchRegister, rcx);
+    else
+      add(kScratchRegister, rcx);
+    pop(rsi);
+    pop(rdx);
+    pop(rcx);
+    pop(rax);
+    ret();
+    L(missed);
+    pop(rsi);
+    pop(rdx);
+  }
   // By way 0, if the access does not go on in the next page.
   void LookAtTlb(bool writes, bool as_delta) {
-    constexpr uint32_t kSizeShift = 13, kSizeMask = 0x1ff;
     Xbyak::Label missed;
     push(rdx);
     Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
