@@ -900,6 +900,52 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   EXPECT_NE(shown.find("lea rdi, [rdi+r10*1]"), std::string::npos) << shown;
 }
 
+// A site that goes from run to run takes over what others have found of them, and allows for its own size.
+TEST(TranslatorTest, WhateverTheSizeARunEndsWhereItEnds) {
+  struct Access {
+    std::vector<uint8_t> code;  // of [rsi]
+    uint64_t bytes;
+  };
+  const Access accesses[] = {
+      {{0x8a, 0x06}, 1},                                 // mov al, [rsi]
+      {{0x66, 0x8b, 0x06}, 2},                           // mov ax, [rsi]
+      {{0x8b, 0x06}, 4},                                 // mov eax, [rsi]
+      {{0x48, 0x8b, 0x06}, 8},                           // mov rax, [rsi]
+      {{0x48, 0x89, 0x06}, 8},                           // mov [rsi], rax
+      {{0x66, 0x89, 0x06}, 2},                           // mov [rsi], ax
+      {{0xdb, 0x2e, 0xdd, 0xd8}, 10},                    // fld tbyte [rsi]; fstp st0
+      {{0x0f, 0x10, 0x06}, 16},                          // movups xmm0, [rsi]
+      {{0xc5, 0xfc, 0x10, 0x06}, 32},                    // vmovups ymm0, [rsi]
+      {{0x0f, 0x11, 0x06}, 16},                          // movups [rsi], xmm0
+      {{0x48, 0x8b, 0x06, 0x48, 0x8b, 0x4e, 0x20}, 40},  // mov rax, [rsi]; mov rcx, [rsi + 32]: one probe for both
+  };
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  constexpr uint64_t kPlaces[] = {0x700000, 0x920000, 0xb40000};
+  for (const uint64_t place : kPlaces) machine.memory.Map(place, 2, mm::Protection(3));
+  uint64_t code = kCode;
+  for (const Access& access : accesses) {
+    SCOPED_TRACE(access.bytes);
+    machine.memory.Write(code, access.code);
+    machine.memory.Write(code + access.code.size(), {0x0f, 0x05});  // syscall
+    const auto run = [&](uint64_t address) {
+      machine.state.rip = code;
+      machine.state.gpr[kRsi] = address;
+      return machine.Run(100).reason;
+    };
+    for (uint64_t i = 0; i < 400; ++i) {
+      const uint64_t place = kPlaces[i * i % std::size(kPlaces)];
+      ASSERT_EQ(run(place + i * 8), ExitReason::kSyscall) << i;
+      if (i % 7 == 0) {
+        ASSERT_EQ(run(place + 2 * kPageSize - access.bytes), ExitReason::kSyscall) << i;
+        ASSERT_EQ(run(place + 2 * kPageSize - access.bytes + 1), ExitReason::kFault) << i;
+        ASSERT_EQ(run(place), ExitReason::kSyscall) << i;
+        ASSERT_EQ(run(place - 1), ExitReason::kFault) << i;
+      }
+    }
+    code += 64;
+  }
+}
+
 TEST(TranslatorTest, OneSiteMayGoFromPlaceToPlace) {
   // More runs of pages than are remembered beside the site's own, so that the TLB is asked; each may be lost.
   FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
