@@ -212,13 +212,16 @@ ErrnoOr<ProgramStack> PushStack(Task& task, mm::AddressSpace& space, ProgramStac
   return stack;
 }
 
-// ADDR_NO_RANDOMIZE: where Linux puts things then. [vvar] and [vdso] stay above the stack.
+// ADDR_NO_RANDOMIZE: the same for all programs, and for dynamic ones what Linux has then, but that [vvar] and [vdso]
+// stay above the stack. Below it there is room for what it may grow to.
 mm::AddressLayout FixedLayout(const mm::AddressLayout& random, uint64_t stack_limit) {
   constexpr uint64_t kExecutables = 0x555555554000;
-  constexpr uint64_t kLeastGapBytes = 128 << 20, kMostGapBytes = uint64_t{8} << 30;
+  constexpr uint64_t kLeastGapBytes = 128 << 20, kMostStackBytes = uint64_t{8} << 30;
+  constexpr uint64_t kGuardBytes = 1 << 20;  // what is kept free below a stack that grows
+  const uint64_t gap = std::min(PageRoundDown(stack_limit), kMostStackBytes) + Vdso::kBytes + kGuardBytes;
   mm::AddressLayout layout = random;
   layout.stack_top = GuestAddr(kUserAddressEnd - Vdso::kBytes);
-  layout.mmap_top = GuestAddr(kUserAddressEnd - std::clamp(PageRoundDown(stack_limit), kLeastGapBytes, kMostGapBytes));
+  layout.mmap_top = GuestAddr(kUserAddressEnd - std::max(gap, kLeastGapBytes));
   layout.executable_base = GuestAddr(kExecutables);
   layout.brk_gap_bytes = 0;
   return layout;

@@ -118,7 +118,7 @@ SyscallOutcome SysMprotect(SyscallContext& c) {
   if (grows == kGrows || !c.addr(0).page_aligned()) return Errno(EINVAL);
   if (c.arg(1) == 0) return SyscallOutcome::Return(0);
   REMORA_ASSIGN_OR_RETURN(const PageRange range, RangeArgs(c));
-  if ((prot & ~(kProtBits | abi::kPROT_SEM)) != 0) return Errno(EINVAL);
+  if (c.arg(2) > UINT32_MAX || (prot & ~(kProtBits | abi::kPROT_SEM)) != 0) return Errno(EINVAL);
   // No mapping grows up here.
   if (grows == abi::kPROT_GROWSUP) return Errno(Space(c).CheckMapped(range.start_addr(), 1).ok() ? EINVAL : ENOMEM);
   return Space(c).Protect(c.addr(0), c.arg(1), mm::Protection(static_cast<uint8_t>(prot & kProtBits)),

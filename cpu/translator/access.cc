@@ -49,8 +49,12 @@ std::byte* Fill(GuestContext* context, AccessSite site, uint64_t address) {
 }  // namespace
 
 std::byte* FillAccess(GuestContext* context, uint64_t address) {
-  std::byte* host = Fill(context, std::bit_cast<AccessSite>(context->site), address);
-  if (host != nullptr) RecordExtent(context, address, host);
+  const auto site = std::bit_cast<AccessSite>(context->site);
+  std::byte* host = Fill(context, site, address);
+  if (host == nullptr) return nullptr;
+  // The run may have become longer.
+  context->recents[site.write][GuestContext::RecentIndex(address)].limit = 0;
+  RecordExtent(context, address, host);
   return host;
 }
 

@@ -64,13 +64,13 @@ Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone) 
   return found == frames_.end() ? nullptr : found->second.Find(Key(pc, alone));
 }
 
-void TranslationCache::FindPage(mm::FrameId frame, PageNumber page, size_t most,
-                                std::vector<const Translation*>* blocks) const {
+void TranslationCache::FindPage(mm::FrameId frame, PageNumber page, std::vector<const Translation*>* blocks) const {
+  // More than a page has at one address: it is not worth while to look for this one's among those of many.
+  constexpr size_t kMost = 1024;
   MutexLock lock(&mu_);
   const auto found = frames_.find(frame.value());
-  if (found == frames_.end()) return;
+  if (found == frames_.end() || found->second.translations.size() > kMost) return;
   for (const Translation* translation : found->second.translations) {
-    if (blocks->size() >= most) return;
     const bool is_there = GuestAddr(translation->pc).page() == page && !translation->alone;
     // Who comes to a path has to see whether its pages are there.
     if (is_there && translation->can_be_joined() && translation->gate == GuestContext::kNoGate)

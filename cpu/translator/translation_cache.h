@@ -64,8 +64,9 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // that is there. `alone`: the one whose memory operands are each probed by themselves, for addresses where that of
   // groups fails.
   Translation* Find(mm::FrameId frame, uint64_t pc, bool alone) const;
-  // Adds to `blocks` those of a page of code at its address that jumps may lead straight to, at most `most`.
-  void FindPage(mm::FrameId frame, PageNumber page, size_t most, std::vector<const Translation*>* blocks) const;
+  // Adds to `blocks` those of a page of code at its address that jumps may lead straight to; none where the frame has
+  // more code than one page.
+  void FindPage(mm::FrameId frame, PageNumber page, std::vector<const Translation*>* blocks) const;
   // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was
   // published first, or null if something was dropped since generation() was `generation_before`, or while there is no
   // room.

@@ -332,9 +332,8 @@ void TranslatorCore::InstallTarget(const Translation& translation) {
 }
 
 void TranslatorCore::InstallPage(PageNumber page, mm::FrameId frame) {
-  constexpr size_t kMost = 512;
   adopted_.clear();
-  cache_->FindPage(frame, page, kMost, &adopted_);
+  cache_->FindPage(frame, page, &adopted_);
   if (!FollowChanges(*bound_->context)) return;
   for (const Translation* translation : adopted_) {
     // What is known is not given away for what may never be wanted.

@@ -1,6 +1,7 @@
 // What ld.so does for a library that wants an executable stack: mprotect with PROT_GROWSDOWN.
 #include "check.h"
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 // B8 07 00 00 00 C3: mov eax, 7; ret
 static const unsigned char kReturnSeven[] = {0xb8, 7, 0, 0, 0, 0xc3};
@@ -16,6 +17,7 @@ int main(void) {
   CHECK_FAILS(mprotect(page, 4096, all | PROT_GROWSUP), EINVAL);
   CHECK_FAILS(mprotect(page + 1, 4096, all | PROT_GROWSDOWN), EINVAL);
   CHECK_EQ(mprotect(page, 0, all | PROT_GROWSDOWN), 0);
+  CHECK_FAILS(syscall(SYS_mprotect, page, 4096ul, 1ul << 32 | PROT_READ), EINVAL);
   CHECK_EQ(mprotect(page + 4096, 4096, all | PROT_GROWSDOWN), 0);
   CHECK_EQ(((int (*)(void))code)(), 7);
   memset(code, 0, sizeof kReturnSeven);

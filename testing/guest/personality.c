@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/shm.h>
 #include <sys/utsname.h>
@@ -49,8 +50,19 @@ static int MayExecute(void* address) {
 }
 
 
+// Uses the stack down to `lowest`.
+static int Deep(uintptr_t lowest) {
+  volatile char some[1024];
+  some[0] = 1;
+  return (uintptr_t)some < lowest ? 0 : Deep(lowest) + some[0];
+}
+
 // Of the program that this one executes: prints where things are.
 static int TellPlaces(void) {
+  struct rlimit limit;
+  CHECK_EQ(getrlimit(RLIMIT_STACK, &limit), 0);
+  // Nearly all of what it may have, though mappings begin where that ends.
+  CHECK(Deep((uintptr_t)&limit - limit.rlim_cur + (512 << 10)) > 0);
   int local;
   void* heap = sbrk(0);
   void* mapped = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -65,6 +77,11 @@ static void RunSelf(unsigned persona, char* out, size_t size) {
   if (child == 0) {
     dup2(pipe_ends[1], 1);
     if (personality(persona) == -1) _exit(9);
+    // More than the least that is left for it.
+    struct rlimit limit;
+    getrlimit(RLIMIT_STACK, &limit);
+    limit.rlim_cur = 160 << 20;
+    if (setrlimit(RLIMIT_STACK, &limit) != 0) _exit(9);
     char* argv[] = {"personality", "tell", NULL};
     char* envp[] = {NULL};
     execve("/proc/self/exe", argv, envp);
