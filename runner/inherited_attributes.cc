@@ -1,5 +1,6 @@
 #include "runner/inherited_attributes.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -41,6 +42,23 @@ void RaiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void RaiseStackLimit() {
+  constexpr size_t kBytes = 1 << 20;
+  rlimit limit;
+  if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur < kBytes) {
+    limit.rlim_cur = std::min<rlim_t>(kBytes, limit.rlim_max);
+    (void)setrlimit(RLIMIT_STACK, &limit);
+  }
+  // The C library has looked at the limit before.
+  pthread_attr_t of_threads;
+  if (pthread_getattr_default_np(&of_threads) != 0) return;
+  size_t size = 0;
+  if (pthread_attr_getstacksize(&of_threads, &size) == 0 && size < kBytes &&
+      pthread_attr_setstacksize(&of_threads, kBytes) == 0)
+    (void)pthread_setattr_default_np(&of_threads);
+  (void)pthread_attr_destroy(&of_threads);
 }
 
 }  // namespace remora::runner

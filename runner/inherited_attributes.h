@@ -14,6 +14,10 @@ proc::Kernel::InheritedAttributes CallersAttributes();
 // To be called behind CallersAttributes.
 void RaiseDescriptorLimit();
 
+// Likewise its own threads, the first one and those that come, have stacks as they need them, whatever the guest's
+// limit is.
+void RaiseStackLimit();
+
 }  // namespace remora::runner
 
 #endif  // REMORA_RUNNER_INHERITED_ATTRIBUTES_H_

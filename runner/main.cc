@@ -75,6 +75,7 @@ absl::StatusOr<std::unique_ptr<TranslationFiles>> OpenTranslations(const Options
 int Run(const Options& options, const MoreMounts& more_mounts) {
   auto attributes = CallersAttributes();
   RaiseDescriptorLimit();
+  RaiseStackLimit();
   InheritedFds inherited;  // before anything opens a descriptor
   HostSignals signals;     // before any thread: all inherit the mask
 

@@ -377,6 +377,13 @@ case_too_few_descriptors_are_told() {
   out=$(<.out) err=$(<.err)
   expect_status 125 && expect_sentence "Too many open files"
 }
+case_a_small_stack_is_the_guests_alone() {
+  local ask='ulimit -s; f() { (($1 == 0)) || f $(($1 - 1)); }; f 3; /bin/echo $?'
+  # The environment lies on the stack, too.
+  out=$(exec env -i /bin/bash -c 'ulimit -Ss 16; timeout 20 "$0" /bin/bash -c "$1"' "$remora" "$ask")
+  status=$?
+  expect_status 0 && expect_out $'16\n0'
+}
 case_limits_and_niceness_are_the_callers() {
   local ask='ulimit -n; ulimit -s; ulimit -Hc; ulimit -f; nice' native
   native=$(ulimit -n 333; ulimit -s 4096; ulimit -c 0; ulimit -f 5000; nice -n 3 /bin/bash -c "$ask")
