@@ -10,19 +10,11 @@
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/testing/fake_memory.h"
-#include "cpu/translator/translator.h"
 
 namespace remora::cpu {
 namespace {
 
 constexpr uint64_t kCode = FakeMachine::kCode;
-
-// All code is translated when it is first come to.
-TranslatorOptions AtOnce() {
-  TranslatorOptions options;
-  options.optimizations.warm = false;
-  return options;
-}
 
 // A site that goes from run to run takes over what others have found of them, and allows for its own size.
 TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {
@@ -43,7 +35,7 @@ TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {
       {{0x0f, 0x11, 0x06}, 16},                          // movups [rsi], xmm0
       {{0x48, 0x8b, 0x06, 0x48, 0x8b, 0x4e, 0x20}, 40},  // mov rax, [rsi]; mov rcx, [rsi + 32]: one probe for both
   };
-  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  FakeMachine machine;
   constexpr uint64_t kPlaces[] = {0x700000, 0x920000, 0xb40000};
   for (const uint64_t place : kPlaces) machine.memory.Map(place, 2, mm::Protection(3));
   uint64_t code = kCode;
@@ -72,7 +64,7 @@ TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {
 
 TEST(ExtentsTest, OneSiteMayGoFromPlaceToPlace) {
   // More runs of pages than are remembered beside the site's own, so that the TLB is asked; each may be lost.
-  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  FakeMachine machine;
   constexpr uint64_t kFirst = 0x700000, kApart = 5 * kPageSize, kPlaces = 12;
   for (uint64_t i = 0; i < kPlaces; ++i) machine.memory.Map(kFirst + i * kApart, 1, mm::Protection(3));
   machine.memory.Write(kCode, {0x48, 0x8b, 0x03,                          // mov rax, [rbx]

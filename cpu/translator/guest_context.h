@@ -1,7 +1,6 @@
 #ifndef REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_
 #define REMORA_CPU_TRANSLATOR_GUEST_CONTEXT_H_
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>

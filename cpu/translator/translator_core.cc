@@ -332,6 +332,9 @@ void TranslatorCore::InstallTarget(const Translation& translation) {
 }
 
 void TranslatorCore::InstallPage(PageNumber page, mm::FrameId frame) {
+  // A guest may have few frames at very many addresses.
+  constexpr size_t kMostPages = 16384;
+  if (bound_->pages_looked_at.size() > kMostPages) bound_->pages_looked_at.clear();
   adopted_.clear();
   cache_->FindPage(frame, page, &adopted_);
   if (!FollowChanges(*bound_->context)) return;
