@@ -29,11 +29,11 @@ FaultKind FaultOf(Errno error) {
                                    : FaultKind::kBeyondEnd;
 }
 
-// A program's data rather than a file's, whose reader sees what others change until he writes to a page himself.
-bool IsDataSegment(const Vma& vma) {
-  return vma.deny_write && !vma.shared && vma.protection.writable() && !vma.protection.executable() &&
-         !vma.page_by_page;
+// A program's data: nobody changes the file meanwhile. In runs of it translated code finds many operands.
+bool IsProgramData(const Vma& vma) {
+  return vma.deny_write && !vma.shared && !vma.protection.executable() && !vma.page_by_page;
 }
+bool IsDataSegment(const Vma& vma) { return IsProgramData(vma) && vma.protection.writable(); }
 
 // A host thread that waits for a notice.
 class ThreadWaiter final : public sync::Waiter {
@@ -127,10 +127,8 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     return Present(context_->frames->zero_frame(), false);
   }
   // Likewise in a data segment: a page that is read before it is written costs a second fault, and all that is known
-  // of the first one's frame.
-  // (More than a quarter of all memory is not given on suspicion.)
-  if (IsDataSegment(vma) && table_.IsBesideCopy(page, vma.range) &&
-      context_->frames->num_allocated() <= context_->frames->max_frames() / 4)
+  // of the first one's frame. (More than a quarter of all memory is not given on suspicion.)
+  if (IsDataSegment(vma) && context_->frames->num_allocated() <= context_->frames->max_frames() / 4)
     return WriteFaultLocked(vma, page, retired);
   const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
@@ -138,25 +136,60 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
   table_.Install(page, PageTableEntry(*frame, /*anonymous=*/false), retired);
   // What a private mapping may write is copied then, and an entry that is copied has to be taken from others' TLBs.
   if (!vma.page_by_page && (vma.shared || !vma.protection.writable())) MapAroundLocked(vma, page, retired);
-  return PresentInRowLocked(vma, page, *frame, /*writable=*/false);
+  return PresentInRowLocked(vma, page, *frame, /*writable=*/false,
+                            IsProgramData(vma) ? FrameReservation::kNumFrames : kNear);
 }
 
 void AddressSpace::MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
   // Aligned in the object: who reads it in sequence has it read in pieces that end there.
   const uint64_t before = vma.PageIndexOf(page) % kFaultAroundPages, behind = kFaultAroundPages - before;
-  const PageRange window{page - std::min(before, page - vma.range.first),
-                         page + std::min(behind, vma.range.end - page)};
-  uint64_t absent = (uint64_t{1} << window.num_pages()) - 1;
-  table_.ForEach(window, [&](PageNumber present, PageTableEntry) {
-    absent &= ~(uint64_t{1} << (present - window.first));
+  PageRange window{page - std::min(before, page - vma.range.first), page + std::min(behind, vma.range.end - page)};
+  if (IsProgramData(vma)) {
+    const PageRange around = ReadAroundLocked(vma, page);
+    window = {std::min(window.first, around.first), std::max(window.end, around.end)};
+  }
+  for (PageNumber first = window.first; first < window.end;) {
+    const PageNumber end = first + std::min<uint64_t>(window.end - first, Mappable::kMaxFound);
+    MapPresentLocked(vma, {first, end}, retired);
+    first = end;
+  }
+}
+
+void AddressSpace::MapPresentLocked(const Vma& vma, PageRange range, RetiredFrames* retired) {
+  uint64_t absent = ~uint64_t{0} >> (Mappable::kMaxFound - range.num_pages());
+  table_.ForEach(range, [&](PageNumber present, PageTableEntry) {
+    absent &= ~(uint64_t{1} << (present - range.first));
     return true;
   });
   if (absent == 0) return;
-  std::array<FrameId, kFaultAroundPages> found;
-  vma.object->FindFrames(vma.PageIndexOf(window.first), absent, std::span(found).first(window.num_pages()));
+  std::array<FrameId, Mappable::kMaxFound> found;
+  vma.object->FindFrames(vma.PageIndexOf(range.first), absent, std::span(found).first(range.num_pages()));
   for (; absent != 0; absent &= absent - 1) {
     const auto i = static_cast<uint32_t>(std::countr_zero(absent));
-    if (found[i].valid()) table_.Install(window.first + i, PageTableEntry(found[i], /*anonymous=*/false), retired);
+    if (found[i].valid()) table_.Install(range.first + i, PageTableEntry(found[i], /*anonymous=*/false), retired);
+  }
+}
+
+PageRange AddressSpace::ReadAroundLocked(const Vma& vma, PageNumber page) {
+  const PageRange around = table_.PagesAround(page, vma.range, PageTable::InUse::kOfRegion);
+  if (around.num_pages() > 1) vma.object->ReadAround(vma.PageIndexOf(around.first), around.num_pages());
+  return around;
+}
+
+void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
+  const PageRange around = ReadAroundLocked(vma, page);
+  FramePool& frames = *context_->frames;
+  for (PageNumber other = around.first; other < around.end; ++other) {
+    if (table_.Find(other).present()) continue;
+    FrameId source;
+    vma.object->FindFrames(vma.PageIndexOf(other), /*wanted=*/1, {&source, 1});
+    if (!source.valid()) continue;
+    retired->Add(source);
+    const ErrnoOr<FrameId> copy = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
+    if (!copy.ok()) return;
+    CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
+    table_.Install(other, PageTableEntry(*copy, /*anonymous=*/true), retired);
+    frames.PrepareWrite(*copy);
   }
 }
 
@@ -211,8 +244,12 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
   const Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
-  if (vma.object || !zero || vma.page_by_page) return result;
-  table_.MapAround(page, vma.range, retired);
+  if (!entry.present() && IsDataSegment(vma))
+    CopyAroundLocked(vma, page, retired);
+  else if (!vma.object && zero && !vma.page_by_page)
+    table_.MapAround(page, vma.range, retired);
+  else
+    return result;
   // What was there before and what has come between it is one run now.
   return PresentInRowLocked(vma, page, *copy, /*writable=*/true, FrameReservation::kNumFrames);
 }

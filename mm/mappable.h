@@ -22,9 +22,15 @@ class Mappable : public RefCounted {
   // `for_write` the frame may be written through a shared mapping (a hole is filled first).
   virtual ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) = 0;
 
-  // What is there of the pages [first_page_index, first_page_index + found.size()), at most 64, that are `wanted` (bit
-  // i: page first_page_index + i): the frame with a reference for the caller, invalid for all others. Reads nothing.
+  // What is there of the pages [first_page_index, first_page_index + found.size()), at most kMaxFound, that are
+  // `wanted` (bit i: page first_page_index + i): the frame with a reference for the caller, invalid for all others.
+  // Reads nothing.
+  static constexpr uint32_t kMaxFound = 64;
   virtual void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<FrameId> found) = 0;
+
+  // Makes pages present that nobody has asked for yet, as far as that needs no waiting and their frames lie side by
+  // side.
+  virtual void ReadAround(uint64_t /*first_page_index*/, uint64_t /*num_pages*/) {}
 
   // Who maps it, so that truncation and write-back find the page-table entries. Called by AddressSpace with its lock
   // held.

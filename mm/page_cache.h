@@ -42,7 +42,8 @@ class PageBacking {
 //  time.
 // A page that is read brings those behind it along, as many as are present just before it and the backing has at once.
 // Differences from Linux: pages are never evicted while the object lives; dirty pages go to the backing at Sync and at
-// the object's end only; nothing is read around a page, since what costs is copying, the host reads its disk ahead.
+// the object's end only; nothing is read around a page unless asked for (ReadAround: a program's data), since what costs
+// is copying, the host reads its disk ahead.
 // Thread safety: all methods from any thread; for Read and Write it is an online participant of the reclaimer (or in a
 // ReadSection), since they look present pages up in a FrameMap without lock or count: threads that read one file write
 // to no common cache line. Writes within the size run side by side; one that extends it, Truncate and PunchHole run
@@ -54,6 +55,7 @@ class FilePages final : public Mappable {
 
   ErrnoOr<FrameId> GetFrame(uint64_t page_index, bool for_write) override;
   void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<FrameId> found) override;
+  void ReadAround(uint64_t first_page_index, uint64_t num_pages) override;
   void OnMapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   void OnUnmapped(AddressSpace* space, PageRange range, uint64_t first_page_index) override;
   uint64_t object_id() const override { return object_id_; }

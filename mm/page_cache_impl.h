@@ -58,6 +58,12 @@ struct FilePages::Impl {
   FrameId ReservedPlace(uint64_t index);
   // Reads page `index` into `frame`, and those up to `end` that the backing has at once into frames beside it.
   ErrnoOr<Row> ReadRow(uint64_t index, FrameId frame, FrameId reserved, uint64_t end);
+  // Of the pages from `index` to `end` those that the backing has at once, into `frame` and frames beside it; the row
+  // is empty, and the frame given back, where that is none.
+  Row ReadRowAtOnce(uint64_t index, FrameId frame, FrameId reserved, uint64_t end);
+  // The row's pages are present now, unless others were faster. False: pages have been dropped since num_drops was
+  // `drops_before`; nothing is done.
+  bool InsertLocked(const Row& row, uint64_t drops_before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void Release(const Row& row, uint64_t first, uint64_t end);
   static uint64_t PagesFor(uint64_t bytes) { return (bytes >> kPageShift) + ((bytes & kPageMask) != 0 ? 1 : 0); }
   // Asks the backing whether the file has grown meanwhile.

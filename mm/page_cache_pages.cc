@@ -87,26 +87,42 @@ uint64_t FilePages::Impl::EndOfReadAhead(uint64_t index) {
   return end;
 }
 
-ErrnoOr<FilePages::Impl::Row> FilePages::Impl::ReadRow(uint64_t index, FrameId frame, FrameId reserved, uint64_t end) {
+FilePages::Impl::Row FilePages::Impl::ReadRowAtOnce(uint64_t index, FrameId frame, FrameId reserved, uint64_t end) {
   Row row{index, index + 1, frame};
   while (row.end < end) {
     const FrameId beside[] = {row.frame(row.end)};
     if (!frames->TryAllocateAt(beside, reserved, /*zeroed=*/false).valid()) break;
     ++row.end;
   }
-  if (row.end > index + 1) {
-    frames->Populate(frame, row.end - index);
-    const uint64_t read = backing->ReadPagesAtOnce(index, {frames->Data(frame), (row.end - index) * kPageSize});
-    Release(row, std::max(index + read, index + 1), row.end);
-    row.end = std::max(index + read, index + 1);
-    if (read != 0) return row;
+  frames->Populate(frame, row.end - index);
+  const uint64_t read = backing->ReadPagesAtOnce(index, {frames->Data(frame), (row.end - index) * kPageSize});
+  Release(row, index + read, row.end);
+  row.end = index + read;
+  return row;
+}
+
+ErrnoOr<FilePages::Impl::Row> FilePages::Impl::ReadRow(uint64_t index, FrameId frame, FrameId reserved, uint64_t end) {
+  if (end > index + 1) {
+    frames->AddRef(frame);
+    const Row row = ReadRowAtOnce(index, frame, reserved, end);
+    if (row.end != index) {
+      frames->Release(frame);
+      return row;
+    }
   }
   const ErrnoOr<void> filled = backing->ReadPage(index, {frames->Data(frame), kPageSize});
   if (!filled.ok()) {
     frames->Release(frame);
     return filled.error();
   }
-  return row;
+  return Row{index, index + 1, frame};
+}
+
+bool FilePages::Impl::InsertLocked(const Row& row, uint64_t drops_before) {
+  if (num_drops != drops_before) return false;
+  for (uint64_t i = row.first; i < row.end; ++i)
+    if (!pages.TryInsert(i, row.frame(i)).second) frames->Release(row.frame(i));
+  return true;
 }
 
 ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_end) {
@@ -136,16 +152,11 @@ ErrnoOr<FrameId> FilePages::Impl::GetOrRead(uint64_t index, bool may_be_behind_e
       REMORA_ASSIGN_OR_RETURN(row, ReadRow(index, fresh, reserved, end));
     }
     WriterLock lock(&mu);
-    if (num_drops != drops_before) {
+    if (!InsertLocked(row, drops_before)) {
       Release(row, row.first, row.end);
       continue;
     }
-    FrameId wanted;
-    for (uint64_t i = row.first; i < row.end; ++i) {
-      const auto [frame, inserted] = pages.TryInsert(i, row.frame(i));
-      if (!inserted) frames->Release(row.frame(i));
-      if (i == index) wanted = frame;
-    }
+    const FrameId wanted = pages.Lookup(index);
     frames->AddRef(wanted);
     return wanted;
   }
@@ -164,6 +175,35 @@ void FilePages::FindFrames(uint64_t first_page_index, uint64_t wanted, std::span
     if ((wanted >> i & 1) == 0 || first_page_index + i >= end) continue;
     found[i] = impl_->pages.Lookup(first_page_index + i);
     if (found[i].valid()) impl_->frames->AddRef(found[i]);
+  }
+}
+
+void FilePages::ReadAround(uint64_t first_page_index, uint64_t num_pages) {
+  Impl& impl = *impl_;
+  if (!impl.backing) return;
+  // What is behind the last whole page is not read before it is wanted, see EndOfReadAhead.
+  const uint64_t end = std::min(first_page_index + num_pages, size_bytes() >> kPageShift);
+  for (uint64_t index = first_page_index; index < end;) {
+    uint64_t behind = index, drops_before = 0;
+    {
+      ReaderLock lock(&impl.mu);
+      while (index < end && impl.pages.Lookup(index).valid()) ++index;
+      behind = index;
+      while (behind < end && !impl.pages.Lookup(behind).valid()) ++behind;
+      drops_before = impl.num_drops;
+    }
+    if (index == behind) return;
+    const FrameId reserved = impl.ReservedPlace(index);
+    const FrameId places[] = {reserved};
+    const FrameId frame = impl.frames->TryAllocateAt(places, reserved, /*zeroed=*/false);
+    if (!frame.valid()) return;
+    const Impl::Row row = impl.ReadRowAtOnce(index, frame, reserved, behind);
+    if (row.end == index) return;
+    index = row.end;
+    WriterLock lock(&impl.mu);
+    if (impl.InsertLocked(row, drops_before)) continue;
+    impl.Release(row, row.first, row.end);
+    return;
   }
 }
 

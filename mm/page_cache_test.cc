@@ -430,6 +430,115 @@ TEST_F(PageCacheTest, AFaultInAPrivateMappingThatMayBeWrittenMapsOnePage) {
   EXPECT_EQ(space->generation(), generation);
 }
 
+// --- a program's data ---
+
+class ProgramDataTest : public PageCacheTest {
+ protected:
+  static constexpr uint64_t kPages = 64;
+  // Of a program whose file has half a page more than it maps.
+  void Load(Protection protection) {
+    MapRequest request = FixedRequest(kBase, kPages, protection);
+    request.object = file_;
+    request.deny_write = true;
+    ASSERT_TRUE(space_->Map(request).ok());
+  }
+  PageRange Resident() const {
+    PageRange range;
+    for (uint64_t i = 0; i < kPages; ++i) {
+      if (!space_->IsResident(kBase.page() + i)) continue;
+      if (range.empty()) range.first = kBase.page() + i;
+      range.end = kBase.page() + i + 1;
+    }
+    EXPECT_EQ(range.num_pages(), space_->num_resident_pages());
+    return range;
+  }
+
+  FakeDisk disk_{.content = Alphabet(kPages), .num_pages_at_once = 100};
+  const Ref<FilePages> file_ = NewFileOn(&disk_);
+  const Ref<AddressSpace> space_ = AddressSpace::Create(&memory_.context, memory_.layout);
+};
+
+TEST_F(ProgramDataTest, BringsItsNeighboursAlongTheMoreTheMoreIsThere) {
+  Load(Protection(Protection::kRead));
+  // A sixteenth of it, then half of what is there, in the end all.
+  EXPECT_EQ(FaultAt(*space_, 21), FaultKind::kNone);
+  EXPECT_TRUE(Resident() == PageRange(kBase.page() + 20, kBase.page() + 24));
+  EXPECT_EQ(disk_.reads + disk_.reads_at_once, 3);  // 21, 20, 22 and 23
+  for (const uint64_t page : {24, 28, 32, 40}) EXPECT_EQ(FaultAt(*space_, page), FaultKind::kNone);
+  EXPECT_EQ(space_->num_resident_pages(), 24u);
+  EXPECT_EQ(FaultAt(*space_, 63), FaultKind::kNone);
+  EXPECT_EQ(space_->num_resident_pages(), 32u);
+  const TlbSource::Translation last = space_->Translate(kBase.page() + 3, Access::kRead);
+  EXPECT_EQ(Resident().num_pages(), kPages);
+  EXPECT_TRUE(last.run == PageRange(kBase.page(), kBase.page() + kPages));
+  for (uint64_t page = 0; page < kPages; ++page)
+    EXPECT_EQ(Peek(*space_, page * kPageSize + 7, 2), disk_.content.substr(page * kPageSize + 7, 2)) << page;
+  space_->CheckInvariants();
+}
+
+TEST_F(ProgramDataTest, IsCopiedWithItsNeighboursWhereItMayBeWritten) {
+  Load(Protection(3));
+  EXPECT_EQ(FaultAt(*space_, 21), FaultKind::kNone);
+  EXPECT_TRUE(Resident() == PageRange(kBase.page() + 20, kBase.page() + 24));
+  const uint64_t generation = space_->generation(), faults = space_->num_faults();
+  const TlbSource::Translation found = space_->Translate(kBase.page() + 22, Access::kWrite);
+  EXPECT_TRUE(found.writable);
+  EXPECT_TRUE(found.run == PageRange(kBase.page() + 20, kBase.page() + 24));
+  EXPECT_EQ(space_->generation(), generation);
+  EXPECT_EQ(space_->num_faults(), faults);
+  Poke(*space_, 22 * kPageSize, "poked");
+  EXPECT_EQ(Read(*file_, 22 * kPageSize, 5), "WWWWW");
+  EXPECT_EQ(Peek(*space_, 22 * kPageSize, 6), "pokedW");
+  for (uint64_t page = 0; page < kPages; page += 2) Poke(*space_, page * kPageSize + 1, "!");
+  EXPECT_EQ(Resident().num_pages(), kPages);
+  for (uint64_t page = 1; page < kPages; page += 2)
+    EXPECT_EQ(Peek(*space_, page * kPageSize + 1, 2), disk_.content.substr(page * kPageSize + 1, 2)) << page;
+  space_->CheckInvariants();
+}
+
+TEST_F(ProgramDataTest, ComesAloneWhereTheHostWouldHaveToWait) {
+  disk_.num_pages_at_once = 0;
+  Load(Protection(3));
+  EXPECT_EQ(FaultAt(*space_, 21), FaultKind::kNone);
+  EXPECT_EQ(FaultAt(*space_, 41, Access::kWrite), FaultKind::kNone);
+  EXPECT_EQ(space_->num_resident_pages(), 2u);
+  EXPECT_EQ(file_->num_pages_present(), 2u);
+}
+
+TEST_F(ProgramDataTest, IsNotReadAroundWhereItIsNoPrograms) {
+  const Ref<AddressSpace> space = SpaceWith(file_, kPages, /*shared=*/false, Protection(Protection::kRead));
+  EXPECT_EQ(FaultAt(*space, 21), FaultKind::kNone);
+  EXPECT_EQ(file_->num_pages_present(), 1u);
+}
+
+TEST_F(ProgramDataTest, WhatIsReadAroundIsWholePagesOfTheFile) {
+  file_->ReadAround(60, 100);
+  EXPECT_EQ(file_->num_pages_present(), 4u);
+  file_->ReadAround(1000, 5);
+  file_->ReadAround(62, 2);
+  EXPECT_EQ(file_->num_pages_present(), 4u);
+  EXPECT_EQ(disk_.reads_at_once, 1);
+  // What is there stays as it is, and what is between comes.
+  Write(*file_, 50 * kPageSize, "changed");
+  file_->ReadAround(48, 8);
+  EXPECT_EQ(file_->num_pages_present(), 12u);
+  EXPECT_EQ(disk_.reads_at_once, 3);
+  EXPECT_EQ(Read(*file_, 50 * kPageSize, 8), "changed" + disk_.content.substr(50 * kPageSize, 1));
+  EXPECT_EQ(Read(*file_, 51 * kPageSize, 1), disk_.content.substr(51 * kPageSize, 1));
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 12u);
+}
+
+TEST_F(ProgramDataTest, WhatIsDroppedWhileItIsReadAroundDoesNotBecomePresent) {
+  disk_.during_read = [&] { EXPECT_TRUE(file_->Truncate(10 * kPageSize).ok()); };
+  file_->ReadAround(0, 16);
+  EXPECT_EQ(file_->num_pages_present(), 0u);
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), 0u);
+}
+
+// --- the rest of mappings ---
+
 TEST_F(PageCacheTest, WhatWasMappedAroundIsWrittenInPlaceAndTruncated) {
   const Ref<FilePages> file = NewFile();
   Write(*file, 0, Alphabet(16));

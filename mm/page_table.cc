@@ -313,12 +313,24 @@ void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* re
   }
 }
 
-uint32_t PageTable::PagesAround(const PageTableLeaf& leaf, PageRange region) {
+PageRange PageTable::PagesAround(PageNumber page, PageRange region, InUse counted) const {
+  const PageTableLeaf* leaf = FindLeaf(page);
+  if (leaf == nullptr || frames_->num_allocated() > frames_->max_frames() / 4) return {page, page + 1};
+  const PageRange part = Clip({leaf->first_page, leaf->first_page + kFanOut}, region);
+  uint64_t in_use = leaf->num_resident, of = kFanOut;
+  if (counted == InUse::kOfRegion) {
+    const auto first = leaf->entries.begin() + (part.first - leaf->first_page);
+    of = part.num_pages();
+    in_use = static_cast<uint64_t>(
+        std::count_if(first, first + static_cast<int64_t>(of), [](PageTableEntry entry) { return entry.resident(); }));
+  }
   // A sixteenth of the region, at most 128 KiB, at first; then half of what is mapped; in the end all.
   constexpr uint64_t kPart = 16, kAtFirst = 32;
-  if (leaf.num_resident >= kFanOut / 2) return kFanOut;
-  const auto at_first = static_cast<uint32_t>(std::min(region.num_pages() / kPart, kAtFirst));
-  return std::bit_floor(std::max(at_first, leaf.num_resident / 2));
+  if (in_use >= of / 2) return part;
+  const uint64_t at_first = std::min(region.num_pages() / kPart, kAtFirst);
+  const uint64_t size = std::bit_floor(std::max({at_first, in_use / 2, uint64_t{1}}));
+  const PageNumber first(page.value() & ~(size - 1));
+  return Clip({first, first + size}, part);
 }
 
 bool PageTable::IsBeingFilled(PageNumber page) const {
@@ -327,23 +339,11 @@ bool PageTable::IsBeingFilled(PageNumber page) const {
   return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
-bool PageTable::IsBesideCopy(PageNumber page, PageRange region) const {
-  const auto is_copy = [&](PageNumber beside) {
-    const PageTableEntry entry = region.Contains(beside) ? Find(beside) : PageTableEntry();
-    return entry.anonymous() && entry.resident();
-  };
-  return is_copy(page + 1) || (page > region.first && is_copy(page - 1));
-}
-
 void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
-  const uint32_t size = PagesAround(*leaf, region);
-  // More than a quarter of all memory is not given on suspicion.
-  if (size <= 1 || frames_->num_allocated() > frames_->max_frames() / 4) return;
-  const PageNumber piece_first = leaf->first_page + (slot & ~(size - 1));
-  const PageRange piece = Clip({piece_first, piece_first + size}, region);
+  const PageRange piece = PagesAround(page, region, InUse::kOfAll);
   const FrameId own_place = leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0);
   const auto end = static_cast<uint32_t>(piece.end - leaf->first_page);
   uint32_t given = 0;

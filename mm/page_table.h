@@ -45,8 +45,12 @@ class PageTable {
   PageTableEntry Find(PageNumber page) const;
   // Some pages of the 2 MiB around have frames.
   bool IsBeingFilled(PageNumber page) const;
-  // The page before or behind, in `region`, has a frame of its own, no zero page and no file's.
-  bool IsBesideCopy(PageNumber page, PageRange region) const;
+  // The pages around `page`, of `region` and of the 2 MiB around, that are worth having with it, the more the more are
+  // in use, of these 2 MiB or of `region` in them: so the first 2 MiB of what fills from one end cost some 20 faults,
+  // what is touched here and there stays small, and what is half full keeps no holes, which would cut its run. `page`
+  // alone once a quarter of all memory is given: more is not given on suspicion.
+  enum class InUse : uint8_t { kOfAll, kOfRegion };
+  PageRange PagesAround(PageNumber page, PageRange region, InUse counted) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
   // MiB around, for which `fits` holds; at most `farthest` each way.
   PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest,
@@ -59,11 +63,9 @@ class PageTable {
   // pages are runs of host memory, however they were touched. `region` has the page; all of it may be touched some day.
   // Unshares the path.
   ErrnoOr<FrameId> AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired);
-  // After a zeroed frame has been installed at `page`: gives the pages around it, where nothing is mapped yet, frames
-  // that lie as far from it as they do, the more the more of the 2 MiB around are in use: so the first 2 MiB of what
-  // fills from one end cost some 20 faults, what is touched here and there stays small, and what is half full keeps no
-  // holes, which would cut its run. Not beyond `region`. The frames are ready to be written (FramePool::PrepareWrite).
-  // The host is asked for a large page when all is full.
+  // After a zeroed frame has been installed at `page`: gives PagesAround, where nothing is mapped yet, frames that lie
+  // as far from it as they do. The frames are ready to be written (FramePool::PrepareWrite). The host is asked for a
+  // large page when all is full.
   void MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
@@ -95,8 +97,6 @@ class PageTable {
   // The exclusive leaf of a page; created if `create`, else null where there is none.
   PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
   PageTableLeaf* FindLeaf(PageNumber page) const;
-  // How many, a power of two, MapAround looks at.
-  static uint32_t PagesAround(const PageTableLeaf& leaf, PageRange region);
   // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
   // itself. Of those that are not next to it only the region's own count: what is between others' will not be filled.
   // Invalid: anywhere.
