@@ -109,7 +109,8 @@ void BlockWriter::Probe(Right right, unsigned bytes, Result result, uint32_t ope
            .jump = missed,
            .back = code_.size(),
            .site = std::bit_cast<uint32_t>(site),
-           .routine = as_delta ? routines_.access_delta : routines_.access});
+           .routine = (as_delta ? routines_.access_delta : routines_.access)[write],
+           .start = field(offsetof(Extent, start))});
 }
 
 uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {

@@ -305,11 +305,17 @@ void BlockWriter::WriteColdCode() {
 void BlockWriter::WriteCold(const Cold& cold) {
   constexpr unsigned kAdd = 0;
   switch (cold.kind) {
-    case Cold::Kind::kMiss:
-      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
+    case Cold::Kind::kMiss: {
+      constexpr unsigned kAddTo = 0x03, kTestEaxWith = 0xa9;
+      code_.Memory(kAddTo, kScratch, cold.start);
       CallRoutine(cold.routine);
+      const uint32_t returns_to = code_.size();
       code_.Land(code_.Jump(), cold.back);
+      code_.Byte(kTestEaxWith);
+      DCHECK(code_.size() == returns_to + Routines::kSiteBehindReturn);
+      code_.Dword(cold.site);
       return;
+    }
     case Cold::Kind::kStackMiss:
       code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(stack_start)));
       code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));

@@ -113,6 +113,7 @@ class BlockWriter {
     uint32_t back = 0;   // where it goes on
     uint32_t place = 0, site = 0;
     const void* routine = nullptr;
+    HostPlace start = {};  // what has been subtracted from R11
     uint32_t index = 0;
     int32_t moved = 0;  // Mark::stack_moved
     int32_t low = 0;    // the first byte, from R10

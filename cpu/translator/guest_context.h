@@ -165,7 +165,7 @@ struct alignas(64) GuestContext {
   uint64_t stack_bytes = 0;         // of the run, if its limits are set
   // The runs that were recorded last, for reading and for writing, by which 2 MiB they were wanted in: the first thing
   // that a site looks at that has missed its extent. The limit allows for the largest access.
-  struct Recent {
+  struct alignas(32) Recent {
     uint64_t start = 0, limit = 0, delta = 0;
   };
   static constexpr uint32_t kRecents = 32;

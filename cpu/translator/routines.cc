@@ -191,9 +191,9 @@ class RoutineWriter : public ContextAssembler {
   }
 
   // `as_delta`: what has to be added to the guest's address, rather than the host's address.
-  size_t Access(bool as_delta) {
+  size_t Access(bool writes, bool as_delta) {
     const size_t at = Begin();
-    LookAround(as_delta);
+    LookAround(writes, as_delta);
     CallAccess(calls_.fast_access, calls_.fill_access, [&] {
       if (as_delta) {
         sub(rax, qword[rsp]);
@@ -335,92 +335,82 @@ class RoutineWriter : public ContextAssembler {
     L(no_x87);
     L(no_units);
   }
-  // R11, which is how far the address lies behind the beginning of the site's extent, becomes the address. Then returns
-  // from the routine if one of the runs recorded last has it, or the TLB's first way. At about each 8th miss the site's
-  // extent becomes that run; at about each 128th C++ is asked.
+  // Returns from the routine if one of the runs recorded last has the address in R11, or the TLB's first way. At about
+  // each 8th miss the site's extent becomes that run; at about each 128th C++ is asked.
   static constexpr int kExtentShift = 5;
   static_assert(sizeof(Extent) == 1 << kExtentShift);
   static constexpr uint32_t kSizeShift = 13, kSizeMask = 0x1ff;  // AccessSite::size_less_one
-  void LookAround(bool as_delta) {
-    constexpr uint32_t kWriteBit = 1 << 12;
-    static_assert(kNumExtents == kWriteBit);  // those for writing lie behind those for reading
-    Xbyak::Label miss, write, record, record_write;
+  void LookAround(bool writes, bool as_delta) {
+    Xbyak::Label unknown, record, miss;
     push(rax);
     push(rcx);
-    Gs(), mov(eax, dword[At(REMORA_FIELD(site))]);
-    and_(eax, 2 * kWriteBit - 1);
-    shl(eax, kExtentShift);
-    Gs(), add(kScratchRegister, qword[rax + static_cast<int>(REMORA_FIELD(extents) + offsetof(Extent, start))]);
-    Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
+    FindRecent(writes, unknown);
+    CountMiss();
     jc(record, T_NEAR);
-    Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
-    jnz(write, T_NEAR);
-    for (const bool writes : {false, true}) {
-      if (writes) L(write);
-      LookAtRecents(writes, as_delta);
-      LookAtTlb(writes, as_delta);
-      jmp(miss, T_NEAR);
-    }
+    AnswerRecent(writes, as_delta);
+    pop(rcx);
+    pop(rax);
+    ret();
     L(record);
+    TakeSite();
     Gs(), add(dword[At(REMORA_FIELD(records))], static_cast<int>(GuestContext::kOneRecord));
     jc(miss, T_NEAR);
-    Gs(), test(dword[At(REMORA_FIELD(site))], kWriteBit);
-    jnz(record_write, T_NEAR);
-    for (const bool writes : {false, true}) {
-      if (writes) L(record_write);
-      RecordRecent(writes, as_delta);
-      if (!writes) jmp(miss, T_NEAR);
-    }
+    RecordRecent(writes, as_delta, miss);
+    L(unknown);
+    TakeSite();
+    CountMiss();
+    jc(miss, T_NEAR);
+    LookAtTlb(writes, as_delta);
     L(miss);
     pop(rcx);
     pop(rax);
+  }
+  void CountMiss() { Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss)); }
+  // From behind the call to its place in the context. ECX has it, too.
+  void TakeSite() {
+    constexpr int kPushed = 16;
+    mov(rcx, qword[rsp + kPushed]);
+    mov(ecx, dword[rcx + Routines::kSiteBehindReturn]);
+    Gs(), mov(dword[At(REMORA_FIELD(site))], ecx);
   }
   // A member of the run that FindRecent has found.
   Xbyak::Address RecentField(bool writes, size_t member) const {
     using Recent = GuestContext::Recent;
     const size_t first = REMORA_FIELD(recents) + (writes ? sizeof(Recent) * GuestContext::kRecents : 0);
-    return qword[rax * 8 + static_cast<int>(first + member)];
+    return qword[rax + static_cast<int>(first + member)];
   }
   // The run recorded last around the address: RAX leads to it. RCX is spoilt.
   void FindRecent(bool writes, const Xbyak::Label& missed) {
     using Recent = GuestContext::Recent;
-    static_assert(sizeof(Recent) == 8 * 3);
+    constexpr int kRecentBits = 5;
+    static_assert(sizeof(Recent) == 1 << kRecentBits);
     mov(rax, kScratchRegister);
-    shr(rax, GuestContext::kRecentShift);
-    and_(eax, GuestContext::kRecents - 1);
-    lea(eax, ptr[rax + rax * 2]);
+    shr(rax, GuestContext::kRecentShift - kRecentBits);
+    and_(eax, (GuestContext::kRecents - 1) << kRecentBits);
     mov(rcx, kScratchRegister);
     Gs(), sub(rcx, RecentField(writes, offsetof(Recent, start)));
     Gs(), cmp(rcx, RecentField(writes, offsetof(Recent, limit)));
     jae(missed, T_NEAR);
   }
-  // The three that follow return from the routine if they know where the address is. RAX and RCX are pushed.
-  void LookAtRecents(bool writes, bool as_delta) {
-    Xbyak::Label missed;
-    FindRecent(writes, missed);
+  void AnswerRecent(bool writes, bool as_delta) {
     if (as_delta)
       Gs(), mov(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
     else
       Gs(), add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
-    pop(rcx);
-    pop(rax);
-    ret();
-    L(missed);
   }
-  // As RecordExtent, of an extent that is among the used ones.
-  void RecordRecent(bool writes, bool as_delta) {
+  // The two that follow return from the routine if they know where the address is. RAX and RCX are pushed.
+  // As RecordExtent, from what FindRecent has found, of an extent that is among the used ones. ECX: the site.
+  void RecordRecent(bool writes, bool as_delta, const Xbyak::Label& miss) {
     using Recent = GuestContext::Recent;
-    Xbyak::Label missed;
+    Xbyak::Label unused;
     const auto extent = [this](size_t member) { return qword[rdx + static_cast<int>(REMORA_FIELD(extents) + member)]; };
     push(rdx);
     push(rsi);
-    FindRecent(writes, missed);
-    Gs(), mov(ecx, dword[At(REMORA_FIELD(site))]);
     mov(edx, ecx);
     and_(edx, 2 * kNumExtents - 1);
     shl(edx, kExtentShift);
     Gs(), cmp(extent(offsetof(Extent, host)), 0);
-    je(missed);
+    je(unused);
     // The class is how many bits the size less one has; a recent limit allows for the largest class.
     shr(ecx, kSizeShift);
     and_(ecx, kSizeMask);
@@ -446,9 +436,10 @@ class RoutineWriter : public ContextAssembler {
     pop(rcx);
     pop(rax);
     ret();
-    L(missed);
+    L(unused);
     pop(rsi);
     pop(rdx);
+    jmp(miss, T_NEAR);
   }
   // By way 0, if the access does not go on in the next page.
   void LookAtTlb(bool writes, bool as_delta) {
@@ -678,8 +669,10 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.trap, writer.Trap()},
       {&routines.load_vectors, writer.LoadVectors()},
       {&routines.load_avx512, HostHasAvx512() ? writer.LoadAvx512() : 0},
-      {&routines.access, writer.Access(false)},
-      {&routines.access_delta, writer.Access(true)},
+      {&routines.access[0], writer.Access(/*writes=*/false, /*as_delta=*/false)},
+      {&routines.access[1], writer.Access(/*writes=*/true, /*as_delta=*/false)},
+      {&routines.access_delta[0], writer.Access(/*writes=*/false, /*as_delta=*/true)},
+      {&routines.access_delta[1], writer.Access(/*writes=*/true, /*as_delta=*/true)},
       {&routines.access_stack, writer.AccessStack()},
       {&routines.access_place, writer.AccessPlace()},
       {&routines.load_x87, writer.LoadX87()},
@@ -714,8 +707,10 @@ uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
                               routines.indirect_miss,
                               routines.learn_branch,
                               routines.trap,
-                              routines.access,
-                              routines.access_delta,
+                              routines.access[0],
+                              routines.access[1],
+                              routines.access_delta[0],
+                              routines.access_delta[1],
                               routines.access_stack,
                               routines.access_place,
                               routines.string,

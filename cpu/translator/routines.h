@@ -43,11 +43,14 @@ struct Routines {
   // Where the trap handler sends a thread, with the refused instruction in R11.
   const void* trap = nullptr;
 
-  // Called with flags saved, GuestContext::site set, and in R11 a guest address less the start of the site's extent.
-  // The host address in R11; does not return where there is none (Leave::kNoAccess).
-  const void* access = nullptr;
+  // Called with flags saved and a guest address in R11, to be read and to be written there. Behind the call come a jump
+  // of 5 bytes and an instruction that is never run, whose last 4 are the AccessSite (kSiteBehindReturn). The host
+  // address in R11; does not return where there is none (Leave::kNoAccess).
+  const void* access[2] = {};
   // Likewise, but what comes back in R11 is host - guest.
-  const void* access_delta = nullptr;
+  const void* access_delta[2] = {};
+  // From where `access` returns to.
+  static constexpr int kSiteBehindReturn = 6;
   // Likewise for an address on the stack, but what comes back is where R10 is on the host; R11 is spoilt.
   const void* access_stack = nullptr;
   // Called with flags saved, the guest address of GuestContext::place in R11, and `site` set. Where it is on the host
