@@ -255,6 +255,9 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   void UnmapLocked(PageRange range, Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ErrnoOr<GuestAddr> MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages, const RemapRequest& request,
                                 Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether pages that move to make room for more had best be copied to where these will be. That they go has been
+  // recorded.
+  bool IsWorthCopyingLocked(uint64_t old_pages, uint64_t new_pages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Populate(PageRange range, Access access);
 
   // address_space_fault.cc

@@ -268,6 +268,20 @@ ErrnoOr<GuestAddr> AddressSpace::Remap(const RemapRequest& request) {
   return MoveLocked(moved, from, new_pages, request, &removed);
 }
 
+// An array that grows by half or more each time would become a row of runs, one for each time, and translated code that
+// goes to and fro in it would find none of them for long. What is copied is no more than twice what is going to be
+// filled, and not much at all: then each piece is a long run.
+bool AddressSpace::IsWorthCopyingLocked(uint64_t old_pages, uint64_t new_pages) {
+  constexpr uint64_t kMaxCopied = 1024;
+  const FramePool& frames = *context_->frames;
+  if (old_pages > kMaxCopied || new_pages < old_pages + old_pages / 2 ||
+      frames.num_allocated() > frames.max_frames() / 4)
+    return false;
+  // Nobody writes to the pages meanwhile: who is in guest code now has seen that they go, and who comes there has to
+  // wait until they are gone.
+  return !LaggardExists(generation_.load(std::memory_order_relaxed), nullptr, /*skip_this_thread=*/true);
+}
+
 ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages,
                                             const RemapRequest& request, Removed* removed) {
   PageRange to;
@@ -283,8 +297,11 @@ ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint
   InsertLocked(std::move(moved));
   const uint64_t num_moved = std::min(from.num_pages(), new_pages);
   if (num_moved != 0 && HasEntriesLocked(from)) {
-    table_.Move(from.first, to.first, num_moved, &removed->frames);
     RecordLocked(from, /*writes_only=*/false);
+    if (IsWorthCopyingLocked(from.num_pages(), new_pages))
+      table_.MoveTogether(from.first, to.first, num_moved, to, &removed->frames);
+    else
+      table_.Move(from.first, to.first, num_moved, &removed->frames);
   }
   if (!request.keep_old && !from.empty()) UnmapLocked(from, removed);
   return to.start_addr();

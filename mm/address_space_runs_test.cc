@@ -1,11 +1,13 @@
 // Runs of pages that lie side by side in the host's memory: what the translator's extents live on.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <random>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -73,6 +75,73 @@ TEST_F(AddressSpaceRunsTest, PagesTouchedInAnyOrderAreOneRun) {
   const Ref<AddressSpace> space = NewSpace(kPages);
   for (const uint64_t page : Shuffled(kPages)) ASSERT_TRUE(Touch(*space, page));
   EXPECT_EQ(CountRuns(*space, 0, kPages), 1u);
+}
+
+// As an array does that realloc(3) makes twice as large each time, which has to go elsewhere.
+TEST_F(AddressSpaceRunsTest, WhatMovesToGrowStaysOneRun) {
+  const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+  uint64_t pages = 33;
+  ASSERT_TRUE(space->Map(AnonymousRequest(1)).ok());  // behind it there is no room
+  GuestAddr at = *space->Map(AnonymousRequest(pages));
+  const auto poke = [&](uint64_t page, uint64_t value) {
+    ASSERT_EQ(space->WriteRemote(at + page * kPageSize, std::as_bytes(std::span(&value, 1))), sizeof value);
+  };
+  for (uint64_t i = 0; i < pages; ++i) poke(i, i);
+  while (pages < 4 * kBlock) {
+    const uint64_t more = 2 * pages - 1;
+    const ErrnoOr<GuestAddr> moved = space->Remap({.old_address = at,
+                                                   .old_length_bytes = pages * kPageSize,
+                                                   .new_length_bytes = more * kPageSize,
+                                                   .may_move = true});
+    ASSERT_TRUE(moved.ok());
+    ASSERT_NE(*moved, at);
+    EXPECT_EQ(space->Translate(at.page(), Access::kRead).fault, FaultKind::kUnmapped);
+    at = *moved;
+    for (uint64_t i = pages; i < more; ++i) poke(i, i);
+    pages = more;
+    // Behind 2 MiB they have to find blocks side by side; what has more than 4 MiB is not copied any more.
+    EXPECT_LE(CountRuns(*space, 0, pages, at), pages <= kBlock + 1 ? 1u : 3u) << pages;
+    space->CheckInvariants();
+  }
+  for (uint64_t i = 0; i < pages; ++i) {
+    uint64_t value = 0;
+    ASSERT_EQ(space->ReadRemote(at + i * kPageSize, std::as_writable_bytes(std::span(&value, 1))), sizeof value);
+    EXPECT_EQ(value, i);
+  }
+  memory_.Settle();
+  EXPECT_EQ(memory_.frames.num_allocated(), space->num_resident_pages());
+}
+
+TEST_F(AddressSpaceRunsTest, WhatGrowsByLittleOrIsSharedMovesAsItIs) {
+  const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+  constexpr uint64_t kPages = 8;
+  ASSERT_TRUE(space->Map(AnonymousRequest(1)).ok());
+  GuestAddr at = *space->Map(AnonymousRequest(kPages));
+  const uint32_t value = 7;
+  ASSERT_EQ(space->WriteRemote(at, std::as_bytes(std::span(&value, 1))), sizeof value);
+  const auto frame = [&] { return space->Translate(at.page(), Access::kRead).frame; };
+  const FrameId first = frame();
+  const auto grow = [&](uint64_t from, uint64_t to) {
+    at = *space->Remap({.old_address = at,
+                        .old_length_bytes = from * kPageSize,
+                        .new_length_bytes = to * kPageSize,
+                        .may_move = true});
+  };
+  grow(kPages, kPages + 1);
+  EXPECT_EQ(frame(), first);
+  const Ref<AddressSpace> child = *space->Fork();
+  grow(kPages + 1, 2 * kPages);
+  EXPECT_EQ(frame(), first);
+  // Another worker may write there yet.
+  AddressSpace::Runner other;
+  std::atomic<uint32_t> interrupt{0};
+  other.interrupt = &interrupt;
+  std::thread([&] { space->RegisterRunner(&other); }).join();
+  other.where = AddressSpace::Runner::Where::kInGuest;
+  grow(2 * kPages, 4 * kPages);
+  EXPECT_EQ(frame(), first);
+  other.where = AddressSpace::Runner::Where::kOutside;
+  space->UnregisterRunner(&other);
 }
 
 // As a heap does that begins some MiB behind its program's data, when other mappings have their places already.

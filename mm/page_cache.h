@@ -42,12 +42,11 @@ class PageBacking {
 //  time.
 // A page that is read brings those behind it along, as many as are present just before it and the backing has at once.
 // Differences from Linux: pages are never evicted while the object lives; dirty pages go to the backing at Sync and at
-// the object's end only; nothing is read around a page unless asked for (ReadAround: a program's data), since what costs
-// is copying, the host reads its disk ahead.
-// Thread safety: all methods from any thread; for Read and Write it is an online participant of the reclaimer (or in a
-// ReadSection), since they look present pages up in a FrameMap without lock or count: threads that read one file write
-// to no common cache line. Writes within the size run side by side; one that extends it, Truncate and PunchHole run
-// alone.
+// the object's end only; nothing is read around a page unless asked for (ReadAround: a program's data), since what
+// costs is copying, the host reads its disk ahead. Thread safety: all methods from any thread; for Read and Write it is
+// an online participant of the reclaimer (or in a ReadSection), since they look present pages up in a FrameMap without
+// lock or count: threads that read one file write to no common cache line. Writes within the size run side by side; one
+// that extends it, Truncate and PunchHole run alone.
 class FilePages final : public Mappable {
  public:
   // `backing` may be null, and is owned; `describe` is what /proc/PID/maps shows.

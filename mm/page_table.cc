@@ -7,6 +7,7 @@
 #include "absl/container/inlined_vector.h"
 #include "base/check.h"
 #include "mm/frame_allocator.h"
+#include "mm/guest_copy.h"
 
 namespace remora::mm {
 namespace {
@@ -470,8 +471,7 @@ uint64_t PageTable::RemoveOfObject(PageRange range, RetiredFrames* retired) {
   return removed;
 }
 
-void PageTable::Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired) {
-  PageRange range{from, from + num_pages};
+void PageTable::ForEachMoved(PageRange range, absl::FunctionRef<void(PageNumber)> move) const {
   absl::InlinedVector<PageNumber, 64> found;
   while (!range.empty()) {
     found.clear();
@@ -480,9 +480,33 @@ void PageTable::Move(PageNumber from, PageNumber to, uint64_t num_pages, Retired
       return found.size() < found.capacity();
     });
     if (found.empty()) break;
-    for (const PageNumber page : found) Install(to + (page - from), Take(page, retired), retired);
+    for (const PageNumber page : found) move(page);
     range.first = found.back() + 1;
   }
+}
+
+void PageTable::Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired) {
+  ForEachMoved({from, from + num_pages},
+               [&](PageNumber page) { Install(to + (page - from), Take(page, retired), retired); });
+}
+
+void PageTable::MoveTogether(PageNumber from, PageNumber to, uint64_t num_pages, PageRange region,
+                             RetiredFrames* retired) {
+  ForEachMoved({from, from + num_pages}, [&](PageNumber page) {
+    const PageNumber target = to + (page - from);
+    const bool own = IsExclusive(page);
+    PageTableEntry entry = Take(page, retired);
+    if (own && entry.anonymous()) {
+      const ErrnoOr<FrameId> copy = AllocateFrame(target, region, /*zeroed=*/false, retired);
+      if (copy.ok()) {
+        CopyGuestMemory(frames_->Data(*copy), frames_->Data(entry.frame()), kPageSize);
+        frames_->PrepareWrite(*copy);
+        retired->Add(entry.frame());
+        entry = PageTableEntry(*copy, /*anonymous=*/true);
+      }
+    }
+    Install(target, entry, retired);
+  });
 }
 
 void PageTable::Clear(RetiredFrames* retired) {

@@ -78,6 +78,9 @@ class PageTable {
   uint64_t RemoveOfObject(PageRange range, RetiredFrames* retired);
   // Moves the entries of [from, from + num_pages) to `to`; the ranges do not overlap and the target is empty.
   void Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired);
+  // Likewise, but frames that are this table's alone are copied to where `region`, which has the target, has them side
+  // by side. Nobody may write to them meanwhile.
+  void MoveTogether(PageNumber from, PageNumber to, uint64_t num_pages, PageRange region, RetiredFrames* retired);
   void Clear(RetiredFrames* retired);
 
   // Present entries in page order, until `visit` returns false.
@@ -102,6 +105,8 @@ class PageTable {
   // Invalid: anywhere.
   FrameId FindReservationBeside(PageNumber page, PageRange region) const;
   uint64_t RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired);
+  // Calls `move` with each present page of the range, which may take it out.
+  void ForEachMoved(PageRange range, absl::FunctionRef<void(PageNumber)> move) const;
   // Drops nodes on the path of `page` that have become empty.
   void PruneEmpty(PageNumber page, RetiredFrames* retired);
 
