@@ -116,6 +116,7 @@ uint64_t AddressSpace::WriteRemote(GuestAddr to, std::span<const std::byte> from
   uint64_t done = 0;
   while (done < from.size()) {
     const GuestAddr at = to + done;
+    const uint64_t before = generation();
     const Translation t = Translate(at.page(), Access::kWrite);
     if (t.fault == FaultKind::kMustWait) {
       std::this_thread::yield();  // the page is there now, or will be when others have left guest code
@@ -127,7 +128,9 @@ uint64_t AddressSpace::WriteRemote(GuestAddr to, std::span<const std::byte> from
     }
     if (t.host_page == nullptr) break;
     const uint64_t n = std::min<uint64_t>(from.size() - done, kPageSize - at.page_offset());
-    CopyGuestMemory(t.host_page + at.page_offset(), from.data() + done, n);
+    // Not into what has been copied elsewhere meanwhile.
+    const auto copy = [&] { CopyGuestMemory(t.host_page + at.page_offset(), from.data() + done, n); };
+    if (!StoreIfUnchanged(before, copy)) continue;
     context_->frames->FinishKernelWrite(t.frame);
     done += n;
   }

@@ -255,9 +255,6 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   void UnmapLocked(PageRange range, Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ErrnoOr<GuestAddr> MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages, const RemapRequest& request,
                                 Removed* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Whether pages that move to make room for more had best be copied to where these will be. That they go has been
-  // recorded.
-  bool IsWorthCopyingLocked(uint64_t old_pages, uint64_t new_pages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Populate(PageRange range, Access access);
 
   // address_space_fault.cc
@@ -297,6 +294,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   }
   void FollowBeforeGuest(Runner* runner, Tlb* tlb);
   void NotifyAcknowledged();
+  // No other host thread has a runner here, so none is in guest code of this space or in a system call of it.
+  bool IsRunByThisThreadOnly() ABSL_LOCKS_EXCLUDED(runners_mu_);
   // Whether other runners are in guest code and have not seen `generation`: those are interrupted.
   bool LaggardExists(uint64_t generation, const Runner* self, bool skip_this_thread) ABSL_LOCKS_EXCLUDED(runners_mu_);
   struct Laggards {

@@ -10,8 +10,9 @@
 //
 // Example: a guest writes to a page of its data segment for the first time. The TLB misses; Translate finds the VMA
 // (private, of a file, writable) and no entry. The file gives its cached frame 812; a fresh frame 2001 gets a copy, is
-// marked written and installed; the TLB fills both rights. After a fork the leaf has count two: the next write copies
-// the path, then, as the copied leaf refers to frame 2001 as well, the frame.
+// marked written and installed; the TLB fills both rights. Pages around it come along, into the frames beside 2001.
+// After a fork the leaf has count two: the next write copies the path, then, as the copied leaf refers to frame 2001 as
+// well, the frame.
 
 namespace remora::mm {
 namespace {
@@ -127,9 +128,8 @@ TlbSource::Translation AddressSpace::ReadFaultLocked(const Vma& vma, PageNumber 
     return Present(context_->frames->zero_frame(), false);
   }
   // Likewise in a data segment: a page that is read before it is written costs a second fault, and all that is known
-  // of the first one's frame. (More than a quarter of all memory is not given on suspicion.)
-  if (IsDataSegment(vma) && context_->frames->num_allocated() <= context_->frames->max_frames() / 4)
-    return WriteFaultLocked(vma, page, retired);
+  // of the first one's frame.
+  if (IsDataSegment(vma) && context_->frames->has_plenty()) return WriteFaultLocked(vma, page, retired);
   const ErrnoOr<FrameId> frame = vma.object->GetFrame(vma.PageIndexOf(page), /*for_write=*/false);
   if (!frame.ok()) return Failed(FaultOf(frame.error()));
   ++num_faults_;
@@ -171,7 +171,7 @@ void AddressSpace::MapPresentLocked(const Vma& vma, PageRange range, RetiredFram
 }
 
 PageRange AddressSpace::ReadAroundLocked(const Vma& vma, PageNumber page) {
-  const PageRange around = table_.PagesAround(page, vma.range, PageTable::InUse::kOfRegion);
+  const PageRange around = table_.PagesAround(page, vma.range, PageTable::Counted::kRegion);
   if (around.num_pages() > 1) vma.object->ReadAround(vma.PageIndexOf(around.first), around.num_pages());
   return around;
 }

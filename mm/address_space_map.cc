@@ -8,6 +8,14 @@
 namespace remora::mm {
 namespace {
 
+// What moves to grow by half or more is likely an array that doubles each time. It would become a row of runs, one for
+// each time, and translated code that goes to and fro in it would not find any for long. What is large is a long run as
+// it is.
+bool GrowsMuch(uint64_t old_pages, uint64_t new_pages) {
+  constexpr uint64_t kMaxOld = 1024;
+  return old_pages <= kMaxOld && new_pages > old_pages && 2 * new_pages >= 3 * old_pages;
+}
+
 constexpr uint64_t kLow32BitAddress = 0x40000000, kHigh32BitAddress = 0x80000000;  // MAP_32BIT
 
 // The rights that an access finds: x86 has no page that is writable or executable but not readable.
@@ -268,20 +276,6 @@ ErrnoOr<GuestAddr> AddressSpace::Remap(const RemapRequest& request) {
   return MoveLocked(moved, from, new_pages, request, &removed);
 }
 
-// An array that grows by half or more each time would become a row of runs, one for each time, and translated code that
-// goes to and fro in it would find none of them for long. What is copied is no more than twice what is going to be
-// filled, and not much at all: then each piece is a long run.
-bool AddressSpace::IsWorthCopyingLocked(uint64_t old_pages, uint64_t new_pages) {
-  constexpr uint64_t kMaxCopied = 1024;
-  const FramePool& frames = *context_->frames;
-  if (old_pages > kMaxCopied || new_pages < old_pages + old_pages / 2 ||
-      frames.num_allocated() > frames.max_frames() / 4)
-    return false;
-  // Nobody writes to the pages meanwhile: who is in guest code now has seen that they go, and who comes there has to
-  // wait until they are gone.
-  return !LaggardExists(generation_.load(std::memory_order_relaxed), nullptr, /*skip_this_thread=*/true);
-}
-
 ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint64_t new_pages,
                                             const RemapRequest& request, Removed* removed) {
   PageRange to;
@@ -297,8 +291,9 @@ ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint
   InsertLocked(std::move(moved));
   const uint64_t num_moved = std::min(from.num_pages(), new_pages);
   if (num_moved != 0 && HasEntriesLocked(from)) {
+    // Before the pages are copied: who begins to run the space from now on waits until they have gone.
     RecordLocked(from, /*writes_only=*/false);
-    if (IsWorthCopyingLocked(from.num_pages(), new_pages))
+    if (GrowsMuch(from.num_pages(), new_pages) && context_->frames->has_plenty() && IsRunByThisThreadOnly())
       table_.MoveTogether(from.first, to.first, num_moved, to, &removed->frames);
     else
       table_.Move(from.first, to.first, num_moved, &removed->frames);

@@ -140,7 +140,10 @@ TEST_F(AddressSpaceRunsTest, WhatGrowsByLittleOrIsSharedMovesAsItIs) {
   other.where = AddressSpace::Runner::Where::kInGuest;
   grow(2 * kPages, 4 * kPages);
   EXPECT_EQ(frame(), first);
+  // Or in a system call, to where it has found the page before.
   other.where = AddressSpace::Runner::Where::kOutside;
+  grow(4 * kPages, 8 * kPages);
+  EXPECT_EQ(frame(), first);
   space->UnregisterRunner(&other);
 }
 

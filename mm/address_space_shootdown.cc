@@ -63,6 +63,14 @@ void AddressSpace::UnregisterRunner(Runner* runner) {
   if (context_->acknowledged_queue.has_waiters()) context_->acknowledged_queue.Notify(sync::kReadable);
 }
 
+bool AddressSpace::IsRunByThisThreadOnly() {
+  const auto this_thread = static_cast<uintptr_t>(pthread_self());
+  MutexLock lock(&runners_mu_);
+  return std::ranges::all_of(runners_, [this_thread](const Runner* runner) {
+    return runner->host_thread.load(std::memory_order_relaxed) == this_thread;
+  });
+}
+
 void AddressSpace::FollowBeforeGuest(Runner* runner, Tlb* tlb) {
   do {
     tlb->Synchronize();

@@ -149,6 +149,8 @@ class FramePool {
   // Frames with a count other than 0, the zero frame not counted.
   uint64_t num_allocated() const { return num_allocated_.load(std::memory_order_relaxed); }
   uint64_t max_frames() const { return max_frames_; }
+  // More than a quarter of all memory is not given on suspicion.
+  bool has_plenty() const { return num_allocated() <= max_frames_ / 4; }
 
  private:
   friend class FrameReservation;

@@ -28,8 +28,8 @@ class Mappable : public RefCounted {
   static constexpr uint32_t kMaxFound = 64;
   virtual void FindFrames(uint64_t first_page_index, uint64_t wanted, std::span<FrameId> found) = 0;
 
-  // Makes pages present that nobody has asked for yet, as far as that needs no waiting and their frames lie side by
-  // side.
+  // Makes pages present that nobody has asked for yet: those up to the first one that would need waiting, or whose
+  // place beside the others is taken. May do nothing.
   virtual void ReadAround(uint64_t /*first_page_index*/, uint64_t /*num_pages*/) {}
 
   // Who maps it, so that truncation and write-back find the page-table entries. Called by AddressSpace with its lock

@@ -314,12 +314,12 @@ void PageTable::Install(PageNumber page, PageTableEntry entry, RetiredFrames* re
   }
 }
 
-PageRange PageTable::PagesAround(PageNumber page, PageRange region, InUse counted) const {
+PageRange PageTable::PagesAround(PageNumber page, PageRange region, Counted counted) const {
   const PageTableLeaf* leaf = FindLeaf(page);
-  if (leaf == nullptr || frames_->num_allocated() > frames_->max_frames() / 4) return {page, page + 1};
+  if (leaf == nullptr || !frames_->has_plenty()) return {page, page + 1};
   const PageRange part = Clip({leaf->first_page, leaf->first_page + kFanOut}, region);
   uint64_t in_use = leaf->num_resident, of = kFanOut;
-  if (counted == InUse::kOfRegion) {
+  if (counted == Counted::kRegion) {
     const auto first = leaf->entries.begin() + (part.first - leaf->first_page);
     of = part.num_pages();
     in_use = static_cast<uint64_t>(
@@ -344,7 +344,7 @@ void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* reti
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
-  const PageRange piece = PagesAround(page, region, InUse::kOfAll);
+  const PageRange piece = PagesAround(page, region, Counted::kAll);
   const FrameId own_place = leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0);
   const auto end = static_cast<uint32_t>(piece.end - leaf->first_page);
   uint32_t given = 0;

@@ -46,11 +46,13 @@ class PageTable {
   // Some pages of the 2 MiB around have frames.
   bool IsBeingFilled(PageNumber page) const;
   // The pages around `page`, of `region` and of the 2 MiB around, that are worth having with it, the more the more are
-  // in use, of these 2 MiB or of `region` in them: so the first 2 MiB of what fills from one end cost some 20 faults,
-  // what is touched here and there stays small, and what is half full keeps no holes, which would cut its run. `page`
-  // alone once a quarter of all memory is given: more is not given on suspicion.
-  enum class InUse : uint8_t { kOfAll, kOfRegion };
-  PageRange PagesAround(PageNumber page, PageRange region, InUse counted) const;
+  // in use: so the first 2 MiB of what fills from one end cost some 20 faults, what is touched here and there stays
+  // small, and what is half full keeps no holes, which would cut its run. `page` alone where memory is not plenty.
+  enum class Counted : uint8_t {
+    kAll,     // whatever is in use in these 2 MiB
+    kRegion,  // of it, what belongs to `region`
+  };
+  PageRange PagesAround(PageNumber page, PageRange region, Counted counted) const;
   // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
   // MiB around, for which `fits` holds; at most `farthest` each way.
   PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest,
@@ -78,8 +80,8 @@ class PageTable {
   uint64_t RemoveOfObject(PageRange range, RetiredFrames* retired);
   // Moves the entries of [from, from + num_pages) to `to`; the ranges do not overlap and the target is empty.
   void Move(PageNumber from, PageNumber to, uint64_t num_pages, RetiredFrames* retired);
-  // Likewise, but frames that are this table's alone are copied to where `region`, which has the target, has them side
-  // by side. Nobody may write to them meanwhile.
+  // Likewise, but frames that are this table's alone are copied to where those of `region`, which has the target, lie
+  // side by side. Nobody may write to them meanwhile.
   void MoveTogether(PageNumber from, PageNumber to, uint64_t num_pages, PageRange region, RetiredFrames* retired);
   void Clear(RetiredFrames* retired);
 

@@ -20,8 +20,10 @@ struct Vma {
   Protection max_protection{7};  // what mprotect may grant
   bool shared = false;
   bool grows_down = false;
-  bool page_by_page = false;      // MADV_NOHUGEPAGE: a fault maps one page
-  bool deny_write = false;        // MAP_DENYWRITE: of a program, whose file nobody changes meanwhile
+  bool page_by_page = false;  // MADV_NOHUGEPAGE: a fault maps one page
+  // MAP_DENYWRITE: of a program, whose file nobody changes meanwhile. (Linux ignores it: there, what has been read of a
+  // private mapping, but not written, follows the file.)
+  bool deny_write = false;
   Ref<Mappable> object{};         // null: private anonymous memory
   uint64_t first_page_index = 0;  // of `object`, at range.first; unused where object is null
   std::string name{};             // "[heap]", "[stack]"; else empty

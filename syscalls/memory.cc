@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
+#include "base/abi/elf.h"
 #include "base/abi/fcntl.h"
 #include "base/abi/mman.h"
 #include "base/abi/personality.h"
 #include "mm/address_space.h"
+#include "mm/mappable.h"
+#include "mm/memory_context.h"
 #include "mm/page_cache.h"
+#include "mm/retired_frames.h"
 #include "syscalls/context.h"
 #include "syscalls/handlers.h"
 
@@ -30,6 +35,16 @@ ErrnoOr<PageRange> RangeArgs(SyscallContext& c) {
 mm::Protection ProtectionOf(SyscallContext& c, uint32_t prot) {
   if ((prot & abi::kPROT_READ) != 0 && c.task().HasPersonality(abi::kREAD_IMPLIES_EXEC)) prot |= abi::kPROT_EXEC;
   return mm::Protection(static_cast<uint8_t>(prot & kProtBits));
+}
+
+// Whether the file begins as a program does, which nobody changes while it is mapped. Not where that takes waiting.
+bool IsProgram(SyscallContext& c, mm::Mappable& file) {
+  const mm::MemoryContext& memory = c.kernel().memory();
+  const ErrnoOr<mm::FrameId> first = file.GetFrame(0, /*for_write=*/false);
+  if (!first.ok()) return false;
+  mm::RetiredFrames retired(memory.frames, memory.reclaimer);
+  retired.Add(*first);
+  return std::memcmp(memory.frames->Data(*first), abi::kElfMagic, sizeof(abi::kElfMagic)) == 0;
 }
 
 // mlock rounds its start down instead.
@@ -101,7 +116,7 @@ SyscallOutcome SysMmap(SyscallContext& c) {
     REMORA_RETURN_IF_ERROR(CheckFileMapping(*file, request));
     REMORA_ASSIGN_OR_RETURN(request.object, file->Mappable());
     request.offset_bytes = offset;
-    request.deny_write = (flags & abi::kMAP_DENYWRITE) != 0;
+    request.deny_write = (flags & abi::kMAP_DENYWRITE) != 0 && IsProgram(c, *request.object);
   } else if (request.shared) {
     if (request.grows_down) return Errno(EINVAL);
     request.object = mm::CreateSharedAnonymous(&c.kernel().memory(), PageRoundUp(length));

@@ -398,7 +398,8 @@ class RoutineWriter : public ContextAssembler {
     else
       Gs(), add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
   }
-  // The two that follow return from the routine if they know where the address is. RAX and RCX are pushed.
+  // RecordRecent and LookAtTlb return from the routine if they know where the address is. RAX and RCX are pushed.
+
   // As RecordExtent, from what FindRecent has found, of an extent that is among the used ones. ECX: the site.
   void RecordRecent(bool writes, bool as_delta, const Xbyak::Label& miss) {
     using Recent = GuestContext::Recent;

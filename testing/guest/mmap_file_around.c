@@ -71,5 +71,16 @@ int main(void) {
   for (int i = 21; i < kPages; ++i) CHECK_EQ(code[i * 4096], i == 25 ? 'w' : 0);
   CHECK_EQ(pwrite(fd, "x", 1, 26 * 4096), 1);
   CHECK(code[26 * 4096] == 'x' && view[26 * 4096] == 'x');
+  // So it is where the mapping may be written, whatever is said of the file, which is no program.
+  char* data = mmap(NULL, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_DENYWRITE, fd, 0);
+  CHECK(data != MAP_FAILED && data[4 * 4096] == 5 && data[5 * 4096] == 'V');
+  data[7 * 4096] = 'd';
+  CHECK_EQ(pwrite(fd, "four", 4, 4 * 4096), 4);
+  CHECK_EQ(pwrite(fd, "six", 3, 6 * 4096), 3);
+  CHECK_EQ(pwrite(fd, "seven", 5, 7 * 4096), 5);
+  CHECK(data[4 * 4096] == 'f' && data[6 * 4096] == 's' && data[7 * 4096] == 'd');
+  CHECK_EQ(ftruncate(fd, 5 * 4096 + 10), 0);
+  CHECK_EQ(Touch(data + 7 * 4096), SIGBUS);
+  CHECK(data[5 * 4096] == 'V' && data[5 * 4096 + 10] == 0);
   return Finish();
 }

@@ -48,8 +48,7 @@ static void CheckListing(size_t buffer_bytes) {
 }
 
 // Forks and reaps until it is killed, or its parent is gone, and counts.
-static void Churn(volatile long* forks) {
-  pid_t parent = getppid();
+static void Churn(pid_t parent, volatile long* forks) {
   while (getppid() == parent) {
     pid_t child = fork();
     if (child == 0) _exit(0);
@@ -68,8 +67,9 @@ int main(void) {
   pid_t churner = -1;
   for (int i = 0; i < kStable; ++i) {
     if (i == kStable / 2) {
+      pid_t parent = getpid();
       churner = fork();
-      if (churner == 0) Churn(forks);
+      if (churner == 0) Churn(parent, forks);
     }
     stable[i] = fork();
     if (stable[i] == 0) {
