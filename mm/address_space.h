@@ -263,8 +263,9 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Maps the pages around `page`, which has just become present, as far as the object has them.
   void MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // At most Mappable::kMaxFound pages.
-  void MapPresentLocked(const Vma& vma, PageRange range, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Gives `take` what the object has of the pages of `range` that the space has not, with the references.
+  void TakePresentLocked(const Vma& vma, PageRange range, absl::FunctionRef<void(PageNumber, FrameId)> take)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Has the object read what is worth having with a page of a program's data: PageTable::PagesAround.
   PageRange ReadAroundLocked(const Vma& vma, PageNumber page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Likewise, and gives the space copies of it, which may be written.

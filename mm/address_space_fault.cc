@@ -148,25 +148,29 @@ void AddressSpace::MapAroundLocked(const Vma& vma, PageNumber page, RetiredFrame
     const PageRange around = ReadAroundLocked(vma, page);
     window = {std::min(window.first, around.first), std::max(window.end, around.end)};
   }
-  for (PageNumber first = window.first; first < window.end;) {
-    const PageNumber end = first + std::min<uint64_t>(window.end - first, Mappable::kMaxFound);
-    MapPresentLocked(vma, {first, end}, retired);
-    first = end;
-  }
+  TakePresentLocked(vma, window, [&](PageNumber other, FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    table_.Install(other, PageTableEntry(frame, /*anonymous=*/false), retired);
+  });
 }
 
-void AddressSpace::MapPresentLocked(const Vma& vma, PageRange range, RetiredFrames* retired) {
-  uint64_t absent = ~uint64_t{0} >> (Mappable::kMaxFound - range.num_pages());
-  table_.ForEach(range, [&](PageNumber present, PageTableEntry) {
-    absent &= ~(uint64_t{1} << (present - range.first));
-    return true;
-  });
-  if (absent == 0) return;
+void AddressSpace::TakePresentLocked(const Vma& vma, PageRange range,
+                                     absl::FunctionRef<void(PageNumber, FrameId)> take) {
   std::array<FrameId, Mappable::kMaxFound> found;
-  vma.object->FindFrames(vma.PageIndexOf(range.first), absent, std::span(found).first(range.num_pages()));
-  for (; absent != 0; absent &= absent - 1) {
-    const auto i = static_cast<uint32_t>(std::countr_zero(absent));
-    if (found[i].valid()) table_.Install(range.first + i, PageTableEntry(found[i], /*anonymous=*/false), retired);
+  while (!range.empty()) {
+    const uint64_t num_pages = std::min<uint64_t>(range.num_pages(), found.size());
+    const PageRange piece{range.first, range.first + num_pages};
+    range.first = piece.end;
+    uint64_t absent = ~uint64_t{0} >> (found.size() - num_pages);
+    table_.ForEach(piece, [&](PageNumber present, PageTableEntry) {
+      absent &= ~(uint64_t{1} << (present - piece.first));
+      return true;
+    });
+    if (absent == 0) continue;
+    vma.object->FindFrames(vma.PageIndexOf(piece.first), absent, std::span(found).first(num_pages));
+    for (; absent != 0; absent &= absent - 1) {
+      const auto i = static_cast<uint32_t>(std::countr_zero(absent));
+      if (found[i].valid()) take(piece.first + i, found[i]);
+    }
   }
 }
 
@@ -177,20 +181,16 @@ PageRange AddressSpace::ReadAroundLocked(const Vma& vma, PageNumber page) {
 }
 
 void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
-  const PageRange around = ReadAroundLocked(vma, page);
   FramePool& frames = *context_->frames;
-  for (PageNumber other = around.first; other < around.end; ++other) {
-    if (table_.Find(other).present()) continue;
-    FrameId source;
-    vma.object->FindFrames(vma.PageIndexOf(other), /*wanted=*/1, {&source, 1});
-    if (!source.valid()) continue;
-    retired->Add(source);
-    const ErrnoOr<FrameId> copy = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
-    if (!copy.ok()) return;
-    CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
-    table_.Install(other, PageTableEntry(*copy, /*anonymous=*/true), retired);
-    frames.PrepareWrite(*copy);
-  }
+  TakePresentLocked(vma, ReadAroundLocked(vma, page),
+                    [&](PageNumber other, FrameId source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+                      retired->Add(source);
+                      const ErrnoOr<FrameId> copy = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
+                      if (!copy.ok()) return;
+                      CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
+                      table_.Install(other, PageTableEntry(*copy, /*anonymous=*/true), retired);
+                      frames.PrepareWrite(*copy);
+                    });
 }
 
 TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, PageTableEntry entry,
