@@ -4,9 +4,9 @@
 
 namespace remora {
 
-void AskForLargePage(void* memory, size_t bytes) {
+bool AskForLargePage(void* memory, size_t bytes) {
   constexpr int kCollapse = 25;  // MADV_COLLAPSE, which the C library's headers may lack
-  (void)madvise(memory, bytes, kCollapse);
+  return madvise(memory, bytes, kCollapse) == 0;
 }
 
 void* ReserveForLargePages(size_t bytes) {

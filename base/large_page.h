@@ -9,9 +9,9 @@ namespace remora {
 inline constexpr uint64_t kLargePageBytes = uint64_t{2} << 20;
 
 // Asks the host to put what lies there into large pages, now, by copying it: fewer misses of the host CPU's TLB. Whole
-// large pages, mapped and touched. A host that cannot (Linux before 6.1, no memory in one piece) leaves all as it is.
-// Thread safety: any; other threads may use the memory meanwhile. Source: madvise(2), MADV_COLLAPSE.
-void AskForLargePage(void* memory, size_t bytes);
+// large pages, mapped and touched. False, and all is left as it is: the host cannot (Linux before 6.1, no memory in one
+// piece). Thread safety: any; other threads may use the memory meanwhile. Source: madvise(2), MADV_COLLAPSE.
+bool AskForLargePage(void* memory, size_t bytes);
 
 // Address space for `bytes`, at a multiple of kLargePageBytes, without rights and memory; null: the host has none.
 // munmap(2) gives it back.

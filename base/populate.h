@@ -1,6 +1,7 @@
 #ifndef REMORA_BASE_POPULATE_H_
 #define REMORA_BASE_POPULATE_H_
 
+#include <algorithm>
 #include <cstddef>
 
 namespace remora {
@@ -22,6 +23,8 @@ class PopulatedAhead {
     if (end > populated_) [[unlikely]]
       Step(memory, end, bytes);
   }
+  // What is before byte `end` has memory already.
+  void NoteThere(size_t end) { populated_ = std::max(populated_, end); }
 
  private:
   void Step(void* memory, size_t end, size_t bytes);

@@ -77,5 +77,17 @@ TEST_F(PopulateTest, WhatIsUsedFromItsBeginningOnIsPopulatedAheadButNotBeyondIts
   EXPECT_EQ(NumPopulated(), IfHostCan(kBytes / kHostPage, 0));
 }
 
+TEST_F(PopulateTest, WhatIsThereAlreadyIsNotAskedFor) {
+  PopulatedAhead ahead;
+  ahead.NoteThere(20 * kHostPage);
+  ahead.Reach(memory_, 20 * kHostPage, kPages * kHostPage);
+  ahead.NoteThere(1);
+  ahead.Reach(memory_, 2, kPages * kHostPage);
+  EXPECT_EQ(NumPopulated(), 0u);
+  ahead.Reach(memory_, 20 * kHostPage + 1, kPages * kHostPage);
+  memory_[0] = std::byte{1};
+  EXPECT_EQ(NumPopulated(), IfHostCan(SIZE_MAX, 1)) << "what was said to be there is left out";
+}
+
 }  // namespace
 }  // namespace remora

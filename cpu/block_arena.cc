@@ -44,7 +44,7 @@ void* BlockArena::Allocate(size_t bytes) {
   constexpr size_t kQuarter = kChunkBytes / 4;
   if (first_ && used_bytes_ < kQuarter) {
     if (used_bytes_ + bytes >= kQuarter)
-      AskForLargePage(current_, kChunkBytes);
+      (void)AskForLargePage(current_, kChunkBytes);
     else
       ahead_.Reach(current_, used_bytes_ + bytes, kChunkBytes);
   }

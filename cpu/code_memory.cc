@@ -2,8 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <initializer_list>
-
 #include "base/check.h"
 #include "base/large_page.h"
 
@@ -23,12 +21,14 @@ CodeMemory::CodeMemory(uint64_t bytes) : bytes_(bytes) {
   code_ = static_cast<std::byte*>(code);
 }
 
-void CodeMemory::MakeLargePage(uint64_t offset) const {
+bool CodeMemory::MakeLargePage(uint64_t offset) const {
   offset &= ~(kLargePageBytes - 1);
-  if (offset + kLargePageBytes > bytes_) return;
+  if (offset + kLargePageBytes > bytes_) return false;
   // The host makes none of pages that are not there.
   (void)*static_cast<const volatile std::byte*>(writable_ + offset);
-  for (std::byte* const mapping : {writable_, code_}) AskForLargePage(mapping + offset, kLargePageBytes);
+  const bool made = AskForLargePage(writable_ + offset, kLargePageBytes);
+  (void)AskForLargePage(code_ + offset, kLargePageBytes);
+  return made;
 }
 
 CodeMemory::~CodeMemory() {

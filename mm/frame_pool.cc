@@ -119,7 +119,7 @@ FrameReservation FramePool::Reserve(FrameId wanted, FrameAllocator::Room room) {
 void FramePool::Populate(FrameId first, uint64_t count) { remora::Populate(Data(first), count << kPageShift); }
 
 void FramePool::MakeLargePage(FrameId frame) {
-  AskForLargePage(Data(FrameId(frame.value() & ~(FrameAllocator::kBlockFrames - 1))), kBlockBytes);
+  (void)AskForLargePage(Data(FrameId(frame.value() & ~(FrameAllocator::kBlockFrames - 1))), kBlockBytes);
 }
 
 void FramePool::Unreserve(uint32_t block) {

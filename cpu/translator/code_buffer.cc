@@ -43,12 +43,14 @@ CodeBuffer::Piece CodeBuffer::Allocate(uint32_t bytes) {
   return {code, filling_};
 }
 
-void CodeBuffer::MakeLargePageFor(const std::byte* first, const std::byte* end) const {
+void CodeBuffer::MakeLargePageFor(const std::byte* first, const std::byte* end) {
   // Before much is there, since that has to be copied. Most programs do not get through the first large page, which
   // becomes one when half of it is used.
   const uint64_t from = static_cast<uint64_t>(first - permanent()), to = static_cast<uint64_t>(end - permanent());
   constexpr uint64_t kHalf = kLargePageBytes / 2;
-  if (from / kLargePageBytes != to / kLargePageBytes || (from < kHalf && to >= kHalf)) memory_.MakeLargePage(to);
+  const bool reached = from / kLargePageBytes != to / kLargePageBytes || (from < kHalf && to >= kHalf);
+  if (reached && memory_.MakeLargePage(to))
+    ahead_.NoteThere((to / kLargePageBytes + 1) * kLargePageBytes - kPermanentBytes);
 }
 
 bool CodeBuffer::BeginEviction(uint32_t* region) {

@@ -54,7 +54,7 @@ class CodeBuffer {
 
  private:
   // Asks for a large page where `first` to `end`, which was allocated last, comes to one.
-  void MakeLargePageFor(const std::byte* first, const std::byte* end) const;
+  void MakeLargePageFor(const std::byte* first, const std::byte* end);
 
   enum class State : uint8_t { kFree, kFilling, kFull, kDraining };
 
