@@ -3,6 +3,7 @@
 #include <bit>
 #include <semaphore>
 
+#include "absl/container/inlined_vector.h"
 #include "mm/address_space.h"
 #include "mm/guest_copy.h"
 
@@ -182,15 +183,26 @@ PageRange AddressSpace::ReadAroundLocked(const Vma& vma, PageNumber page) {
 
 void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
   FramePool& frames = *context_->frames;
+  struct Copy {
+    PageNumber page;
+    FrameId source, frame;
+  };
+  absl::InlinedVector<Copy, FrameReservation::kNumFrames> copies;
   TakePresentLocked(vma, ReadAroundLocked(vma, page),
                     [&](PageNumber other, FrameId source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
                       retired->Add(source);
-                      const ErrnoOr<FrameId> copy = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
-                      if (!copy.ok()) return;
-                      CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
-                      table_.Install(other, PageTableEntry(*copy, /*anonymous=*/true), retired);
-                      frames.PrepareWrite(*copy);
+                      const ErrnoOr<FrameId> frame = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
+                      if (frame.ok()) copies.push_back({other, source, *frame});
                     });
+  for (size_t first = 0, end = 0; first < copies.size(); first = end) {
+    while (end < copies.size() && copies[end].frame.value() - copies[first].frame.value() == end - first) ++end;
+    frames.Populate(copies[first].frame, end - first);
+  }
+  for (const Copy& copy : copies) {
+    CopyGuestMemory(frames.Data(copy.frame), frames.Data(copy.source), kPageSize);
+    table_.Install(copy.page, PageTableEntry(copy.frame, /*anonymous=*/true), retired);
+    frames.PrepareWrite(copy.frame);
+  }
 }
 
 TlbSource::Translation AddressSpace::InstallWritableLocked(PageNumber page, PageTableEntry entry,
