@@ -50,7 +50,7 @@ void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
                                      : context->tlb->RunAround<mm::Access::kRead>(page, delta);
     first = run.start_addr().value();
     end = run.end_addr().value();
-    recent = {first, end - first - kLargest + 1, delta};
+    recent = {first, end - first - kLargest + 1, delta, first + delta};
   }
   extent.start = first;
   extent.limit = end - first - size + 1;

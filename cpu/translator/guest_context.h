@@ -166,7 +166,7 @@ struct alignas(64) GuestContext {
   // The runs that were recorded last, for reading and for writing, by which 2 MiB they were wanted in: the first thing
   // that a site looks at that has missed its extent. The limit allows for the largest access.
   struct alignas(32) Recent {
-    uint64_t start = 0, limit = 0, delta = 0;
+    uint64_t start = 0, limit = 0, delta = 0, host = 0;  // as Extent's
   };
   static constexpr uint32_t kRecents = 32;
   static constexpr int kRecentShift = 21;

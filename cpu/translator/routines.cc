@@ -341,31 +341,38 @@ class RoutineWriter : public ContextAssembler {
   static_assert(sizeof(Extent) == 1 << kExtentShift);
   static constexpr uint32_t kSizeShift = 13, kSizeMask = 0x1ff;  // AccessSite::size_less_one
   void LookAround(bool writes, bool as_delta) {
-    Xbyak::Label unknown, record, miss;
+    Xbyak::Label unknown, record, unknown_record, miss;
     push(rax);
-    push(rcx);
-    FindRecent(writes, unknown);
-    CountMiss();
+    Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss));
     jc(record, T_NEAR);
-    AnswerRecent(writes, as_delta);
-    pop(rcx);
+    FindRecent(writes, unknown);
+    Gs();
+    if (as_delta)
+      mov(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
+    else
+      add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, host)));
     pop(rax);
     ret();
-    L(record);
+    L(unknown);
+    MakeAddress(writes);
+    push(rcx);
     TakeSite();
+    LookAtTlb(writes, as_delta);
+    jmp(miss, T_NEAR);
+    L(record);
+    push(rcx);
+    TakeSite();
+    FindRecent(writes, unknown_record);
+    MakeAddress(writes);
     Gs(), add(dword[At(REMORA_FIELD(records))], static_cast<int>(GuestContext::kOneRecord));
     jc(miss, T_NEAR);
     RecordRecent(writes, as_delta, miss);
-    L(unknown);
-    TakeSite();
-    CountMiss();
-    jc(miss, T_NEAR);
-    LookAtTlb(writes, as_delta);
+    L(unknown_record);
+    MakeAddress(writes);
     L(miss);
     pop(rcx);
     pop(rax);
   }
-  void CountMiss() { Gs(), add(dword[At(REMORA_FIELD(misses))], static_cast<int>(GuestContext::kOneMiss)); }
   // From behind the call to its place in the context. ECX has it, too.
   void TakeSite() {
     constexpr int kPushed = 16;
@@ -379,7 +386,8 @@ class RoutineWriter : public ContextAssembler {
     const size_t first = REMORA_FIELD(recents) + (writes ? sizeof(Recent) * GuestContext::kRecents : 0);
     return qword[rax + static_cast<int>(first + member)];
   }
-  // The run recorded last around the address: RAX leads to it. RCX is spoilt.
+  // The run recorded last around the address in R11, which becomes how far it is in the run, wherever this leads: RAX
+  // leads to it.
   void FindRecent(bool writes, const Xbyak::Label& missed) {
     using Recent = GuestContext::Recent;
     constexpr int kRecentBits = 5;
@@ -387,16 +395,13 @@ class RoutineWriter : public ContextAssembler {
     mov(rax, kScratchRegister);
     shr(rax, GuestContext::kRecentShift - kRecentBits);
     and_(eax, (GuestContext::kRecents - 1) << kRecentBits);
-    mov(rcx, kScratchRegister);
-    Gs(), sub(rcx, RecentField(writes, offsetof(Recent, start)));
-    Gs(), cmp(rcx, RecentField(writes, offsetof(Recent, limit)));
+    Gs(), sub(kScratchRegister, RecentField(writes, offsetof(Recent, start)));
+    Gs(), cmp(kScratchRegister, RecentField(writes, offsetof(Recent, limit)));
     jae(missed, T_NEAR);
   }
-  void AnswerRecent(bool writes, bool as_delta) {
-    if (as_delta)
-      Gs(), mov(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
-    else
-      Gs(), add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, delta)));
+  // What FindRecent has made of the address becomes the address.
+  void MakeAddress(bool writes) {
+    Gs(), add(kScratchRegister, RecentField(writes, offsetof(GuestContext::Recent, start)));
   }
   // RecordRecent and LookAtTlb return from the routine if they know where the address is. RAX and RCX are pushed.
 
@@ -424,10 +429,10 @@ class RoutineWriter : public ContextAssembler {
     Gs(), mov(extent(offsetof(Extent, limit)), rsi);
     Gs(), mov(rsi, RecentField(writes, offsetof(Recent, start)));
     Gs(), mov(extent(offsetof(Extent, start)), rsi);
+    Gs(), mov(rsi, RecentField(writes, offsetof(Recent, host)));
+    Gs(), mov(extent(offsetof(Extent, host)), rsi);
     Gs(), mov(rcx, RecentField(writes, offsetof(Recent, delta)));
     Gs(), mov(extent(offsetof(Extent, delta)), rcx);
-    add(rsi, rcx);
-    Gs(), mov(extent(offsetof(Extent, host)), rsi);
     if (as_delta)
       mov(kScratchRegister, rcx);
     else
