@@ -1,5 +1,20 @@
 // remora [FLAGS] PROGRAM [ARGS]
 
+#include <malloc.h>
+
 #include "runner/main.h"
 
-int main(int argc, char** argv) { return remora::runner::Main(argc, argv); }
+namespace {
+
+// A thread's heap begins with that much address space, and grows beyond it by a page and a system call each time.
+constexpr int kHeapBytes = 8 << 20;
+// What is larger has a mapping of its own.
+constexpr int kOwnMappingBytes = 1 << 20;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  mallopt(M_TOP_PAD, kHeapBytes);
+  mallopt(M_MMAP_THRESHOLD, kOwnMappingBytes);
+  return remora::runner::Main(argc, argv);
+}
