@@ -62,7 +62,8 @@ class Engine {
     // Probes of the TLB by guest instructions, and those of them that did not find the page in way 0 or crossed into a
     // second page: these went on to Tlb::Lookup, which counts them. 0 in an engine that was not asked to count.
     uint64_t memory_accesses = 0, slow_memory_accesses = 0;
-    uint64_t blocks_adopted = 0;  // that an earlier run had translated
+    uint64_t blocks_adopted = 0;    // that an earlier run had translated
+    uint64_t paths_made_again = 0;  // likewise, by where they go
     // Of blocks_decoded, in an engine that translates: the guest's instructions, and the host's code for them with all
     // that is known about it.
     uint64_t guest_bytes_translated = 0, host_bytes_translated = 0;

@@ -279,6 +279,7 @@ Kernel::Counters Kernel::counters() const {
     sum.engine.guest_bytes_translated += engine.guest_bytes_translated;
     sum.engine.host_bytes_translated += engine.host_bytes_translated;
     sum.engine.blocks_adopted += engine.blocks_adopted;
+    sum.engine.paths_made_again += engine.paths_made_again;
     sum.engine.blocks_entered_slowly += engine.blocks_entered_slowly;
     sum.engine.memory_accesses += engine.memory_accesses;
     sum.engine.slow_memory_accesses += engine.slow_memory_accesses;

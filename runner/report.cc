@@ -67,6 +67,8 @@ Rows Figures(const proc::Kernel& kernel) {
   }
   if (const uint64_t adopted = counters.engine.blocks_adopted; adopted != 0)
     rows.emplace_back("blocks_of_earlier_runs", adopted);
+  if (const uint64_t paths = counters.engine.paths_made_again; paths != 0)
+    rows.emplace_back("paths_of_earlier_runs", paths);
   // Only the interpreter counts them.
   if (const uint64_t accesses = counters.engine.memory_accesses; accesses != 0)
     rows.emplace_back("memory_accesses", accesses);

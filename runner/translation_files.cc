@@ -30,8 +30,14 @@ namespace {
 constexpr std::string_view kImageEnd = ".translations";
 constexpr char kSeedName[] = "layout";
 constexpr int kReadFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-// Of new blocks and pages: fewer are found anew each time.
-constexpr uint64_t kWorthAFile = 32;
+// Whether the next run gains more than it takes to write: a program does not come by quite the same code each time.
+bool IsWorthAFile(const cpu::translator::TranslationStore& store) {
+  constexpr uint64_t kManyNew = 32, kForPath = 16;  // blocks, pages, and what a path counts for
+  constexpr uint64_t kWholeProgram = 8;             // pages
+  const bool is_new_program = store.num_new_pages() >= kWholeProgram && 2 * store.num_new_pages() > store.num_pages();
+  return store.num_added() + kForPath * store.num_added_paths() >= kManyNew || is_new_program;
+}
+
 constexpr std::string_view kUnfinished = "new-";
 // How old the time of a file's last use may be told; how old a file is that nobody writes any more.
 constexpr time_t kUseResolution = 24 * 60 * 60, kAbandoned = 60 * 60;
@@ -242,7 +248,7 @@ absl::Status TranslationFiles::Write(const std::string& name, bool replace,
 }
 
 absl::Status TranslationFiles::Save() {
-  const bool is_worth_a_file = store_->num_added() >= kWorthAFile;
+  const bool is_worth_a_file = IsWorthAFile(*store_);
   if (!is_worth_a_file && images_.size() <= kMaxImages) return absl::OkStatus();
   uint64_t bytes = store_->added_bytes();
   std::vector<std::span<const std::byte>> replaced;

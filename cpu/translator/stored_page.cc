@@ -99,15 +99,18 @@ std::optional<StoredBlockView> StoredBlockView::Parse(std::span<const std::byte>
   return complete ? std::optional(view) : std::nullopt;
 }
 
-std::optional<StoredPageView> StoredPageView::Parse(std::span<const std::byte> record, size_t head_bytes) {
-  if (reinterpret_cast<uintptr_t>(record.data()) % kAlignment != 0 || head_bytes > record.size()) return std::nullopt;
-  Reader reader(record.first(head_bytes));
+std::optional<StoredPageView> StoredPageView::Parse(std::span<const std::byte> record, size_t directory_bytes,
+                                                    uint64_t directory_sum) {
+  if (reinterpret_cast<uintptr_t>(record.data()) % kAlignment != 0) return std::nullopt;
+  if (record.size() < kPageSize || directory_bytes > record.size() - kPageSize) return std::nullopt;
+  const std::span<const std::byte> directory = record.subspan(kPageSize, directory_bytes);
+  if (SumOf(directory) != directory_sum) return std::nullopt;
+  Reader reader(directory);
   std::span<const Header> header;
-  std::span<const std::byte> bytes;
-  if (!reader.Take(1, &header) || !reader.Take(kPageSize, &bytes)) return std::nullopt;
-  StoredPageView view{.page_number = header[0].page_number, .bytes = bytes.first<kPageSize>()};
+  if (!reader.Take(1, &header)) return std::nullopt;
+  StoredPageView view{.page_number = header[0].page_number, .bytes = record.first<kPageSize>()};
   if (!reader.Take(header[0].num_blocks, &view.places) || !reader.at_end()) return std::nullopt;
-  view.blocks = record.subspan(head_bytes);
+  view.blocks = record.subspan(kPageSize + directory_bytes);
   return view;
 }
 
@@ -130,7 +133,7 @@ StoredPage::StoredPage(uint64_t page_number, std::span<const std::byte, kPageSiz
   std::ranges::copy(bytes, bytes_.get());
 }
 
-size_t StoredPage::head_bytes() const { return sizeof(Header) + kPageSize + places_.size() * sizeof(StoredPlace); }
+size_t StoredPage::directory_bytes() const { return sizeof(Header) + places_.size() * sizeof(StoredPlace); }
 
 void StoredPage::Place(uint32_t page_offset, size_t offset) {
   begins_.set(page_offset);
@@ -209,13 +212,17 @@ void StoredPage::AddAllOf(const StoredPage& other) {
       {.page_number = other.page_number_, .bytes = other.bytes(), .places = other.places_, .blocks = other.blocks_});
 }
 
-void StoredPage::WriteHead(ByteSink sink) const {
+uint64_t StoredPage::WriteRecord(ByteSink sink) const {
   const Header header = {.page_number = page_number_, .num_blocks = places_.size()};
-  sink(std::as_bytes(std::span(&header, 1)));
-  sink(bytes());
   std::vector<StoredPlace> places = places_;
   std::ranges::sort(places, {}, &StoredPlace::page_offset);
-  sink(std::as_bytes(std::span<const StoredPlace>(places)));
+  std::vector<std::byte> directory;
+  Append(std::span<const Header>(&header, 1), &directory);
+  Append(std::span<const StoredPlace>(places), &directory);
+  sink(bytes());
+  sink(directory);
+  sink(blocks_);
+  return SumOf(directory);
 }
 
 }  // namespace remora::cpu::translator

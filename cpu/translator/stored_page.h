@@ -19,14 +19,14 @@ namespace remora::cpu::translator {
 // BlockNumbers gave are taken out of the code, routines are named by where they are in the CodeBuffer. It belongs to
 // the page's bytes at its address, which stand beside it.
 //
-// Layout in an image: the head (a Header, the page's bytes, a StoredPlace for each block, by where the blocks begin),
-// then the blocks. A block lies in one piece, with a sum of its own: who wants one of a thousand reads and sums up no
-// other. All parts are padded to 8 bytes.
+// Layout in an image: the page's bytes, the directory (a Header, a StoredPlace for each block, by where the blocks
+// begin), the blocks. The directory has a sum, beside it; the bytes are compared anyway. A block lies in one piece,
+// with a sum of its own: who wants one of a thousand reads and sums up no other. All parts are padded to 8 bytes.
 
 // Where a block is, and what it is known by.
 struct StoredPlace {
   uint64_t sum = 0;     // of the block's bytes
-  uint32_t offset = 0;  // from the end of the head
+  uint32_t offset = 0;  // from the end of the directory
   uint32_t bytes = 0;
   uint16_t page_offset = 0;  // of the block's first instruction
   uint8_t unused[6] = {};
@@ -94,8 +94,9 @@ struct StoredPageView {
   std::span<const StoredPlace> places = {};
   std::span<const std::byte> blocks = {};
 
-  // Nothing if `record`, aligned to 8 bytes, has no head of `head_bytes`, whose sum the caller has looked at.
-  static std::optional<StoredPageView> Parse(std::span<const std::byte> record, size_t head_bytes);
+  // Nothing if `record`, aligned to 8 bytes, has no directory of `directory_bytes`, with that sum.
+  static std::optional<StoredPageView> Parse(std::span<const std::byte> record, size_t directory_bytes,
+                                             uint64_t directory_sum);
   // The block that begins there. Nothing where there is none that is intact.
   std::optional<StoredBlockView> Find(uint32_t page_offset) const;
   // Its bytes; empty where they are not intact.
@@ -111,9 +112,9 @@ class StoredPage {
     return std::span<const std::byte, kPageSize>(bytes_.get(), kPageSize);
   }
   bool Has(uint32_t page_offset) const { return begins_.test(page_offset); }
-  // Of what WriteHead, and WriteHead and WriteBlocks, write.
-  size_t head_bytes() const;
-  size_t size_bytes() const { return head_bytes() + blocks_.size(); }
+  // Of what WriteDirectory writes; of the whole record.
+  size_t directory_bytes() const;
+  size_t size_bytes() const { return kPageSize + directory_bytes() + blocks_.size(); }
 
   // A block that begins at `page_offset`, for code in `buffer`. `key_of`: what has been numbered. False, and nothing is
   // done: one begins there already, or it refers to what cannot be named.
@@ -122,9 +123,8 @@ class StoredPage {
   // Those of `other`, of the same page, that begin where none here does, and are intact.
   void AddAllOf(const StoredPageView& other);
   void AddAllOf(const StoredPage& other);
-  // A record that StoredPageView::Parse can read, piece by piece.
-  void WriteHead(ByteSink sink) const;
-  void WriteBlocks(ByteSink sink) const { sink(blocks_); }
+  // A record that StoredPageView::Parse can read, piece by piece; the sum of its directory.
+  uint64_t WriteRecord(ByteSink sink) const;
 
  private:
   // The bytes are there already, from `offset` on.

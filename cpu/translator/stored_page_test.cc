@@ -55,17 +55,21 @@ class StoredPageTest : public testing::Test {
   static uint64_t KeyOf(const GeneratedBlock::Numbered& numbered) { return 0x1000 + numbered.number; }
   static std::string RecordOf(const StoredPage& page) {
     std::string record;
-    const auto append = [&](std::span<const std::byte> bytes) {
+    const uint64_t sum = page.WriteRecord([&](std::span<const std::byte> bytes) {
       record.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    };
-    page.WriteHead(append);
-    EXPECT_EQ(record.size(), page.head_bytes());
-    page.WriteBlocks(append);
+    });
     EXPECT_EQ(record.size(), page.size_bytes());
+    EXPECT_EQ(sum, SumOf(DirectoryOf(page, record)));
     return record;
   }
+  static std::span<const std::byte> DirectoryOf(const StoredPage& page, const std::string& record) {
+    return std::as_bytes(std::span<const char>(record)).subspan(kPageSize, page.directory_bytes());
+  }
+  static size_t BlocksAt(const StoredPage& page) { return kPageSize + page.directory_bytes(); }
   static StoredPageView ViewOf(const StoredPage& page, const std::string& record) {
-    return StoredPageView::Parse(std::as_bytes(std::span<const char>(record)), page.head_bytes()).value();
+    return StoredPageView::Parse(std::as_bytes(std::span<const char>(record)), page.directory_bytes(),
+                                 SumOf(DirectoryOf(page, record)))
+        .value();
   }
   bool Add(StoredPage* page, uint32_t offset, const GeneratedBlock& block) {
     return page->Add(offset, block, buffer_, &KeyOf);
@@ -169,7 +173,7 @@ TEST_F(StoredPageTest, ADamagedBlockIsLeftOut) {
   StoredPage page(kPageNumber, bytes_);
   for (uint32_t i = 0; i < 3; ++i) ASSERT_TRUE(Add(&page, i, RandomBlock(&codes[i])));
   const std::string record = RecordOf(page);
-  for (size_t at = page.head_bytes(); at < record.size(); ++at) {
+  for (size_t at = BlocksAt(page); at < record.size(); ++at) {
     std::string damaged = record;
     damaged[at] = static_cast<char>(damaged[at] ^ 1);
     const StoredPageView view = ViewOf(page, damaged);
@@ -203,30 +207,45 @@ TEST_F(StoredPageTest, NothingIsReadBehindARecord) {
   std::vector<uint8_t> code;
   for (uint32_t i = 0; i < 3; ++i) Add(&page, i, RandomBlock(&code));
   const std::string record = RecordOf(page);
-  // How many blocks there are; nothing where it is no page.
-  const auto parse = [](const std::string& bytes, size_t head_bytes) -> std::optional<int> {
+  // How many blocks there are; nothing where it is no page. The directory's sum is right.
+  const auto parse = [](const std::string& bytes, size_t directory_bytes) -> std::optional<int> {
     const std::vector<std::byte> copy = CopyOf(bytes);
-    const std::optional<StoredPageView> view = StoredPageView::Parse(copy, head_bytes);
+    const std::span<const std::byte> behind = std::span(copy).subspan(std::min(copy.size(), kPageSize));
+    const uint64_t sum = SumOf(behind.first(std::min(behind.size(), directory_bytes)));
+    const std::optional<StoredPageView> view = StoredPageView::Parse(copy, directory_bytes, sum);
     if (!view) return std::nullopt;
     int found = 0;
     for (uint32_t offset = 0; offset < kPageSize; ++offset) found += view->Find(offset) ? 1 : 0;
     return found;
   };
-  const size_t head = page.head_bytes();
-  EXPECT_EQ(parse(record, head), 3);
+  const size_t directory = page.directory_bytes();
+  EXPECT_EQ(parse(record, directory), 3);
   for (size_t length = 0; length < record.size(); length += 8) {
-    const std::optional<int> found = parse(record.substr(0, length), head);
-    EXPECT_EQ(found.has_value(), length >= head);
+    const std::optional<int> found = parse(record.substr(0, length), directory);
+    EXPECT_EQ(found.has_value(), length >= BlocksAt(page));
     EXPECT_LT(found.value_or(0), 3);
   }
   for (size_t other = 0; other < record.size() + 16; other += 8)
-    if (other != head) EXPECT_FALSE(parse(record, other).has_value()) << other;
+    if (other != directory) EXPECT_FALSE(parse(record, other).has_value()) << other;
   // Numbers of the header and of the places.
   for (int i = 0; i < 20'000; ++i) {
     std::string changed = record;
-    const size_t at = i % 4 == 0 ? random_() % 16 : head - 72 + random_() % 72;
-    changed[at] = static_cast<char>(random_());
-    parse(changed, head);
+    changed[kPageSize + random_() % directory] = static_cast<char>(random_());
+    parse(changed, directory);
+  }
+}
+
+TEST_F(StoredPageTest, ADirectoryThatIsNotWhatWasWrittenIsNoPage) {
+  StoredPage page(kPageNumber, bytes_);
+  std::vector<uint8_t> code;
+  Add(&page, 0, RandomBlock(&code));
+  std::string record = RecordOf(page);
+  const uint64_t sum = SumOf(DirectoryOf(page, record));
+  for (size_t at = 0; at < page.directory_bytes(); ++at) {
+    record[kPageSize + at] ^= 1;
+    const auto bytes = std::as_bytes(std::span<const char>(record));
+    EXPECT_FALSE(StoredPageView::Parse(bytes, page.directory_bytes(), sum).has_value()) << at;
+    record[kPageSize + at] ^= 1;
   }
 }
 
@@ -234,7 +253,7 @@ TEST_F(StoredPageTest, NothingIsReadBehindABlock) {
   StoredPage page(kPageNumber, bytes_);
   std::vector<uint8_t> code;
   Add(&page, 0, RandomBlock(&code));
-  const std::string block = RecordOf(page).substr(page.head_bytes());
+  const std::string block = RecordOf(page).substr(BlocksAt(page));
   const auto parse = [](const std::string& bytes) {
     const std::vector<std::byte> copy = CopyOf(bytes);
     const std::optional<StoredBlockView> view = StoredBlockView::Parse(copy);

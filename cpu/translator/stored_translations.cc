@@ -35,7 +35,39 @@ void TranslationCache::AskStore(mm::FrameId frame, uint64_t page_number, std::sp
   // Another engine may have been first.
   if (code.FindAsked(page_number) != nullptr || code.asked.size() == FrameCode::kMaxAsked) return;
   TranslationStore::Page* page = store_->Ask(page_number, bytes);
+  if (page != nullptr && !page->stored.empty() && code.translations.empty()) {
+    // Of what programs have ever come to there, one comes to half.
+    code.translations.reserve(page->stored[0].places.size() / 2);
+    code.pending.reserve(page->stored[0].places.size() / 2);
+  }
   code.asked.push_back({.number = page_number, .page = page, .found = page != nullptr && !page->stored.empty()});
+  if (page == nullptr) return;
+  for (const StoredPath& path : store_->PathsOf(*page)) stored_paths_.Add(path);
+  num_stored_paths_.store(stored_paths_.num_paths(), std::memory_order_relaxed);
+}
+
+void TranslationCache::FindStoredPaths(uint64_t pc, std::vector<StoredPaths::Place>* places) const {
+  MutexLock lock(&mu_);
+  stored_paths_.FindAt(pc, places);
+}
+
+void TranslationCache::ForgetStoredPath(uint32_t number) {
+  MutexLock lock(&mu_);
+  stored_paths_.Forget(number);
+  num_stored_paths_.store(stored_paths_.num_paths(), std::memory_order_relaxed);
+}
+
+void TranslationCache::NoteStoredPathMiss(uint32_t number) {
+  MutexLock lock(&mu_);
+  stored_paths_.NoteMiss(number);
+  num_stored_paths_.store(stored_paths_.num_paths(), std::memory_order_relaxed);
+}
+
+void TranslationCache::StorePath(const Translation& made, const StoredPath& path) {
+  MutexLock lock(&mu_);
+  FrameCode* code = CodeOfLocked(made);
+  const FrameCode::AskedPage* asked = code == nullptr ? nullptr : code->FindAsked(made.pc / kPageSize);
+  if (asked != nullptr && asked->page != nullptr) store_->AddPath(*asked->page, path);
 }
 
 uint64_t TranslationCache::NumberedKey(const Numbered& numbered) const {
@@ -60,23 +92,24 @@ void TranslationCache::StoreLocked(FrameCode* code, uint64_t pc, const Generated
 }
 
 void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store,
-                                  FrameCode::AskedPage* page, std::vector<Wanted>* wanted) {
+                                  TranslationStore::Page* page, std::vector<Wanted>* wanted) {
   wanted->clear();
+  std::bitset<kPageSize> looked_for;
   const uint64_t first = PageRoundDown(pc);
   const auto add = [&](uint32_t page_offset, const std::optional<StoredBlockView>& block) {
-    if (!block) return;
-    page->wanted.set(page_offset);
-    wanted->push_back({.pc = first + page_offset, .block = *block});
+    if (block) wanted->push_back({.pc = first + page_offset, .block = *block});
   };
   const auto is_missing = [&](uint32_t page_offset) {
-    return !page->wanted.test(page_offset) && code.Find(Key(first + page_offset, /*alone=*/false)) == nullptr;
+    if (looked_for.test(page_offset)) return false;
+    looked_for.set(page_offset);
+    return code.Find(Key(first + page_offset, /*alone=*/false)) == nullptr;
   };
   // Much that blocks lead to was never come to, and is in no image: to look into all of them is for what is come to.
   const auto add_if_known = [&](uint32_t page_offset) {
-    if (page_offset < kPageSize && is_missing(page_offset)) add(page_offset, page->page->Find(page_offset));
+    if (page_offset < kPageSize && is_missing(page_offset)) add(page_offset, page->Find(page_offset));
   };
   const auto offset = static_cast<uint32_t>(pc - first);
-  if (is_missing(offset)) add(offset, store.FindInAll(page->page, offset));
+  if (is_missing(offset)) add(offset, store.FindInAll(page, offset));
   for (size_t i = 0; i < wanted->size() && wanted->size() < kMostAdopted; ++i) {
     const StoredBlockView block = (*wanted)[i].block;
     for (const StoredLink& link : block.links) add_if_known(link.page_offset);
@@ -91,10 +124,10 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   const auto known = frames_.find(frame.value());
   if (known == frames_.end()) return Stored::kNotAsked;
   FrameCode* code = &known->second;
-  FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
+  const FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
   if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
   if (!asked->found) return Stored::kNothing;
-  FindWanted(*code, pc, *store_, asked, &wanted_);
+  FindWanted(*code, pc, *store_, asked->page, &wanted_);
   // Not all at once where that is much of the room there is.
   const uint64_t most = memory_->buffer.region_bytes() / 4;
   uint64_t bytes = 0;
@@ -104,7 +137,6 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
     if (bytes + more > most) break;
     bytes += more;
   }
-  for (const Wanted& wanted : std::span(wanted_).subspan(number)) asked->wanted.reset(wanted.pc % kPageSize);
   wanted_.resize(number);
   if (bytes == 0) return Stored::kSomething;
   const uint64_t generation = generation_.load(std::memory_order_relaxed);

@@ -364,6 +364,14 @@ class StoredRun {
   }
   std::string Image() const { return ImageOf(store_); }
   uint64_t num_added() const { return store_.num_added(); }
+  uint64_t num_added_paths() const { return store_.num_added_paths(); }
+  uint64_t paths_made_again() const { return machine.engine->counters().paths_made_again; }
+  // To the end, in slices: where they end tells what is hot.
+  Exit RunInSlices(uint64_t slice = 500) {
+    Exit exit = Run(kCode, slice);
+    while (exit.reason == ExitReason::kBudget) exit = machine.Run(slice);
+    return exit;
+  }
   uint64_t translated() const { return machine.engine->counters().blocks_decoded; }
   uint64_t adopted() const { return machine.engine->counters().blocks_adopted; }
 
@@ -527,14 +535,101 @@ TEST(StoredTranslationsTest, PathsReplaceThem) {
     StoredRun run(std::move(image));
     constexpr uint32_t kRounds = 20'000;
     WriteProgram(&run.machine, 3, kRounds);
-    Exit exit = run.Run(kCode, 500);
-    while (exit.reason == ExitReason::kBudget) exit = run.machine.Run(500);
-    ASSERT_EQ(exit.reason, ExitReason::kSyscall);
+    ASSERT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
     ASSERT_EQ(run.machine.state.gpr[kRax], ExpectedRax(run.machine, 3, kRounds));
     EXPECT_EQ(run.adopted() > 0, again);
     EXPECT_GT(run.translated(), 0u) << "a path";
     image = run.Image();
   }
+}
+
+constexpr uint32_t kManyRounds = 20'000;
+
+// An image of a run that has made a path through both pages of the program.
+std::string ImageWithPath() {
+  StoredRun run;
+  WriteProgram(&run.machine, 3, kManyRounds);
+  EXPECT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
+  EXPECT_GE(run.num_added_paths(), 1u);
+  EXPECT_EQ(run.paths_made_again(), 0u);
+  return run.Image();
+}
+
+TEST(StoredTranslationsTest, APathIsMadeAgainWhenItIsComeToOnce) {
+  StoredRun run(ImageWithPath());
+  WriteProgram(&run.machine, 3, kManyRounds);
+  EXPECT_EQ(run.Run(kCode, 500).reason, ExitReason::kBudget);
+  EXPECT_EQ(run.machine.Run(500).reason, ExitReason::kBudget);
+  EXPECT_EQ(run.paths_made_again(), 1u) << "no place can have been found hot yet";
+  while (run.machine.Run(500).reason == ExitReason::kBudget) {
+  }
+  EXPECT_EQ(run.machine.state.gpr[kRax], ExpectedRax(run.machine, 3, kManyRounds));
+  EXPECT_EQ(run.num_added_paths(), 0u);
+}
+
+TEST(StoredTranslationsTest, APathIsOfThePagesThatAreThere) {
+  StoredRun run(ImageWithPath());
+  WriteProgram(&run.machine, 5, kManyRounds);  // the function's page is another one
+  ASSERT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
+  EXPECT_EQ(run.machine.state.gpr[kRax], ExpectedRax(run.machine, 5, kManyRounds));
+  EXPECT_EQ(run.paths_made_again(), 1u) << "it goes the same way";
+  StoredRun other(ImageWithPath());
+  WriteProgram(&other.machine, 3, kManyRounds);
+  other.machine.memory.Write(kFunction + 4, {0x48, 0xff, 0xc0, 0x90});  // inc rax; nop
+  ASSERT_EQ(other.RunInSlices().reason, ExitReason::kSyscall);
+  EXPECT_EQ(other.machine.state.gpr[kRax], ExpectedRax(other.machine, 4, kManyRounds));
+  EXPECT_EQ(other.paths_made_again(), 0u);
+}
+
+// Code whose loop goes one way or the other, by what it finds in memory.
+void WriteFork(FakeMachine* machine, uint8_t way) {
+  Xbyak::CodeGenerator code;
+  Xbyak::Label loop, other, join;
+  code.mov(code.ecx, kManyRounds);
+  code.xor_(code.eax, code.eax);
+  code.mov(code.edi, static_cast<uint32_t>(kData));
+  code.L(loop);
+  code.cmp(code.byte[code.rdi], 0);
+  code.jne(other, Xbyak::CodeGenerator::T_NEAR);
+  for (int i = 0; i < 8; ++i) code.add(code.eax, 1);
+  code.jmp(join, Xbyak::CodeGenerator::T_NEAR);
+  for (int i = 0; i < 32; ++i) code.nop();
+  code.L(other);
+  for (int i = 0; i < 8; ++i) code.add(code.eax, 2);
+  code.L(join);
+  code.call(code.getCurr() + 64);
+  code.dec(code.ecx);
+  code.jnz(loop, Xbyak::CodeGenerator::T_NEAR);
+  code.syscall();
+  code.ready();
+  machine->memory.Write(kCode, {code.getCode(), code.getSize()});
+  uint64_t call = 0;
+  for (uint64_t i = 0; i < code.getSize(); ++i)
+    if (code.getCode()[i] == 0xe8) call = i;
+  machine->memory.Write(kCode + call + 64, {0xc3});  // ret
+  machine->memory.Store<uint8_t>(kData, way);
+}
+
+TEST(StoredTranslationsTest, APathThatIsNotFollowedIsNotMade) {
+  std::string image;
+  {
+    StoredRun run;
+    WriteFork(&run.machine, 0);
+    ASSERT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
+    EXPECT_EQ(run.machine.state.gpr[kRax], kManyRounds * 8);
+    ASSERT_GE(run.num_added_paths(), 1u);
+    image = run.Image();
+  }
+  StoredRun same(image), other(image);
+  WriteFork(&same.machine, 0);
+  ASSERT_EQ(same.RunInSlices().reason, ExitReason::kSyscall);
+  EXPECT_EQ(same.machine.state.gpr[kRax], kManyRounds * 8);
+  EXPECT_GE(same.paths_made_again(), 1u);
+  WriteFork(&other.machine, 1);
+  ASSERT_EQ(other.RunInSlices().reason, ExitReason::kSyscall);
+  EXPECT_EQ(other.machine.state.gpr[kRax], kManyRounds * 16);
+  EXPECT_EQ(other.paths_made_again(), 0u);
+  EXPECT_GE(other.num_added_paths(), 1u) << "its own";
 }
 
 // It translates nothing yet that it comes to for the first time, but takes what is there.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bitset>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -26,6 +25,7 @@
 #include "cpu/translator/host_code.h"
 #include "cpu/translator/inline_cache.h"
 #include "cpu/translator/routines.h"
+#include "cpu/translator/stored_paths.h"
 #include "cpu/translator/translation.h"
 #include "cpu/translator/translation_store.h"
 #include "mm/frame_pool.h"
@@ -89,6 +89,13 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // Publishes what the store has of the block at `pc` and of those of its page that it leads to, they lead to and so
   // on: a function, mostly. Adds to `blocks` what is new here.
   Stored AdoptStored(mm::FrameId frame, uint64_t pc, std::vector<const Translation*>* blocks);
+  // Paths of earlier runs that this one may make, of the pages that the store has been asked for; see StoredPaths.
+  bool has_stored_paths() const { return num_stored_paths_.load(std::memory_order_relaxed) != 0; }
+  void FindStoredPaths(uint64_t pc, std::vector<StoredPaths::Place>* places) const;
+  void ForgetStoredPath(uint32_t number);
+  void NoteStoredPathMiss(uint32_t number);
+  // Has the store keep a path that this run has made, as far as it keeps what is made of the page that it begins on.
+  void StorePath(const Translation& made, const StoredPath& path);
   // One of GuestContext::gates that nobody has had; kGates: there are no more.
   uint32_t NewGate();
   // The translation that a host address lies in; it may be dropped already. Null: none.
@@ -158,7 +165,6 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       uint64_t number = 0;
       TranslationStore::Page* page = nullptr;  // null: it keeps nothing of it
       bool found = false;
-      std::bitset<kPageSize> wanted = {};  // where blocks begin that have been found there
     };
     static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
     std::vector<AskedPage> asked;
@@ -199,8 +205,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
     const Translation* made = nullptr;
   };
   // The block at `pc`, and those that are to come with it, of what is not here.
-  static void FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store, FrameCode::AskedPage* page,
-                         std::vector<Wanted>* wanted);
+  static void FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store,
+                         TranslationStore::Page* page, std::vector<Wanted>* wanted);
   // Its code comes to `code`. Null: there is no number for something, or no room.
   Translation::Owner AdoptBlockLocked(const StoredBlockView& stored, const std::byte* code)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -251,6 +257,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                 // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   std::vector<Wanted> wanted_ ABSL_GUARDED_BY(mu_);  // being adopted
+  StoredPaths stored_paths_ ABSL_GUARDED_BY(mu_);
+  std::atomic<size_t> num_stored_paths_{0};  // of them
   // Frames that have inline caches in each region: they are dropped with it.
   std::vector<uint32_t> caches_in_region_[CodeBuffer::kNumRegions] ABSL_GUARDED_BY(mu_);
   // What lies in each region, by address.

@@ -1,7 +1,5 @@
 #include "cpu/translator/translation_store.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -10,22 +8,24 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+
 namespace remora::cpu::translator {
 namespace {
 
 // The last byte is the format's version.
-constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 2};
+constexpr std::array<char, 8> kMagic = {'R', 'e', 'm', 'o', 'r', 'a', 'T', 3};
 constexpr size_t kAlignment = 8;
 // A guest that makes code for ever does not get it all stored.
 constexpr uint64_t kMaxAddedCodeBytes = uint64_t{64} << 20;
 
 }  // namespace
 
-// An image is records, then the index, then this.
+// An image is records of pages, the steps of paths, the indices of both, then this.
 struct TranslationStore::ImageFooter {
   uint64_t settings = 0, layout = 0;
-  uint64_t num_records = 0;
-  uint64_t index_sum = 0;
+  uint64_t num_records = 0, num_paths = 0;
+  uint64_t index_sum = 0;  // of both
   std::array<char, 8> magic = kMagic;
 };
 
@@ -33,7 +33,17 @@ struct TranslationStore::ImageFooter {
 struct TranslationStore::IndexEntry {
   uint64_t number = 0, page_sum = 0;  // the page's, and its bytes'
   uint64_t offset = 0, bytes = 0;     // of its record
-  uint64_t head_bytes = 0, head_sum = 0;
+  uint64_t directory_bytes = 0, directory_sum = 0;
+
+  auto key() const { return std::pair(number, page_sum); }
+};
+
+// In the order of the page that the path begins on.
+struct TranslationStore::PathEntry {
+  uint64_t number = 0, page_sum = 0;
+  uint64_t offset = 0, sum = 0;  // of its steps
+  uint32_t num_steps = 0;
+  uint32_t goes_round = 0;
 
   auto key() const { return std::pair(number, page_sum); }
 };
@@ -41,18 +51,28 @@ struct TranslationStore::IndexEntry {
 // --- images of earlier runs ---
 
 bool TranslationStore::ReadImage(std::span<const std::byte> bytes, uint64_t settings, Image* image) {
-  static_assert(sizeof(ImageFooter) % kAlignment == 0 && sizeof(IndexEntry) % kAlignment == 0);
+  static_assert(sizeof(ImageFooter) % kAlignment == 0 && sizeof(IndexEntry) % kAlignment == 0 &&
+                sizeof(PathEntry) % kAlignment == 0);
   const bool is_aligned = (reinterpret_cast<uintptr_t>(bytes.data()) | bytes.size()) % kAlignment == 0;
   if (bytes.size() < sizeof(ImageFooter) || !is_aligned) return false;
-  const std::span before = bytes.first(bytes.size() - sizeof(ImageFooter));
+  std::span before = bytes.first(bytes.size() - sizeof(ImageFooter));
   const auto* footer = reinterpret_cast<const ImageFooter*>(before.data() + before.size());
   if (footer->magic != kMagic || footer->settings != settings) return false;
-  if (footer->num_records > before.size() / sizeof(IndexEntry)) return false;
-  const std::span index(reinterpret_cast<const IndexEntry*>(before.data() + before.size()) - footer->num_records,
-                        footer->num_records);
-  if (SumOf(std::as_bytes(index)) != footer->index_sum || !std::ranges::is_sorted(index, {}, &IndexEntry::key))
+  const size_t indices_end = before.size();
+  // What is last of what is left; nothing if there are fewer.
+  const auto take = [&before]<typename T>(uint64_t number, std::span<const T>* entries) {
+    if (number > before.size() / sizeof(T)) return false;
+    before = before.first(before.size() - number * sizeof(T));
+    *entries = {reinterpret_cast<const T*>(before.data() + before.size()), number};
+    return true;
+  };
+  std::span<const IndexEntry> index;
+  std::span<const PathEntry> paths;
+  if (!take(footer->num_paths, &paths) || !take(footer->num_records, &index)) return false;
+  if (SumOf(bytes.subspan(before.size(), indices_end - before.size())) != footer->index_sum) return false;
+  if (!std::ranges::is_sorted(index, {}, &IndexEntry::key) || !std::ranges::is_sorted(paths, {}, &PathEntry::key))
     return false;
-  *image = {bytes, footer->layout, index};
+  *image = {bytes, footer->layout, index, paths};
   return true;
 }
 
@@ -68,9 +88,19 @@ bool TranslationStore::AddImage(std::span<const std::byte> bytes) {
 std::optional<StoredPageView> TranslationStore::ReadRecord(const Image& image, const IndexEntry& entry) {
   if (entry.offset > image.bytes.size() || entry.bytes > image.bytes.size() - entry.offset) return std::nullopt;
   const std::span record = image.bytes.subspan(entry.offset, entry.bytes);
-  if (entry.head_bytes > record.size() || SumOf(record.first(entry.head_bytes)) != entry.head_sum) return std::nullopt;
-  std::optional<StoredPageView> view = StoredPageView::Parse(record, entry.head_bytes);
+  std::optional<StoredPageView> view = StoredPageView::Parse(record, entry.directory_bytes, entry.directory_sum);
   return view && view->page_number == entry.number ? view : std::nullopt;
+}
+
+std::optional<StoredPath> TranslationStore::ReadPath(const Image& image, const PathEntry& entry) {
+  const uint64_t bytes = entry.num_steps * sizeof(uint64_t);
+  if (entry.num_steps == 0 || entry.offset % kAlignment != 0 || entry.offset > image.bytes.size() ||
+      bytes > image.bytes.size() - entry.offset)
+    return std::nullopt;
+  const std::span steps = image.bytes.subspan(entry.offset, bytes);
+  if (SumOf(steps) != entry.sum) return std::nullopt;
+  return StoredPath{.goes_round = entry.goes_round != 0,
+                    .steps = {reinterpret_cast<const uint64_t*>(steps.data()), entry.num_steps}};
 }
 
 // --- this run ---
@@ -138,14 +168,62 @@ void TranslationStore::Add(Page* page, uint32_t page_offset, const GeneratedBloc
   added_code_bytes_ += block.code.size();
 }
 
+std::vector<StoredPath> TranslationStore::PathsOf(const Page& page) const {
+  std::vector<StoredPath> paths;
+  for (const Image& image : images_)
+    for (const PathEntry& entry :
+         std::ranges::equal_range(image.paths, std::pair(page.number, page.sum), {}, &PathEntry::key))
+      if (const std::optional<StoredPath> path = ReadPath(image, entry)) paths.push_back(*path);
+  return paths;
+}
+
+void TranslationStore::AddPath(const Page& page, const StoredPath& path) {
+  const auto is_there = [&](const StoredPath& other) {
+    return other.goes_round == path.goes_round && std::ranges::equal(other.steps, path.steps);
+  };
+  if (std::ranges::any_of(PathsOf(page), is_there)) return;
+  AddedPath added = {page.number, page.sum, path.goes_round, {path.steps.begin(), path.steps.end()}};
+  const auto same_begin = std::ranges::find_if(added_paths_, [&](const AddedPath& other) {
+    return other.steps[0] == path.steps[0] && other.page_sum == page.sum;
+  });
+  if (same_begin != added_paths_.end())
+    *same_begin = std::move(added);
+  else if (added_paths_.size() < kMaxPaths)
+    added_paths_.push_back(std::move(added));
+}
+
 uint64_t TranslationStore::added_bytes() const {
   uint64_t bytes = 0;
+  for (const AddedPath& path : added_paths_) bytes += sizeof(PathEntry) + path.steps.size() * sizeof(uint64_t);
   for (const Page& page : pages_)
     if (page.added != nullptr) bytes += page.added->size_bytes();
   return bytes;
 }
 
 // --- the next run's image ---
+
+std::vector<TranslationStore::PathEntry> TranslationStore::WritePaths(std::span<const Image> replaced, uint64_t offset,
+                                                                      ByteSink sink) const {
+  std::vector<PathEntry> index;
+  absl::flat_hash_set<std::tuple<uint64_t, uint64_t, uint64_t>> begins;  // page and step
+  const auto write = [&](PathEntry entry, std::span<const uint64_t> steps) {
+    if (index.size() == kMaxPaths || !begins.emplace(entry.number, entry.page_sum, steps[0]).second) return;
+    const std::span<const std::byte> bytes = std::as_bytes(steps);
+    entry.offset = offset;
+    entry.sum = SumOf(bytes);
+    entry.num_steps = static_cast<uint32_t>(steps.size());
+    offset += bytes.size();
+    sink(bytes);
+    index.push_back(entry);
+  };
+  for (const AddedPath& path : added_paths_)
+    write({.number = path.page_number, .page_sum = path.page_sum, .goes_round = path.goes_round}, path.steps);
+  for (const Image& image : replaced)
+    for (const PathEntry& entry : image.paths)
+      if (const std::optional<StoredPath> path = ReadPath(image, entry)) write(entry, path->steps);
+  std::ranges::sort(index, {}, &PathEntry::key);
+  return index;
+}
 
 void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> replaced, ByteSink sink) const {
   // What there is of a page: one record as it is, or parts that become one.
@@ -154,7 +232,7 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     const StoredPage* added = nullptr;
     std::optional<StoredPageView> stored;
     std::span<const std::byte> record;
-    uint64_t head_bytes = 0, head_sum = 0;
+    uint64_t directory_bytes = 0, directory_sum = 0;
     auto key() const { return std::tuple(number, sum); }
     const std::byte* bytes() const { return added != nullptr ? added->bytes().data() : stored->bytes.data(); }
   };
@@ -163,17 +241,19 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     if (page.added != nullptr)
       sources.push_back(
           {.number = page.number, .sum = page.sum, .added = page.added.get(), .stored = {}, .record = {}});
-  for (const std::span<const std::byte> bytes : replaced) {
-    Image image;
-    if (!ReadImage(bytes, settings_, &image) || image.layout != layout_) continue;
+  std::vector<Image> images;
+  for (const std::span<const std::byte> bytes : replaced)
+    if (Image image; ReadImage(bytes, settings_, &image) && image.layout == layout_) images.push_back(image);
+  for (const Image& image : images) {
     for (const IndexEntry& entry : image.index)
-      if (const std::optional<StoredPageView> view = ReadRecord(image, entry))
+      if (const std::optional<StoredPageView> view = ReadRecord(image, entry);
+          view && SumOf(view->bytes) == entry.page_sum)
         sources.push_back({.number = entry.number,
                            .sum = entry.page_sum,
                            .stored = view,
                            .record = image.bytes.subspan(entry.offset, entry.bytes),
-                           .head_bytes = entry.head_bytes,
-                           .head_sum = entry.head_sum});
+                           .directory_bytes = entry.directory_bytes,
+                           .directory_sum = entry.directory_sum});
   }
   // Pages with the same bytes side by side.
   std::ranges::sort(sources, [](const Source& a, const Source& b) {
@@ -186,16 +266,9 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
   std::vector<IndexEntry> index;
   uint64_t offset = 0;
   const auto write_page = [&](const StoredPage& page, IndexEntry* entry) {
-    XXH3_state_t sum;
-    XXH3_64bits_reset(&sum);
-    page.WriteHead([&](std::span<const std::byte> bytes) {
-      XXH3_64bits_update(&sum, bytes.data(), bytes.size());
-      sink(bytes);
-    });
-    page.WriteBlocks(sink);
     entry->bytes = page.size_bytes();
-    entry->head_bytes = page.head_bytes();
-    entry->head_sum = XXH3_64bits_digest(&sum);
+    entry->directory_bytes = page.directory_bytes();
+    entry->directory_sum = page.WriteRecord(sink);
   };
   for (size_t first = 0, end = 0; first < sources.size(); first = end) {
     for (end = first; end < sources.size() && alike(sources[first], sources[end]);) ++end;
@@ -204,8 +277,8 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     if (end - first == 1 && source.added == nullptr) {
       sink(source.record);
       entry.bytes = source.record.size();
-      entry.head_bytes = source.head_bytes;
-      entry.head_sum = source.head_sum;
+      entry.directory_bytes = source.directory_bytes;
+      entry.directory_sum = source.directory_sum;
     } else if (end - first == 1) {
       write_page(*source.added, &entry);
     } else {
@@ -221,10 +294,19 @@ void TranslationStore::WriteImage(std::span<const std::span<const std::byte>> re
     offset += entry.bytes;
     index.push_back(entry);
   }
-  const std::span<const std::byte> index_bytes = std::as_bytes(std::span<const IndexEntry>(index));
-  const ImageFooter footer = {
-      .settings = settings_, .layout = layout_, .num_records = index.size(), .index_sum = SumOf(index_bytes)};
-  sink(index_bytes);
+  const std::vector<PathEntry> paths = WritePaths(images, offset, sink);
+  std::vector<std::byte> indices;
+  const auto append = [&indices](std::span<const std::byte> bytes) {
+    indices.insert(indices.end(), bytes.begin(), bytes.end());
+  };
+  append(std::as_bytes(std::span(index)));
+  append(std::as_bytes(std::span(paths)));
+  const ImageFooter footer = {.settings = settings_,
+                              .layout = layout_,
+                              .num_records = index.size(),
+                              .num_paths = paths.size(),
+                              .index_sum = SumOf(indices)};
+  sink(indices);
   sink(std::as_bytes(std::span(&footer, 1)));
 }
 

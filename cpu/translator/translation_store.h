@@ -13,11 +13,13 @@
 #include "base/guest_addr.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/stored_page.h"
+#include "cpu/translator/stored_paths.h"
 
 namespace remora::cpu::translator {
 
 // Translations that outlive a run: those of earlier ones, found by a page's address and bytes, and the new ones of this
-// run, for the next. Files are the caller's business: it hands over images and gets one back.
+// run, for the next. Of paths it is only where they go. Files are the caller's business: it hands over images and gets
+// one back.
 //
 // A page's translations hold for a page with the same bytes at the same address, under the same settings. The bytes are
 // compared, not a sum of them: a guest that makes pages up cannot have its translations taken for another program's.
@@ -58,8 +60,19 @@ class TranslationStore {
   void Add(Page* page, uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer,
            StoredPage::KeyOf key_of);
 
-  // Blocks that this run has added, and pages that it was the first to come to.
+  // Those that begin on the page, of all images; an image's bytes hold their steps.
+  std::vector<StoredPath> PathsOf(const Page& page) const;
+  // A path that this run has made, which begins on the page. Does nothing if it is there; of all that begin at one
+  // place the next image has this run's last one.
+  static constexpr size_t kMaxPaths = 4096;
+  void AddPath(const Page& page, const StoredPath& path);
+
+  // Blocks that this run has added, and pages that it was the first to come to; paths.
   uint64_t num_added() const { return num_added_; }
+  uint64_t num_added_paths() const { return added_paths_.size(); }
+  // Of the pages that this run has come to: those that it was the first to come to, and all.
+  uint64_t num_new_pages() const { return num_new_pages_; }
+  uint64_t num_pages() const { return pages_.size(); }
   // What these take in an image.
   uint64_t added_bytes() const;
   // An image of what this run has added and of what the images have that it is to replace, piece by piece.
@@ -68,16 +81,27 @@ class TranslationStore {
  private:
   struct ImageFooter;
   struct IndexEntry;
+  struct PathEntry;
   struct Image {
     std::span<const std::byte> bytes;
     uint64_t layout = 0;
     std::span<const IndexEntry> index;
+    std::span<const PathEntry> paths;
+  };
+  struct AddedPath {
+    uint64_t page_number = 0, page_sum = 0;
+    bool goes_round = false;
+    std::vector<uint64_t> steps;
   };
   static bool ReadImage(std::span<const std::byte> bytes, uint64_t settings, Image* image);
   // Looks into further images until one has the page. False: there are no more.
   bool LookFurther(uint64_t page_number, uint64_t sum, const std::byte* bytes, Page* page) const;
-  // Nothing where it is not intact.
+  // Nothing where its directory is not intact. Its bytes are what the caller has to look at.
   static std::optional<StoredPageView> ReadRecord(const Image& image, const IndexEntry& entry);
+  // Nothing where it is not intact.
+  static std::optional<StoredPath> ReadPath(const Image& image, const PathEntry& entry);
+  // The steps of paths go into an image, from `offset` on; answers what its index says of them.
+  std::vector<PathEntry> WritePaths(std::span<const Image> replaced, uint64_t offset, ByteSink sink) const;
 
   const uint64_t settings_;
   uint64_t layout_ = 0;
@@ -86,6 +110,7 @@ class TranslationStore {
   // By number and sum; those that differ in their bytes only follow each other.
   absl::flat_hash_map<std::pair<uint64_t, uint64_t>, std::vector<Page*>> known_;
   uint64_t num_new_pages_ = 0, num_added_ = 0, added_code_bytes_ = 0;
+  std::vector<AddedPath> added_paths_;
 };
 
 }  // namespace remora::cpu::translator

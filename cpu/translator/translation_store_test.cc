@@ -123,10 +123,102 @@ TEST(TranslationStoreTest, WhatIsDamagedIsNotUsed) {
       EXPECT_TRUE(known.empty() || known == std::set<uint32_t>{page});
       found += known.empty() ? 0 : 1;
     }
-    // In the footer or the index, or in a page's head or block.
+    // In the footer or the index, or in a page's bytes, directory or block.
     EXPECT_TRUE(found == 0 || (run.taken() == 1 && found == 19)) << at;
   }
   for (size_t length = 0; length < image.size(); length += 97) EXPECT_EQ(OneRun({image.substr(0, length)}).taken(), 0);
+}
+
+TEST(TranslationStoreTest, APageWhoseBytesAreDamagedDoesNotGoIntoTheNextImage) {
+  OneRun first({});
+  first.Translate(3, BytesOf(1), 16);
+  const std::string image = first.Image();
+  std::string damaged = image;
+  damaged[100] = static_cast<char>(damaged[100] ^ 1);  // the page's bytes come first
+  EXPECT_EQ(OneRun({damaged}).Known(3, BytesOf(1)), std::set<uint32_t>{});
+  EXPECT_EQ(OneRun({}).Image({image}).size(), image.size());
+  EXPECT_LT(OneRun({}).Image({damaged}).size(), image.size());
+}
+
+// --- paths ---
+
+using Steps = std::vector<uint64_t>;
+
+// The first steps of those that begin on the page, and how many steps they have; negative: they go round.
+std::map<uint64_t, int> PathsOf(OneRun* run, uint64_t number, const PageBytes& bytes) {
+  std::map<uint64_t, int> found;
+  for (const StoredPath& path : run->store().PathsOf(*run->store().Ask(number, bytes)))
+    EXPECT_TRUE(found.emplace(path.steps[0], static_cast<int>(path.steps.size()) * (path.goes_round ? -1 : 1)).second);
+  return found;
+}
+void AddPath(OneRun* run, uint64_t number, const PageBytes& bytes, const Steps& steps, bool goes_round = false) {
+  run->store().AddPath(*run->store().Ask(number, bytes), {.goes_round = goes_round, .steps = steps});
+}
+using Paths = std::map<uint64_t, int>;
+
+TEST(TranslationStoreTest, PathsBelongToThePageThatTheyBeginOn) {
+  OneRun first({});
+  AddPath(&first, 3, BytesOf(1), {0x3000, 0x5000}, /*goes_round=*/true);
+  AddPath(&first, 3, BytesOf(1), {0x3008, 0x3009, 0x3000});
+  AddPath(&first, 3, BytesOf(2), {0x3000});
+  AddPath(&first, 5, BytesOf(1), {0x5000});
+  EXPECT_EQ(first.store().num_added_paths(), 4u);
+  OneRun second({first.Image()});
+  EXPECT_EQ(PathsOf(&second, 3, BytesOf(1)), (Paths{{0x3000, -2}, {0x3008, 3}}));
+  EXPECT_EQ(PathsOf(&second, 3, BytesOf(2)), (Paths{{0x3000, 1}}));
+  EXPECT_EQ(PathsOf(&second, 5, BytesOf(1)), (Paths{{0x5000, 1}}));
+  EXPECT_EQ(PathsOf(&second, 5, BytesOf(2)), Paths());
+}
+
+TEST(TranslationStoreTest, APathThatIsThereIsNotAddedAndALaterOneTakesItsPlace) {
+  OneRun first({});
+  AddPath(&first, 3, BytesOf(1), {0x3000, 0x3001});
+  AddPath(&first, 3, BytesOf(1), {0x3800, 0x3801});
+  OneRun second({first.Image()});
+  AddPath(&second, 3, BytesOf(1), {0x3000, 0x3001});
+  EXPECT_EQ(second.store().num_added_paths(), 0u);
+  AddPath(&second, 3, BytesOf(1), {0x3000, 0x3001, 0x3002});
+  AddPath(&second, 3, BytesOf(1), {0x3000, 0x3001, 0x3002, 0x3003});
+  EXPECT_EQ(second.store().num_added_paths(), 1u);
+  OneRun third({second.Image({first.Image()})});
+  EXPECT_EQ(PathsOf(&third, 3, BytesOf(1)), (Paths{{0x3000, 4}, {0x3800, 2}}));
+}
+
+TEST(TranslationStoreTest, AllImagesAreAskedForPaths) {
+  OneRun first({}), second({});
+  for (const uint32_t offset : {16, 17, 18}) first.Translate(3, BytesOf(1), offset);
+  AddPath(&first, 3, BytesOf(1), {0x3000, 0x3001});
+  AddPath(&second, 3, BytesOf(1), {0x3100});
+  OneRun later({first.Image(), second.Image()});
+  EXPECT_EQ(PathsOf(&later, 3, BytesOf(1)), (Paths{{0x3000, 2}, {0x3100, 1}}));
+}
+
+TEST(TranslationStoreTest, ADamagedPathIsLeftOut) {
+  OneRun first({});
+  AddPath(&first, 3, BytesOf(1), {0x3000, 0x3001});
+  AddPath(&first, 3, BytesOf(1), {0x3100, 0x3101});
+  const std::string image = first.Image();
+  for (size_t at = 0; at < image.size(); ++at) {
+    std::string damaged = image;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    for (const std::string& written : {damaged, OneRun({}).Image({damaged})}) {
+      OneRun later({written});
+      const Paths found = PathsOf(&later, 3, BytesOf(1));
+      for (const auto& [begin, length] : found) EXPECT_TRUE(begin % 0x100 == 0 && length == 2) << at;
+      EXPECT_TRUE(found.size() == 2 || found.size() == 1 || later.taken() == 0 || written != damaged) << at;
+    }
+  }
+}
+
+TEST(TranslationStoreTest, OnlySoManyPathsAreKept) {
+  OneRun run({});
+  for (uint64_t i = 0; i < TranslationStore::kMaxPaths + 10; ++i) AddPath(&run, 3, BytesOf(1), {0x3000 + i});
+  EXPECT_EQ(run.store().num_added_paths(), TranslationStore::kMaxPaths);
+  OneRun second({run.Image()});
+  AddPath(&second, 4, BytesOf(1), {0x4000});
+  OneRun third({second.Image({run.Image()})});
+  EXPECT_EQ(PathsOf(&third, 4, BytesOf(1)), (Paths{{0x4000, 1}})) << "this run's first";
+  EXPECT_EQ(PathsOf(&third, 3, BytesOf(1)).size(), TranslationStore::kMaxPaths - 1);
 }
 
 TEST(TranslationStoreTest, OnlySoManyPagesAreNewInOneRun) {

@@ -132,7 +132,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 void TranslatorCore::FillTables(Bound* bound) {
   // Half of it is filled now, and translated code will look into all of it.
   static_assert(sizeof(GuestContext) <= kLargePageBytes);
-  AskForLargePage(bound->context.get(), kLargePageBytes);
+  (void)AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect.fill(cache_->routines().indirect_miss);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
   bound->context->arrivals.fill(GuestContext::kFirstArrivals);
@@ -640,8 +640,8 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       goes_on = interpret(run_.left, interrupt);
       continue;
     }
-    if (hot_pc_ == state.rip && std::exchange(hot_pc_, 0) != 0 && BeginsPath(state.rip)) {
-      exit = FollowPath(state, tlb, interrupt);
+    if (hot_pc_ == state.rip && std::exchange(hot_pc_, 0) != 0 && (!stored_places_.empty() || BeginsPath(state.rip))) {
+      exit = stored_places_.empty() ? FollowPath(state, tlb, interrupt) : FollowStoredPaths(state, tlb);
       run_.left -= exit.instructions_retired;
       goes_on = exit.reason == ExitReason::kBudget;
       continue;
@@ -688,8 +688,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
     }
   }
   exit.instructions_retired = run_.budget - run_.left;
-  if (exit.reason == ExitReason::kBudget && options_.optimizations.paths && hot_spots_.Note(state.rip))
-    hot_pc_ = state.rip;
+  if (exit.reason == ExitReason::kBudget && options_.optimizations.paths) NoteHotSpot(state.rip);
   // Who asks whether anything has happened must not hear that nothing has.
   if (exit.instructions_retired == 0 && exit.reason != ExitReason::kSyscall && state.rip != run_.first_pc)
     exit.instructions_retired = 1;
@@ -702,6 +701,7 @@ Engine::Counters TranslatorCore::counters() const {
           .blocks_decoded = blocks_translated_.value(),
           .blocks_entered_slowly = lookups_.value(),
           .blocks_adopted = blocks_adopted_.value(),
+          .paths_made_again = paths_made_again_.value(),
           .guest_bytes_translated = guest_bytes_.value(),
           .host_bytes_translated = host_bytes_.value()};
 }

@@ -23,6 +23,7 @@
 #include "cpu/translator/hot_spots.h"
 #include "cpu/translator/operand_forecast.h"
 #include "cpu/translator/path_shape.h"
+#include "cpu/translator/stored_paths.h"
 #include "cpu/translator/translation_cache.h"
 #include "cpu/translator/translator.h"
 
@@ -119,10 +120,16 @@ class TranslatorCore final : public Engine {
   void NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions);
 
   // --- paths (translator_paths.cc) ---
+  // A slice has ended at `pc`.
+  void NoteHotSpot(uint64_t pc);
   // Whether a path from `pc` on would replace a block.
   bool BeginsPath(uint64_t pc);
   // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
   Exit FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
+  // Has the interpreter run from state.rip on, along stored_places_, and makes a path that it has gone along for a
+  // while.
+  Exit FollowStoredPaths(CpuState& state, mm::Tlb& tlb);
+  void MakeStoredPath(const StoredPath& path);
   // Whether no path goes through `pc`.
   bool EndsPath(uint64_t pc) const;
   // What path_shape_ has found, if that is possible now. False: it is not worth while.
@@ -185,12 +192,14 @@ class TranslatorCore final : public Engine {
   static constexpr uint32_t kVisited = 8192;
   std::array<uint8_t, kVisited> visits_{};
   HotSpots hot_spots_;
-  uint64_t hot_pc_ = 0;  // a path is to begin there; 0: nowhere
+  uint64_t hot_pc_ = 0;  // a path is to begin there, or goes on there in stored_places_; 0: nowhere
+  std::vector<StoredPaths::Place> stored_places_;
   // The path being made.
   PathShape path_shape_;
   uint64_t steps_for_rounds_ = 0;  // instructions that have been followed to find rounds, of all paths
   std::vector<Translation::Page> path_pages_;
-  Counter instructions_retired_, blocks_translated_, blocks_adopted_, guest_bytes_, host_bytes_, lookups_, interpreted_;
+  Counter instructions_retired_, blocks_translated_, blocks_adopted_, paths_made_again_, guest_bytes_, host_bytes_,
+      lookups_, interpreted_;
 };
 
 }  // namespace remora::cpu::translator

@@ -64,6 +64,64 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic
   return exit;
 }
 
+void TranslatorCore::NoteHotSpot(uint64_t pc) {
+  stored_places_.clear();
+  if (cache_->has_stored_paths()) cache_->FindStoredPaths(pc, &stored_places_);
+  const bool is_hot = hot_spots_.Note(pc);
+  if (is_hot || !stored_places_.empty()) hot_pc_ = pc;
+}
+
+Exit TranslatorCore::FollowStoredPaths(CpuState& state, mm::Tlb& tlb) {
+  // What an earlier run's data made of a path may not be this one's: it has to be followed for a while, to its end if
+  // that is not quite near.
+  constexpr uint32_t kLong = 64, kShort = 8;
+  using Place = StoredPaths::Place;
+  std::erase_if(stored_places_, [](const Place& place) {
+    return !place.path.goes_round && place.step + kShort >= place.path.steps.size();
+  });
+  Exit exit;
+  uint64_t retired = 0;
+  const Place* followed = nullptr;
+  for (uint32_t steps = 1; !stored_places_.empty() && followed == nullptr; ++steps) {
+    exit = interpreter().Run(state, tlb, 1, kNeverInterrupt);
+    retired += exit.instructions_retired;
+    if (exit.reason != ExitReason::kBudget || retired >= run_.left) break;
+    std::erase_if(stored_places_, [&](Place& place) {
+      const size_t length = place.path.steps.size();
+      place.step = place.step + 1 < length ? place.step + 1 : 0;
+      if (place.path.steps[place.step] == state.rip) return false;
+      cache_->NoteStoredPathMiss(place.number);
+      return true;
+    });
+    const auto long_enough = std::ranges::find_if(stored_places_, [steps](const Place& place) {
+      const size_t length = place.path.steps.size();
+      return steps >= std::min<size_t>(kLong, length) || (!place.path.goes_round && place.step + 1 == length);
+    });
+    if (long_enough != stored_places_.end()) followed = &*long_enough;
+  }
+  exit.instructions_retired = retired;
+  if (followed != nullptr) {
+    cache_->ForgetStoredPath(followed->number);
+    MakeStoredPath(followed->path);
+  }
+  stored_places_.clear();
+  return exit;
+}
+
+void TranslatorCore::MakeStoredPath(const StoredPath& path) {
+  const uint64_t begin = path.steps[0];
+  if (!BeginsPath(begin)) return;
+  const uint64_t generation = cache_->generation();
+  const std::vector<BlockCollector::Step> steps = StepsOf(path.steps);
+  if (steps.size() != path.steps.size()) return;
+  // It returned to whoever had called before where it was seen to do so.
+  const bool goes_round = collector_.CollectPath(steps, begin, /*same=*/steps.size()) && path.goes_round;
+  if (goes_round != path.goes_round || collector_.instructions().size() != steps.size()) return;
+  PublishPath(steps[0].page, goes_round, generation);
+  const Translation* made = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
+  if (made != nullptr && made->is_path) paths_made_again_.Add();
+}
+
 bool TranslatorCore::HasItsPages(const Translation& path) {
   mm::Tlb& tlb = *bound_->context->tlb;
   return std::ranges::all_of(path.pages(), [&](const Translation::Page& page) {
@@ -157,13 +215,20 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const GeneratedBlock* written = writer_.WritePath(instructions, gate, goes_round, live_at);
   while (written == nullptr) {
+    goes_round = false;
     collector_.CutPath(instructions.size() / 2);
     instructions = collector_.instructions();
     forget_other_pages();
-    written = writer_.WritePath(instructions, gate, /*goes_round=*/false, live_at);
+    written = writer_.WritePath(instructions, gate, goes_round, live_at);
   }
   const Translation* made = cache_->PublishPath(begin, path_pages_, *written, generation);
-  if (made != nullptr) NoteTranslated(*made, instructions);
+  if (made == nullptr) return true;
+  NoteTranslated(*made, instructions);
+  if (cache_->has_store()) {
+    std::vector<uint64_t> pcs;
+    for (const GuestInstruction& instruction : instructions) pcs.push_back(instruction.pc);
+    cache_->StorePath(*made, {.goes_round = goes_round, .steps = pcs});
+  }
   return true;
 }
 

@@ -67,6 +67,7 @@ case_translations_are_kept() {
   try --translations=kept --stats --cpu-opt=-warm /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
   (( $(figure blocks_of_earlier_runs) > once / 2 )) || { fail "$(figure blocks_of_earlier_runs) kept of $once"; return; }
   (( $(figure blocks_decoded) < once / 5 )) || { fail "$(figure blocks_decoded) blocks, $once at first"; return; }
+  (( $(figure paths_of_earlier_runs) > 0 )) || { fail "no path of an earlier run"; return; }
   # Other settings: nothing of that is of use.
   try --translations=kept --stats --cpu-opt=-warm --cpu=v2 /bin/sh -c "$script"; expect_status 0 && expect_out 3000 || return
   [[ -z $(figure blocks_of_earlier_runs) ]] || { fail "of another CPU"; return; }
