@@ -23,7 +23,7 @@ class PopulatedAhead {
     if (end > populated_) [[unlikely]]
       Step(memory, end, bytes);
   }
-  // What is before byte `end` has memory already.
+  // What is before byte `end` is not asked for: it has memory, or is left to the writes.
   void NoteThere(size_t end) { populated_ = std::max(populated_, end); }
 
  private:

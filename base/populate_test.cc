@@ -77,7 +77,7 @@ TEST_F(PopulateTest, WhatIsUsedFromItsBeginningOnIsPopulatedAheadButNotBeyondIts
   EXPECT_EQ(NumPopulated(), IfHostCan(kBytes / kHostPage, 0));
 }
 
-TEST_F(PopulateTest, WhatIsThereAlreadyIsNotAskedFor) {
+TEST_F(PopulateTest, WhatHasMemoryIsNotAskedFor) {
   PopulatedAhead ahead;
   ahead.NoteThere(20 * kHostPage);
   ahead.Reach(memory_, 20 * kHostPage, kPages * kHostPage);

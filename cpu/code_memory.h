@@ -17,7 +17,7 @@ class CodeMemory {
   CodeMemory& operator=(const CodeMemory&) = delete;
 
   // Asks the host to hold the 2 MiB around an offset, all of which will be used, in one large page. Takes half a
-  // millisecond, and as long again if much is there that has to be copied. Whether there is memory for all of them now.
+  // millisecond, and as long again if much is there that has to be copied. Whether they all have memory now.
   bool MakeLargePage(uint64_t offset) const;
 
   std::byte* writable() const { return writable_; }

@@ -184,7 +184,6 @@ PageRange AddressSpace::ReadAroundLocked(const Vma& vma, PageNumber page) {
 void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFrames* retired) {
   FramePool& frames = *context_->frames;
   struct Copy {
-    PageNumber page;
     FrameId source, frame;
   };
   absl::InlinedVector<Copy, FrameReservation::kNumFrames> copies;
@@ -192,7 +191,10 @@ void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFram
                     [&](PageNumber other, FrameId source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
                       retired->Add(source);
                       const ErrnoOr<FrameId> frame = table_.AllocateFrame(other, vma.range, /*zeroed=*/false, retired);
-                      if (frame.ok()) copies.push_back({other, source, *frame});
+                      if (!frame.ok()) return;
+                      // At once: the next one's frame is to be beside this one's.
+                      table_.Install(other, PageTableEntry(*frame, /*anonymous=*/true), retired);
+                      copies.push_back({source, *frame});
                     });
   for (size_t first = 0, end = 0; first < copies.size(); first = end) {
     while (end < copies.size() && copies[end].frame.value() - copies[first].frame.value() == end - first) ++end;
@@ -200,7 +202,6 @@ void AddressSpace::CopyAroundLocked(const Vma& vma, PageNumber page, RetiredFram
   }
   for (const Copy& copy : copies) {
     CopyGuestMemory(frames.Data(copy.frame), frames.Data(copy.source), kPageSize);
-    table_.Install(copy.page, PageTableEntry(copy.frame, /*anonymous=*/true), retired);
     frames.PrepareWrite(copy.frame);
   }
 }

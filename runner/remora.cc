@@ -8,7 +8,7 @@ namespace {
 
 // A thread's heap begins with that much address space, and grows beyond it by a page and a system call each time.
 constexpr int kHeapBytes = 8 << 20;
-// What is larger has a mapping of its own.
+// What is larger has a mapping of its own. (Said for good: malloc does not raise the limit by what is freed any more.)
 constexpr int kOwnMappingBytes = 1 << 20;
 
 }  // namespace

@@ -112,7 +112,7 @@ class StoredPage {
     return std::span<const std::byte, kPageSize>(bytes_.get(), kPageSize);
   }
   bool Has(uint32_t page_offset) const { return begins_.test(page_offset); }
-  // Of what WriteDirectory writes; of the whole record.
+  // Of the directory; of the whole record.
   size_t directory_bytes() const;
   size_t size_bytes() const { return kPageSize + directory_bytes() + blocks_.size(); }
 

@@ -6,10 +6,12 @@
 
 namespace remora::cpu::translator {
 
-bool StoredPaths::IsJoint(std::span<const uint64_t> steps, size_t step) {
+bool StoredPaths::IsFoundBy(const StoredPath& path, size_t step) {
   constexpr uint64_t kMaxInstructionBytes = 15;
+  if (step == 0) return true;
+  if (!path.goes_round && path.steps.size() - step <= kMinFollowed) return false;
   // Backwards it is more, too.
-  return step == 0 || steps[step] - steps[step - 1] > kMaxInstructionBytes;
+  return path.steps[step] - path.steps[step - 1] > kMaxInstructionBytes;
 }
 
 void StoredPaths::Add(const StoredPath& path) {
@@ -22,22 +24,23 @@ void StoredPaths::Add(const StoredPath& path) {
   const uint32_t number = ++last_number_;
   paths_[number] = {.path = path};
   for (uint32_t step = 0; step < path.steps.size(); ++step)
-    if (IsJoint(path.steps, step)) by_pc_[path.steps[step]].push_back({number, step});
+    if (IsFoundBy(path, step)) by_pc_[path.steps[step]].push_back({number, step});
 }
 
 void StoredPaths::FindAt(uint64_t pc, std::vector<Place>* places) const {
   const auto here = by_pc_.find(pc);
   if (here == by_pc_.end()) return;
-  for (const Step& step : here->second) places->push_back({step.number, step.step, paths_.at(step.number).path});
+  for (const Step& step : std::span(here->second).first(std::min(here->second.size(), kMaxPlaces)))
+    places->push_back({step.number, step.step, paths_.at(step.number).path});
 }
 
 void StoredPaths::Forget(uint32_t number) {
   const auto known = paths_.find(number);
   if (known == paths_.end()) return;
-  const std::span<const uint64_t> steps = known->second.path.steps;
-  for (size_t step = 0; step < steps.size(); ++step) {
-    if (!IsJoint(steps, step)) continue;
-    const auto here = by_pc_.find(steps[step]);
+  const StoredPath path = known->second.path;
+  for (size_t step = 0; step < path.steps.size(); ++step) {
+    if (!IsFoundBy(path, step)) continue;
+    const auto here = by_pc_.find(path.steps[step]);
     if (here == by_pc_.end()) continue;
     auto& of_others = here->second;
     of_others.erase(std::remove_if(of_others.begin(), of_others.end(),

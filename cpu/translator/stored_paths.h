@@ -14,6 +14,8 @@ namespace remora::cpu::translator {
 // A path that an earlier run has made: where its instructions are, one after the other. What they are is looked at when
 // it is made again, so there is nothing that could be wrong about it; it may be of no use.
 struct StoredPath {
+  static constexpr size_t kMaxSteps = 1000;  // no run has made a longer one
+
   bool goes_round = false;  // from the last one to the first
   std::span<const uint64_t> steps;
 };
@@ -30,8 +32,11 @@ class StoredPaths {
     uint32_t step = 0;
     StoredPath path;
   };
-  // Adds to `places` where paths have `pc` first, or behind what cannot have run on into it.
+  // Adds to `places` where paths have `pc` first, or behind what cannot have run on into it, but for the last
+  // kMinFollowed of a path that does not go round. At most kMaxPlaces: the others' turn comes when these are forgotten.
   void FindAt(uint64_t pc, std::vector<Place>* places) const;
+  bool IsAnyAt(uint64_t pc) const { return by_pc_.contains(pc); }
+  static constexpr size_t kMinFollowed = 8, kMaxPlaces = 16;
   // It has been made, or was come to kMaxMisses times and not followed. A number that is not known does no harm.
   void Forget(uint32_t number);
   void NoteMiss(uint32_t number);
@@ -47,8 +52,8 @@ class StoredPaths {
   struct Step {
     uint32_t number, step;
   };
-  // Whether slices end there: at the beginning of blocks, most of which are jumped to.
-  static bool IsJoint(std::span<const uint64_t> steps, size_t step);
+  // Whether it is found by the step. Slices end at the beginning of blocks, most of which are jumped to.
+  static bool IsFoundBy(const StoredPath& path, size_t step);
 
   uint32_t last_number_ = 0;
   absl::flat_hash_map<uint32_t, Known> paths_;

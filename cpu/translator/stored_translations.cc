@@ -46,6 +46,11 @@ void TranslationCache::AskStore(mm::FrameId frame, uint64_t page_number, std::sp
   num_stored_paths_.store(stored_paths_.num_paths(), std::memory_order_relaxed);
 }
 
+bool TranslationCache::HasStoredPathAt(uint64_t pc) const {
+  MutexLock lock(&mu_);
+  return stored_paths_.IsAnyAt(pc);
+}
+
 void TranslationCache::FindStoredPaths(uint64_t pc, std::vector<StoredPaths::Place>* places) const {
   MutexLock lock(&mu_);
   stored_paths_.FindAt(pc, places);
@@ -92,9 +97,11 @@ void TranslationCache::StoreLocked(FrameCode* code, uint64_t pc, const Generated
 }
 
 void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store,
-                                  TranslationStore::Page* page, std::vector<Wanted>* wanted) {
+                                  const FrameCode::AskedPage& asked, std::vector<Wanted>* wanted) {
   wanted->clear();
+  TranslationStore::Page* const page = asked.page;
   std::bitset<kPageSize> looked_for;
+  for (const uint16_t page_offset : asked.failed) looked_for.set(page_offset);
   const uint64_t first = PageRoundDown(pc);
   const auto add = [&](uint32_t page_offset, const std::optional<StoredBlockView>& block) {
     if (block) wanted->push_back({.pc = first + page_offset, .block = *block});
@@ -124,10 +131,10 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   const auto known = frames_.find(frame.value());
   if (known == frames_.end()) return Stored::kNotAsked;
   FrameCode* code = &known->second;
-  const FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
+  FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
   if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
   if (!asked->found) return Stored::kNothing;
-  FindWanted(*code, pc, *store_, asked->page, &wanted_);
+  FindWanted(*code, pc, *store_, *asked, &wanted_);
   // Not all at once where that is much of the room there is.
   const uint64_t most = memory_->buffer.region_bytes() / 4;
   uint64_t bytes = 0;
@@ -149,7 +156,10 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
   for (Wanted& wanted : wanted_) {
     Translation::Owner block = AdoptBlockLocked(wanted.block, next);
     next += CodeBuffer::Padded(wanted.block.code.size());
-    if (block == nullptr) continue;
+    if (block == nullptr) {
+      asked->failed.push_back(static_cast<uint16_t>(wanted.pc % kPageSize));
+      continue;
+    }
     block->pc = wanted.pc;
     block->frame = frame;
     in_region_[piece.region].push_back(block.get());

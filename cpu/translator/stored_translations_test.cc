@@ -202,6 +202,9 @@ TEST(StoredTranslationsTest, WhereThereAreNoMoreNumbersABlockIsLeftOut) {
   Side later(AsBytes(image));
   for (uint64_t i = 0; i < translator::GuestContext::kWays; ++i) later.cache.WayTo(1 + i);
   EXPECT_TRUE(later.Adopt(kPage, page.data()).empty());
+  const uint64_t used = later.cache.buffer().used_bytes();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(later.Adopt(kPage, page.data()).empty());
+  EXPECT_EQ(later.cache.buffer().used_bytes(), used) << "it is not put together each time";
   const std::vector<const translator::Translation*> adopted = later.Adopt(kPage + 64, page.data());
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
@@ -565,6 +568,40 @@ TEST(StoredTranslationsTest, APathIsMadeAgainWhenItIsComeToOnce) {
   }
   EXPECT_EQ(run.machine.state.gpr[kRax], ExpectedRax(run.machine, 3, kManyRounds));
   EXPECT_EQ(run.num_added_paths(), 0u);
+}
+
+// Two loops that take turns on one engine, as tasks do.
+TEST(StoredTranslationsTest, PathsAreMadeAgainForTasksThatTakeTurns) {
+  constexpr uint64_t kOther = kCode + 0x800;
+  const auto write = [](FakeMachine* machine) {
+    WriteProgram(machine, 3, kManyRounds);
+    machine->memory.Write(kOther, {0xe8});  // loop: call kFunction; dec edx; jnz loop; syscall
+    machine->memory.Store(kOther + 1, static_cast<uint32_t>(kFunction - (kOther + 5)));
+    machine->memory.Write(kOther + 5, {0xff, 0xca, 0x75, 0xf7, 0x0f, 0x05});
+    machine->state.gpr[kRdx] = kManyRounds;
+  };
+  std::string image;
+  {
+    StoredRun run;
+    write(&run.machine);
+    ASSERT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
+    run.machine.state.rip = kOther;
+    while (run.machine.Run(500).reason == ExitReason::kBudget) {
+    }
+    ASSERT_GE(run.num_added_paths(), 2u);
+    image = run.Image();
+  }
+  StoredRun run(image);
+  write(&run.machine);
+  run.machine.state.rip = kCode;
+  CpuState other = run.machine.state;
+  other.rip = kOther;
+  other.gpr[kRsp] -= 512;
+  for (int slice = 0; slice < 6; ++slice) {
+    ASSERT_EQ(run.machine.Run(500).reason, ExitReason::kBudget);
+    std::swap(run.machine.state, other);
+  }
+  EXPECT_EQ(run.paths_made_again(), 2u);
 }
 
 TEST(StoredTranslationsTest, APathIsOfThePagesThatAreThere) {

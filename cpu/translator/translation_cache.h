@@ -91,6 +91,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   Stored AdoptStored(mm::FrameId frame, uint64_t pc, std::vector<const Translation*>* blocks);
   // Paths of earlier runs that this one may make, of the pages that the store has been asked for; see StoredPaths.
   bool has_stored_paths() const { return num_stored_paths_.load(std::memory_order_relaxed) != 0; }
+  bool HasStoredPathAt(uint64_t pc) const;
   void FindStoredPaths(uint64_t pc, std::vector<StoredPaths::Place>* places) const;
   void ForgetStoredPath(uint32_t number);
   void NoteStoredPathMiss(uint32_t number);
@@ -165,6 +166,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       uint64_t number = 0;
       TranslationStore::Page* page = nullptr;  // null: it keeps nothing of it
       bool found = false;
+      std::vector<uint16_t> failed = {};  // where blocks begin that there was no number for, or no room
     };
     static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
     std::vector<AskedPage> asked;
@@ -206,7 +208,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   };
   // The block at `pc`, and those that are to come with it, of what is not here.
   static void FindWanted(const FrameCode& code, uint64_t pc, const TranslationStore& store,
-                         TranslationStore::Page* page, std::vector<Wanted>* wanted);
+                         const FrameCode::AskedPage& asked, std::vector<Wanted>* wanted);
   // Its code comes to `code`. Null: there is no number for something, or no room.
   Translation::Owner AdoptBlockLocked(const StoredBlockView& stored, const std::byte* code)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -94,8 +94,8 @@ std::optional<StoredPageView> TranslationStore::ReadRecord(const Image& image, c
 
 std::optional<StoredPath> TranslationStore::ReadPath(const Image& image, const PathEntry& entry) {
   const uint64_t bytes = entry.num_steps * sizeof(uint64_t);
-  if (entry.num_steps == 0 || entry.offset % kAlignment != 0 || entry.offset > image.bytes.size() ||
-      bytes > image.bytes.size() - entry.offset)
+  if (entry.num_steps == 0 || entry.num_steps > StoredPath::kMaxSteps || entry.offset % kAlignment != 0 ||
+      entry.offset > image.bytes.size() || bytes > image.bytes.size() - entry.offset)
     return std::nullopt;
   const std::span steps = image.bytes.subspan(entry.offset, bytes);
   if (SumOf(steps) != entry.sum) return std::nullopt;
@@ -170,10 +170,12 @@ void TranslationStore::Add(Page* page, uint32_t page_offset, const GeneratedBloc
 
 std::vector<StoredPath> TranslationStore::PathsOf(const Page& page) const {
   std::vector<StoredPath> paths;
-  for (const Image& image : images_)
+  for (const Image& image : images_) {
+    if (image.layout != layout_) continue;
     for (const PathEntry& entry :
          std::ranges::equal_range(image.paths, std::pair(page.number, page.sum), {}, &PathEntry::key))
       if (const std::optional<StoredPath> path = ReadPath(image, entry)) paths.push_back(*path);
+  }
   return paths;
 }
 

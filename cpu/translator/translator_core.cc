@@ -640,8 +640,7 @@ Exit TranslatorCore::Run(CpuState& state, mm::Tlb& tlb, uint64_t budget, const s
       goes_on = interpret(run_.left, interrupt);
       continue;
     }
-    if (hot_pc_ == state.rip && std::exchange(hot_pc_, 0) != 0 && (!stored_places_.empty() || BeginsPath(state.rip))) {
-      exit = stored_places_.empty() ? FollowPath(state, tlb, interrupt) : FollowStoredPaths(state, tlb);
+    if (AwaitedAt(state.rip).pc == state.rip && FollowAwaited(state, tlb, interrupt, &exit)) {
       run_.left -= exit.instructions_retired;
       goes_on = exit.reason == ExitReason::kBudget;
       continue;

@@ -126,9 +126,11 @@ class TranslatorCore final : public Engine {
   bool BeginsPath(uint64_t pc);
   // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
   Exit FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
-  // Has the interpreter run from state.rip on, along stored_places_, and makes a path that it has gone along for a
-  // while.
-  Exit FollowStoredPaths(CpuState& state, mm::Tlb& tlb);
+  // Goes on at an awaited state.rip, by FollowStoredPaths or FollowPath. False: there is nothing to follow.
+  bool FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt, Exit* exit);
+  // Has the interpreter run from state.rip on, along stored_places_, and makes the path that it has gone along for a
+  // while. *made: whether there is one.
+  Exit FollowStoredPaths(CpuState& state, mm::Tlb& tlb, bool* made);
   void MakeStoredPath(const StoredPath& path);
   // Whether no path goes through `pc`.
   bool EndsPath(uint64_t pc) const;
@@ -192,8 +194,15 @@ class TranslatorCore final : public Engine {
   static constexpr uint32_t kVisited = 8192;
   std::array<uint8_t, kVisited> visits_{};
   HotSpots hot_spots_;
-  uint64_t hot_pc_ = 0;  // a path is to begin there, or goes on there in stored_places_; 0: nowhere
-  std::vector<StoredPaths::Place> stored_places_;
+  // Where slices have ended that it is worth while to look closer when a task comes to go on there; by address.
+  struct Awaited {
+    uint64_t pc = 0;      // 0: nothing
+    bool is_hot = false;  // a path may begin there; else one of an earlier run's goes on there
+  };
+  static constexpr uint32_t kAwaited = 16;
+  Awaited& AwaitedAt(uint64_t pc) { return awaited_[(pc ^ pc >> 4) % kAwaited]; }
+  std::array<Awaited, kAwaited> awaited_{};
+  std::vector<StoredPaths::Place> stored_places_;  // being followed
   // The path being made.
   PathShape path_shape_;
   uint64_t steps_for_rounds_ = 0;  // instructions that have been followed to find rounds, of all paths

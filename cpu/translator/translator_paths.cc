@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "base/guest_addr.h"
 #include "cpu/translator/translator_core.h"
@@ -65,32 +67,49 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic
 }
 
 void TranslatorCore::NoteHotSpot(uint64_t pc) {
-  stored_places_.clear();
-  if (cache_->has_stored_paths()) cache_->FindStoredPaths(pc, &stored_places_);
   const bool is_hot = hot_spots_.Note(pc);
-  if (is_hot || !stored_places_.empty()) hot_pc_ = pc;
+  const bool goes_on = cache_->has_stored_paths() && cache_->HasStoredPathAt(pc);
+  Awaited& awaited = AwaitedAt(pc);
+  if (awaited.pc == pc)
+    awaited.is_hot |= is_hot;
+  else if (is_hot || goes_on)
+    awaited = {.pc = pc, .is_hot = is_hot};
 }
 
-Exit TranslatorCore::FollowStoredPaths(CpuState& state, mm::Tlb& tlb) {
-  // What an earlier run's data made of a path may not be this one's: it has to be followed for a while, to its end if
-  // that is not quite near.
-  constexpr uint32_t kLong = 64, kShort = 8;
+bool TranslatorCore::FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt, Exit* exit) {
+  const uint64_t pc = state.rip;
+  const Awaited awaited = std::exchange(AwaitedAt(pc), Awaited());
+  if (awaited.pc == 0) return false;  // as all that is not awaited
+  stored_places_.clear();
+  if (cache_->has_stored_paths()) cache_->FindStoredPaths(pc, &stored_places_);
+  if (!stored_places_.empty()) {
+    bool made = false;
+    *exit = FollowStoredPaths(state, tlb, &made);
+    // One of its own, when these are gone.
+    if (awaited.is_hot && !made) AwaitedAt(pc) = awaited;
+    return true;
+  }
+  if (!awaited.is_hot || !BeginsPath(pc)) return false;
+  *exit = FollowPath(state, tlb, interrupt);
+  return true;
+}
+
+Exit TranslatorCore::FollowStoredPaths(CpuState& state, mm::Tlb& tlb, bool* made) {
+  // What an earlier run's data made of a path may not be this one's: it has to be followed for a while.
+  constexpr uint32_t kLong = 64;
   using Place = StoredPaths::Place;
-  std::erase_if(stored_places_, [](const Place& place) {
-    return !place.path.goes_round && place.step + kShort >= place.path.steps.size();
-  });
   Exit exit;
   uint64_t retired = 0;
+  std::vector<uint32_t> left;  // paths
   const Place* followed = nullptr;
   for (uint32_t steps = 1; !stored_places_.empty() && followed == nullptr; ++steps) {
     exit = interpreter().Run(state, tlb, 1, kNeverInterrupt);
     retired += exit.instructions_retired;
     if (exit.reason != ExitReason::kBudget || retired >= run_.left) break;
     std::erase_if(stored_places_, [&](Place& place) {
-      const size_t length = place.path.steps.size();
-      place.step = place.step + 1 < length ? place.step + 1 : 0;
+      place.step = place.step + 1 < place.path.steps.size() ? place.step + 1 : 0;
       if (place.path.steps[place.step] == state.rip) return false;
-      cache_->NoteStoredPathMiss(place.number);
+      left.push_back(place.number);
       return true;
     });
     const auto long_enough = std::ranges::find_if(stored_places_, [steps](const Place& place) {
@@ -100,15 +119,21 @@ Exit TranslatorCore::FollowStoredPaths(CpuState& state, mm::Tlb& tlb) {
     if (long_enough != stored_places_.end()) followed = &*long_enough;
   }
   exit.instructions_retired = retired;
-  if (followed != nullptr) {
-    cache_->ForgetStoredPath(followed->number);
-    MakeStoredPath(followed->path);
-  }
-  stored_places_.clear();
+  // Once each, and not those that are followed from another place on.
+  std::ranges::sort(left);
+  left.erase(std::unique(left.begin(), left.end()), left.end());
+  for (const uint32_t number : left)
+    if (std::ranges::find(stored_places_, number, &Place::number) == stored_places_.end())
+      cache_->NoteStoredPathMiss(number);
+  *made = followed != nullptr;
+  if (followed == nullptr) return exit;
+  cache_->ForgetStoredPath(followed->number);
+  MakeStoredPath(followed->path);
   return exit;
 }
 
 void TranslatorCore::MakeStoredPath(const StoredPath& path) {
+  static_assert(StoredPath::kMaxSteps <= PathShape::kMaxTwice);
   const uint64_t begin = path.steps[0];
   if (!BeginsPath(begin)) return;
   const uint64_t generation = cache_->generation();
