@@ -18,9 +18,7 @@ void StoredPaths::Add(const StoredPath& path) {
   DCHECK(!path.steps.empty());
   if (const auto here = by_pc_.find(path.steps[0]); here != by_pc_.end())
     for (const Step& step : here->second)
-      if (const StoredPath& other = paths_.at(step.number).path;
-          other.goes_round == path.goes_round && std::ranges::equal(other.steps, path.steps))
-        return;
+      if (paths_.at(step.number).path == path) return;
   const uint32_t number = ++last_number_;
   paths_[number] = {.path = path};
   for (uint32_t step = 0; step < path.steps.size(); ++step)

@@ -1,6 +1,7 @@
 #ifndef REMORA_CPU_TRANSLATOR_STORED_PATHS_H_
 #define REMORA_CPU_TRANSLATOR_STORED_PATHS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -18,6 +19,10 @@ struct StoredPath {
 
   bool goes_round = false;  // from the last one to the first
   std::span<const uint64_t> steps;
+
+  bool operator==(const StoredPath& other) const {
+    return goes_round == other.goes_round && std::ranges::equal(steps, other.steps);
+  }
 };
 
 // Those that this run has not made yet, by where code comes to them. Thread safety: none.

@@ -180,10 +180,8 @@ std::vector<StoredPath> TranslationStore::PathsOf(const Page& page) const {
 }
 
 void TranslationStore::AddPath(const Page& page, const StoredPath& path) {
-  const auto is_there = [&](const StoredPath& other) {
-    return other.goes_round == path.goes_round && std::ranges::equal(other.steps, path.steps);
-  };
-  if (std::ranges::any_of(PathsOf(page), is_there)) return;
+  const std::vector<StoredPath> known = PathsOf(page);
+  if (std::ranges::find(known, path) != known.end()) return;
   AddedPath added = {page.number, page.sum, path.goes_round, {path.steps.begin(), path.steps.end()}};
   const auto same_begin = std::ranges::find_if(added_paths_, [&](const AddedPath& other) {
     return other.steps[0] == path.steps[0] && other.page_sum == page.sum;
