@@ -604,6 +604,40 @@ TEST(StoredTranslationsTest, PathsAreMadeAgainForTasksThatTakeTurns) {
   EXPECT_EQ(run.paths_made_again(), 2u);
 }
 
+// One that comes by a function four times, which somebody else calls first.
+TEST(StoredTranslationsTest, APathIsMissedOnceWhereItIsLeftAtSeveralPlaces) {
+  constexpr uint64_t kCalled = kCode + 0x400, kStranger = kCode + 0x800;
+  const auto write = [](FakeMachine* machine) {
+    const auto call = [machine](uint64_t at) {
+      machine->memory.Write(at, {0xe8});
+      machine->memory.Store(at + 1, static_cast<uint32_t>(kCalled - (at + 5)));
+    };
+    for (uint64_t i = 0; i < 4; ++i) call(kCode + 5 * i);
+    machine->memory.Write(kCode + 20, {0xff, 0xca, 0x75, 0xe8, 0x0f, 0x05});  // dec edx; jnz kCode; syscall
+    machine->memory.Write(kCalled, {0x48, 0xff, 0xc0, 0x90, 0xc3});           // inc rax; nop; ret
+    call(kStranger);
+    machine->memory.Write(kStranger + 5, {0x0f, 0x05});
+    machine->state.gpr[kRdx] = kManyRounds;
+  };
+  std::string image;
+  {
+    StoredRun run;
+    write(&run.machine);
+    ASSERT_EQ(run.RunInSlices().reason, ExitReason::kSyscall);
+    ASSERT_GE(run.num_added_paths(), 1u);
+    image = run.Image();
+  }
+  StoredRun run(image);
+  write(&run.machine);
+  ASSERT_EQ(run.Run(kStranger, 1).reason, ExitReason::kBudget);
+  ASSERT_EQ(run.machine.state.rip, kCalled);
+  ASSERT_EQ(run.machine.Run(500).reason, ExitReason::kSyscall);
+  EXPECT_EQ(run.paths_made_again(), 0u);
+  run.machine.state.rip = kCode;
+  for (int slice = 0; slice < 3; ++slice) ASSERT_EQ(run.machine.Run(500).reason, ExitReason::kBudget);
+  EXPECT_EQ(run.paths_made_again(), 1u);
+}
+
 TEST(StoredTranslationsTest, APathIsOfThePagesThatAreThere) {
   StoredRun run(ImageWithPath());
   WriteProgram(&run.machine, 5, kManyRounds);  // the function's page is another one
