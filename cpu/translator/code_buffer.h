@@ -35,7 +35,7 @@ class CodeBuffer {
   }
 
   const std::byte* permanent() const { return memory_.code(); }
-  static constexpr uint64_t kPermanentBytes = 282624;
+  static constexpr uint64_t kPermanentBytes = 288 << 10;
 
   struct Piece {
     const std::byte* code = nullptr;  // null: no room in the region being filled, and no free one

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/guest_addr.h"
-#include "cpu/host_avx512.h"
 #include "cpu/translator/context_assembler.h"
 #include "cpu/translator/host_code.h"
 #include "mm/tlb.h"
@@ -31,7 +30,8 @@ constexpr bool IsSame(int i) { return i != kHostRsp && i != kGuestRspHost && i !
 
 class RoutineWriter : public ContextAssembler {
  public:
-  explicit RoutineWriter(const HostCalls& calls) : ContextAssembler(kRoutineBytes), calls_(calls) {}
+  RoutineWriter(const HostCalls& calls, bool has_avx512)
+      : ContextAssembler(kRoutineBytes), calls_(calls), has_avx512_(has_avx512) {}
 
   size_t Enter() {
     const size_t at = Begin();
@@ -646,15 +646,15 @@ class RoutineWriter : public ContextAssembler {
   }
 
   const HostCalls calls_;
-  const bool has_avx512_ = HostHasAvx512();
+  const bool has_avx512_;
   size_t leave_ = 0;   // saves the state, then
   size_t return_ = 0;  // returns to C++
 };
 
 }  // namespace
 
-Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
-  RoutineWriter writer(calls);
+Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx512) {
+  RoutineWriter writer(calls, has_avx512);
   struct Placed {
     const void** to;
     size_t offset;
@@ -674,7 +674,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls) {
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},
       {&routines.trap, writer.Trap()},
       {&routines.load_vectors, writer.LoadVectors()},
-      {&routines.load_avx512, HostHasAvx512() ? writer.LoadAvx512() : 0},
+      {&routines.load_avx512, has_avx512 ? writer.LoadAvx512() : 0},
       {&routines.access[0], writer.Access(/*writes=*/false, /*as_delta=*/false)},
       {&routines.access[1], writer.Access(/*writes=*/true, /*as_delta=*/false)},
       {&routines.access_delta[0], writer.Access(/*writes=*/false, /*as_delta=*/true)},

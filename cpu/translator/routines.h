@@ -86,7 +86,8 @@ struct HostCalls {
   void (*learn_branch)(GuestContext* context, const std::byte* site, uint64_t target);
 };
 
-Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls);
+// `has_avx512`: whether the host's CPU has it. Putting the routines together does not need it, running them does.
+Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx512);
 
 // A sum over where they are, from the CodeBuffer's beginning: translations that an earlier run has left lead there.
 uint64_t LayoutOf(const Routines& routines, const std::byte* buffer);

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/guest_addr.h"
+#include "cpu/host_avx512.h"
 #include "cpu/translator/block_frame.h"
 
 namespace remora::cpu::translator {
@@ -44,7 +45,7 @@ TranslationCache::TranslationCache(sync::Reclaimer* reclaimer, uint64_t max_code
       store_(store),
       memory_(std::make_shared<Memory>(max_code_bytes)),
       arena_(MaxChunks(max_code_bytes)),
-      routines_(MakeRoutines(&memory_->buffer, calls)) {
+      routines_(MakeRoutines(&memory_->buffer, calls, HostHasAvx512())) {
   if (store != nullptr) store->set_layout(LayoutOf(routines_, memory_->buffer.permanent()));
 }
 
