@@ -1,13 +1,19 @@
 #include "cpu/translator/path_shape.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace remora::cpu::translator {
 
 void PathShape::Clear() {
   pcs_.clear();
   back_ = end_ = length_ = 0;
-  goes_round_ = false;
+  last_back_ = round_ = repeated_ = 0;
+}
+
+bool PathShape::IsRepeated(size_t length) const {
+  const std::span<const uint64_t> all(pcs_);
+  return 2 * length <= all.size() && std::ranges::equal(all.last(length), all.last(2 * length).first(length));
 }
 
 void PathShape::Add(uint64_t pc, uint64_t next, bool ends) {
@@ -19,11 +25,18 @@ void PathShape::Add(uint64_t pc, uint64_t next, bool ends) {
   if (is_back && back_ == 0) back_ = size;
   if ((ends || is_back) && end_ == 0) end_ = size;
   if (length_ == 0 && (end_ != 0 || size == kMaxOnce || std::ranges::count(pcs_, next) >= kTimes)) length_ = size;
-  const std::span<const uint64_t> all(pcs_);
-  goes_round_ = is_back && size % 2 == 0 && std::ranges::equal(all.first(size / 2), all.subspan(size / 2));
+  round_ = 0;
+  if (!is_back) return;
+  const size_t since = size - std::exchange(last_back_, size);
+  repeated_ = IsRepeated(since) ? repeated_ + since : 0;
+  if (repeated_ >= kSteady) {
+    round_ = since;
+  } else if (size % 2 == 0 && IsRepeated(size / 2)) {
+    // It may come by its beginning in the middle.
+    round_ = size / 2;
+    repeated_ = std::max(repeated_, round_);
+  }
 }
-
-std::span<const uint64_t> PathShape::Round() const { return std::span(pcs_).first(goes_round_ ? pcs_.size() / 2 : 0); }
 
 size_t PathShape::SeenTwice() const {
   if (back_ == 0) return 0;

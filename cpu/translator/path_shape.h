@@ -12,13 +12,16 @@ namespace remora::cpu::translator {
 //
 // The best one goes round: what it consists of has been run once, and then once more. If there is none, it ends where
 // it has come back, where another path begins, or after a while; but as far as it is known to be taken twice it may be
-// longer, and return to whoever has called before.
+// longer, and return to whoever has called before. A round that has gone on for a while is steady: that is seldom
+// chance, so it may come behind what was different, and replace a path.
 //
 // Thread safety: none.
 class PathShape {
  public:
   // Instructions that have been seen once, and that have been seen twice.
   static constexpr size_t kMaxOnce = 180, kMaxTwice = 1000;
+  // That a steady round has been run through again for.
+  static constexpr size_t kSteady = 512;
 
   void Clear();
   // The instruction at `pc` has been run; what comes behind it is at `next`. `ends`: no path goes through that.
@@ -27,21 +30,28 @@ class PathShape {
   bool has_ended() const { return end_ != 0; }
   // Whether it is known what a path without a round is.
   bool is_known() const { return length_ != 0; }
-  // Whether there may be a round yet.
-  bool may_go_round() const { return !goes_round_ && pcs_.size() < (back_ != 0 ? 2 * kMaxTwice : kMaxTwice); }
+  // Whether there may be a round yet, and a steady one.
+  bool may_go_round() const { return round_ == 0 && has_room(); }
+  bool may_become_steady() const { return !is_steady() && has_room(); }
 
-  // What goes round; empty: nothing does. It may begin anywhere.
-  std::span<const uint64_t> Round() const;
+  // What goes round, as of the last instruction; empty: nothing does. It may begin anywhere.
+  std::span<const uint64_t> Round() const { return std::span(pcs_).last(round_); }
+  bool is_steady() const { return round_ != 0 && repeated_ >= kSteady; }
   // A path without a round; how many of its instructions, from the first one on, have been seen twice.
   std::span<const uint64_t> Path() const;
   size_t SeenTwice() const;
 
  private:
+  bool has_room() const { return pcs_.size() < (back_ != 0 ? 2 * kMaxTwice : kMaxTwice); }
+  // Whether the last `length` instructions are those before once more.
+  bool IsRepeated(size_t length) const;
+
   std::vector<uint64_t> pcs_;
   // How many there were when it came back to its beginning, when it came to where none goes on, and of a path without a
   // round; 0: not yet.
   size_t back_ = 0, end_ = 0, length_ = 0;
-  bool goes_round_ = false;
+  // How many there were when it last came back; what goes round, and how much of that has been run again.
+  size_t last_back_ = 0, round_ = 0, repeated_ = 0;
 };
 
 }  // namespace remora::cpu::translator

@@ -101,6 +101,53 @@ TEST(PathShapeTest, IsLookedForNoLongerThanARoundMayBe) {
   }
 }
 
+// Runs on until the round is steady.
+void FollowUntilSteady(const Pcs& pcs, PathShape* shape) {
+  shape->Clear();
+  for (size_t i = 0; i + 1 < pcs.size() && shape->may_become_steady(); ++i) shape->Add(pcs[i], pcs[i + 1], false);
+}
+
+Pcs Times(size_t times, const Pcs& round) {
+  Pcs all;
+  for (size_t i = 0; i < times; ++i) all = all + round;
+  return all;
+}
+
+TEST(PathShapeTest, ARoundIsSteadyWhenItHasGoneOnForAWhile) {
+  PathShape shape;
+  for (const size_t length :
+       {size_t{2}, size_t{100}, PathShape::kSteady - 1, PathShape::kSteady, PathShape::kMaxTwice}) {
+    const Pcs round = Row(1, length);
+    const size_t times = (PathShape::kSteady + length - 1) / length + 1;
+    FollowUntilSteady(Times(times - 1, round) + Pcs{1}, &shape);
+    EXPECT_FALSE(shape.is_steady()) << length;
+    FollowUntilSteady(Times(times, round) + Pcs{1}, &shape);
+    EXPECT_TRUE(shape.is_steady()) << length;
+    EXPECT_EQ(From(shape.Round()), round);
+  }
+}
+
+TEST(PathShapeTest, ASteadyRoundMayComeBehindWhatWasDifferent) {
+  PathShape shape;
+  const Pcs other = Row(1, 30), round = Pcs{1} + Row(5000, 299);
+  FollowUntilSteady(other + Times(3, round) + Pcs{1}, &shape);
+  EXPECT_EQ(From(shape.Round()), round);
+  // While that which has been the same twice only may be chance.
+  const Pcs another = Pcs{1} + Row(7000, 20);
+  FollowUntilSteady(other + Times(2, round) + another + Times(2, round) + other + Pcs{1}, &shape);
+  EXPECT_FALSE(shape.is_steady());
+  EXPECT_TRUE(shape.Round().empty());
+}
+
+TEST(PathShapeTest, ASteadyRoundIsLookedForNoLongerThanOneMayBe) {
+  PathShape shape;
+  FollowUntilSteady(Times(3, Row(1, PathShape::kMaxTwice + 1)), &shape);
+  EXPECT_FALSE(shape.may_become_steady());
+  EXPECT_FALSE(shape.is_steady());
+  FollowUntilSteady(Row(1, 5000), &shape);
+  EXPECT_FALSE(shape.may_become_steady());
+}
+
 TEST(PathShapeTest, NothingIsLeftOfTheLastOne) {
   PathShape shape;
   Follow({1, 2, 1, 2, 1}, &shape);

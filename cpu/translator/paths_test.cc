@@ -316,6 +316,106 @@ TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
   ExpectPathsThrough(translator::Translation::kMaxPages + 1, /*goes_round=*/false);
 }
 
+// A loop whose way changes when RCX has come down to RSI, by a call of one function, then of another one. So long that
+// slices end where it begins.
+class ReviewedPathsTest : public testing::TestWithParam<bool> {
+ protected:
+  static constexpr uint64_t kFirst = kCode + 0x400, kSecond = kCode + 0x800, kSyscall = kCode + 0x200;
+  static constexpr uint8_t kInc[] = {0x48, 0xff, 0xc0};  // inc rax
+  static constexpr uint64_t kIncs = 60;
+
+  void SetUp() override {
+    Xbyak::CodeGenerator code(kPageSize);
+    using namespace Xbyak::util;
+    Xbyak::Label again, second, behind;
+    code.L(again);
+    code.cmp(rcx, rsi);
+    code.jb(second, Xbyak::CodeGenerator::T_NEAR);
+    code.call(code.getCode() + (kFirst - kCode));
+    code.L(behind);
+    code.dec(rcx);
+    code.jnz(again, Xbyak::CodeGenerator::T_NEAR);
+    code.jmp(code.getCode() + (kSyscall - kCode), Xbyak::CodeGenerator::T_NEAR);
+    code.L(second);
+    code.call(code.getCode() + (kSecond - kCode));
+    code.jmp(behind, Xbyak::CodeGenerator::T_NEAR);
+    machine_.memory.Write(kCode, std::span(code.getCode(), code.getSize()));
+    machine_.memory.Write(kSyscall, {0x0f, 0x05});
+    WriteFunction(kFirst, kIncs);
+    WriteFunction(kSecond, 2 * kIncs);
+  }
+  void WriteFunction(uint64_t at, uint64_t incs) {
+    for (uint64_t i = 0; i < incs; ++i) machine_.memory.Write(at + i * sizeof(kInc), std::span(kInc));
+    machine_.memory.Write(at + incs * sizeof(kInc), {0xc3});
+  }
+  // As often by the first function as by the second; what RAX has come to.
+  uint64_t Run(uint64_t first, uint64_t second, uint64_t from = kCode) {
+    machine_.state.gpr[kRax] = 0;
+    machine_.state.gpr[kRcx] = first + second;
+    machine_.state.gpr[kRsi] = second + 1;
+    EXPECT_EQ(paths_.RunInSlices(from, /*slice=*/2'000).reason, ExitReason::kSyscall);
+    EXPECT_EQ(machine_.state.rip, kSyscall + 2);
+    return machine_.state.gpr[kRax];
+  }
+  // Whether a path comes through the function and goes round.
+  bool HasRoundThrough(uint64_t function) const {
+    return std::ranges::any_of(paths_.paths(), [&](const std::string& path) {
+      return path.starts_with("round ") && path.find(absl::StrFormat("\n%x  inc rax", function)) != std::string::npos;
+    });
+  }
+
+  PathMachine paths_{/*exact_count=*/GetParam()};
+  FakeMachine& machine_ = paths_.machine;
+};
+
+TEST_P(ReviewedPathsTest, GoTheWayThatIsGoneNow) {
+  EXPECT_EQ(Run(5'000, 50'000), 5'000 * kIncs + 50'000 * 2 * kIncs);
+  EXPECT_TRUE(HasRoundThrough(kFirst));
+  EXPECT_TRUE(HasRoundThrough(kSecond));
+  // There is no end of it, however often that changes; but it is looked at more and more seldom.
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Run(5'000, 5'000), 5'000 * 3 * kIncs);
+  EXPECT_LE(paths_.paths().size(), 20u);
+}
+
+TEST_P(ReviewedPathsTest, StayWhereWhatIsRunChangesEachTime) {
+  // RSI is RCX in each second round only.
+  machine_.memory.Write(kFirst + kIncs * sizeof(kInc), {0x48, 0x8d, 0x71, 0x01, 0xc3});  // lea rsi, [rcx + 1]; ret
+  machine_.memory.Write(kSecond + kIncs * sizeof(kInc), {0x48, 0x31, 0xf6, 0xc3});       // xor esi, esi; ret
+  constexpr uint64_t kRounds = 50'000;
+  machine_.state.gpr[kRax] = 0;
+  machine_.state.gpr[kRcx] = kRounds;
+  machine_.state.gpr[kRsi] = 0;
+  EXPECT_EQ(paths_.RunInSlices(kCode, 2'000).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine_.state.gpr[kRax], kRounds * kIncs);
+  EXPECT_LE(paths_.paths().size(), 10u);
+}
+
+TEST_P(ReviewedPathsTest, WhatLeadToTheFirstOneLeadsToTheSecond) {
+  // A block that goes to the loop's beginning.
+  constexpr uint64_t kBefore = kCode + 0x300;
+  machine_.memory.Write(kBefore, {0x48, 0xff, 0xc0, 0xe9});  // inc rax; jmp kCode
+  machine_.memory.Store(kBefore + 4, static_cast<uint32_t>(kCode - (kBefore + 8)));
+  EXPECT_EQ(Run(1, 0, kBefore), kIncs + 1);
+  EXPECT_EQ(Run(5'000, 0, kBefore), 5'000 * kIncs + 1);
+  EXPECT_EQ(Run(1, 50'000, kBefore), kIncs + 50'000 * 2 * kIncs + 1);
+  EXPECT_TRUE(HasRoundThrough(kSecond));
+  for (const uint64_t rounds : {1, 2, 100}) {
+    EXPECT_EQ(Run(rounds, 0, kBefore), rounds * kIncs + 1);
+    EXPECT_EQ(Run(rounds, rounds, kBefore), rounds * 3 * kIncs + 1);
+  }
+}
+
+TEST_P(ReviewedPathsTest, AllGoWithTheirCode) {
+  Run(5'000, 50'000);
+  ASSERT_TRUE(HasRoundThrough(kSecond));
+  WriteFunction(kSecond, kIncs / 2);
+  WriteFunction(kFirst, kIncs / 3);
+  EXPECT_EQ(Run(100, 100), 100 * (kIncs / 2 + kIncs / 3));
+  EXPECT_EQ(Run(5'000, 50'000), 5'000 * (kIncs / 3) + 50'000 * (kIncs / 2));
+}
+
+INSTANTIATE_TEST_SUITE_P(ExactCount, ReviewedPathsTest, testing::Bool());
+
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
   PathMachine paths(/*exact_count=*/true);
   FakeMachine& machine = paths.machine;

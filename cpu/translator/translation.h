@@ -49,8 +49,8 @@ struct Translation : BlockShape {
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   mm::FrameId frame;
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
-  // Of a block that a path has replaced: the path. Of a path: that block.
-  std::atomic<Translation*> twin = nullptr;
+  // The path that has taken its place. Null: none has.
+  std::atomic<Translation*> replaced_by = nullptr;
 
   std::span<const Mark> marks() const { return {reinterpret_cast<const Mark*>(this + 1), num_marks}; }
   uint32_t count() const { return num_marks; }

@@ -256,13 +256,14 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
 }
 
 Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translation::Page> pages,
-                                           const GeneratedBlock& block, uint64_t generation_before) {
+                                           const GeneratedBlock& block, const Translation& replaces,
+                                           uint64_t generation_before) {
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   const auto found = frames_.find(pages[0].frame.value());
   if (found == frames_.end()) return nullptr;
   Translation* replaced = found->second.Find(Key(pc, /*alone=*/false));
-  if (replaced == nullptr || !replaced->can_be_joined() || replaced->is_path) return nullptr;
+  if (replaced != &replaces || !replaced->can_be_joined()) return nullptr;
   const CodeBuffer::Piece piece = memory_->buffer.Allocate(static_cast<uint32_t>(block.code.size()));
   EvictLocked();
   // The eviction may have taken some of its frames.
@@ -290,12 +291,15 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
     if (std::ranges::find(heads, made->frame.value()) == heads.end()) heads.push_back(made->frame.value());
   }
   num_translations_.fetch_add(1, std::memory_order_relaxed);
-  made->twin.store(replaced, std::memory_order_relaxed);
-  replaced->twin.store(made.get(), std::memory_order_release);
-  // Where the block found that no flag is live, its entries are one.
-  const bool flags_live = replaced->host_entry != replaced->saved_entry;
-  PatchEntries(*replaced, made->code + (flags_live ? made->host_entry : made->saved_entry),
-               made->code + made->saved_entry);
+  replaced->replaced_by.store(made.get(), std::memory_order_release);
+  // With what that had replaced before.
+  for (const Translation* earlier : code.replaced) {
+    if (earlier->pc != pc) continue;
+    // Where it was found that no flag is live, its entries are one.
+    const bool flags_live = earlier->host_entry != earlier->saved_entry;
+    PatchEntries(*earlier, made->code + (flags_live ? made->host_entry : made->saved_entry),
+                 made->code + made->saved_entry);
+  }
   return made.release();
 }
 

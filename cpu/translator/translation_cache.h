@@ -72,11 +72,11 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // room.
   Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
                        bool repeats, bool alone, uint64_t generation_before);
-  // A path that begins at `pc`, on the first of `pages`, and goes through all of them. It takes the place of the block
-  // that has been published there, whose entries lead to it from now on; it is dropped with any of its pages. Null as
-  // above, or where there is no such block, or a path already.
+  // A path that begins at `pc`, on the first of `pages`, and goes through all of them. It takes the place of the block,
+  // or path, that Find has answered there, whose entries lead to it from now on; it is dropped with any of its pages.
+  // Null as above, or where that is not there any more.
   Translation* PublishPath(uint64_t pc, std::span<const Translation::Page> pages, const GeneratedBlock& block,
-                           uint64_t generation_before);
+                           const Translation& replaces, uint64_t generation_before);
   bool has_store() const { return store_ != nullptr; }
   // Asks the store for a page of code, and has it keep what will be translated of the page. Does nothing if something
   // was dropped since generation() was `generation_before`.

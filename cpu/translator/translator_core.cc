@@ -249,8 +249,7 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
     Translation* translation = nullptr;
     if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation()) {
       translation = found.translation;
-      if (Translation* twin = translation->twin.load(std::memory_order_acquire); twin != nullptr && twin->is_path)
-        translation = twin;
+      while (Translation* path = translation->replaced_by.load(std::memory_order_acquire)) translation = path;
     } else {
       lookups_.Add();
       translation = cache_->Find(frame, pc, alone);

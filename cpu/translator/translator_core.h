@@ -22,6 +22,7 @@
 #include "cpu/translator/host_traps.h"
 #include "cpu/translator/hot_spots.h"
 #include "cpu/translator/operand_forecast.h"
+#include "cpu/translator/path_reviews.h"
 #include "cpu/translator/path_shape.h"
 #include "cpu/translator/stored_paths.h"
 #include "cpu/translator/translation_cache.h"
@@ -126,21 +127,30 @@ class TranslatorCore final : public Engine {
   bool BeginsPath(uint64_t pc);
   // Has the interpreter run from state.rip on, and translates the path that it takes. Answers what Run has to know.
   Exit FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
-  // Goes on at an awaited state.rip, by FollowStoredPaths or FollowPath. False: there is nothing to follow.
+  // Has the interpreter run from state.rip on, where the path begins, and puts a steady round in its place if it is
+  // left where it was left before.
+  Exit ReviewPath(const Translation& path, CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
+  // Goes on at an awaited state.rip, by one of the three. False: there is nothing to follow.
   bool FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt, Exit* exit);
   // Has the interpreter run from state.rip on, along stored_places_, and makes the path that it has gone along for a
   // while. *made: whether there is one.
   Exit FollowStoredPaths(CpuState& state, mm::Tlb& tlb, bool* made);
   void MakeStoredPath(const StoredPath& path);
-  // Whether no path goes through `pc`.
-  bool EndsPath(uint64_t pc) const;
+  // Whether code can be at `pc`, as far as the TLB knows.
+  bool CanFetch(uint64_t pc) const;
+  // The path that begins at `pc`; null: none.
+  const Translation* PathAt(uint64_t pc) const;
+  // Whether a path begins at `pc` that is not this round.
+  bool IsOtherPathAt(uint64_t pc, std::span<const uint64_t> round) const;
   // What path_shape_ has found, if that is possible now. False: it is not worth while.
   bool TranslatePath();
-  bool TranslateRound(std::span<const uint64_t> round);
+  // `replaces_paths`: it may begin where another path does.
+  bool TranslateRound(std::span<const uint64_t> round, bool replaces_paths);
   // Where the instructions are, and path_pages_. Fewer: they are not there any more, or on too many pages.
   std::vector<BlockCollector::Step> StepsOf(std::span<const uint64_t> path);
-  // What has been collected, from path_pages_. `bytes`: of the page that it begins on. False: it is not worth while.
-  bool PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation);
+  // What has been collected, from path_pages_. `bytes`: of the page that it begins on. `replaces_path`: there may be a
+  // path already. False: it is not worth while.
+  bool PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation, bool replaces_path = false);
   // Whether the pages of a path are those that it was made for, as far as the TLB knows.
   bool HasItsPages(const Translation& path);
 
@@ -194,10 +204,11 @@ class TranslatorCore final : public Engine {
   static constexpr uint32_t kVisited = 8192;
   std::array<uint8_t, kVisited> visits_{};
   HotSpots hot_spots_;
+  PathReviews reviews_;
   // Where slices have ended that it is worth while to look closer when a task comes to go on there; by address.
   struct Awaited {
     uint64_t pc = 0;      // 0: nothing
-    bool is_hot = false;  // a path may begin there; else one of an earlier run's goes on there
+    bool is_hot = false;  // a path may begin there, or does; else one of an earlier run's goes on there
   };
   static constexpr uint32_t kAwaited = 16;
   Awaited& AwaitedAt(uint64_t pc) { return awaited_[(pc ^ pc >> 4) % kAwaited]; }

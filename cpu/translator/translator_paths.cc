@@ -20,6 +20,9 @@ bool IsJoint(const GuestInstruction& instruction) {
          (instruction.action == Action::kJmp && !instruction.is_direct_branch());
 }
 
+// Others are short, and not run one time after the other; to follow them in vain made perl 1.05 times as slow.
+bool IsWorthAReview(const Translation& path) { return path.loops || path.count() > PathShape::kMaxOnce; }
+
 }  // namespace
 
 bool TranslatorCore::BeginsPath(uint64_t pc) {
@@ -29,16 +32,28 @@ bool TranslatorCore::BeginsPath(uint64_t pc) {
   return there != nullptr && there->can_be_joined() && !there->is_path && !there->loops;
 }
 
-bool TranslatorCore::EndsPath(uint64_t pc) const {
-  if (!IsCanonical(pc)) return true;
-  // Paths do not go through what others begin with.
+bool TranslatorCore::CanFetch(uint64_t pc) const {
   mm::Tlb& tlb = *bound_->context->tlb;
-  if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) {
-    tlb.ForgetFault();
-    return true;
-  }
-  const Translation* there = cache_->Find(tlb.FetchFrame(GuestAddr(pc).page()), pc, /*alone=*/false);
-  return there != nullptr && there->is_path;
+  if (IsCanonical(pc) && tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) != nullptr) return true;
+  tlb.ForgetFault();
+  return false;
+}
+
+const Translation* TranslatorCore::PathAt(uint64_t pc) const {
+  if (!CanFetch(pc)) return nullptr;
+  const mm::FrameId frame = bound_->context->tlb->FetchFrame(GuestAddr(pc).page());
+  const Translation* there = cache_->Find(frame, pc, /*alone=*/false);
+  return there != nullptr && there->is_path ? there : nullptr;
+}
+
+bool TranslatorCore::IsOtherPathAt(uint64_t pc, std::span<const uint64_t> round) const {
+  const Translation* path = PathAt(pc);
+  if (path == nullptr) return false;
+  if (!path->loops || path->count() != round.size()) return true;
+  const auto first = static_cast<size_t>(std::ranges::find(round, pc) - round.begin());
+  for (uint32_t i = 0; i < path->count(); ++i)
+    if (path->AddressOf(i) != round[(first + i) % round.size()]) return true;
+  return false;
 }
 
 Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt) {
@@ -54,15 +69,42 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic
     const uint64_t pc = state.rip;
     exit = follower.Run(state, tlb, 1, kNeverInterrupt);
     retired += exit.instructions_retired;
-    path_shape_.Add(pc, state.rip, !path_shape_.has_ended() && EndsPath(state.rip));
+    // Paths do not go through what others begin with.
+    const bool ends = !path_shape_.has_ended() && (!CanFetch(state.rip) || PathAt(state.rip) != nullptr);
+    path_shape_.Add(pc, state.rip, ends);
   } while (exit.reason == ExitReason::kBudget && retired < run_.left &&
            (!path_shape_.is_known() || (path_shape_.may_go_round() && ++steps_for_rounds_ < max_steps &&
                                         interrupt.load(std::memory_order_relaxed) == 0)));
   exit.instructions_retired = retired;
   // A path that ends with a system call or a fault saves little.
   const bool saves_little = exit.reason != ExitReason::kBudget && !path_shape_.is_known();
-  const bool is_round = !path_shape_.Round().empty() && TranslateRound(path_shape_.Round());
+  const std::span<const uint64_t> round = path_shape_.Round();
+  const bool is_round = !round.empty() && TranslateRound(round, /*replaces_paths=*/false);
   if (!is_round && (saves_little || !TranslatePath())) hot_spots_.Dismiss(begin);
+  return exit;
+}
+
+Exit TranslatorCore::ReviewPath(const Translation& path, CpuState& state, mm::Tlb& tlb,
+                                const std::atomic<uint32_t>& interrupt) {
+  static_assert(PathReviews::kMostSteps == 2 * PathShape::kMaxTwice);
+  path_shape_.Clear();
+  Exit exit;
+  uint32_t steps = 0;
+  bool is_left = false;
+  do {
+    const uint64_t pc = state.rip;
+    exit = interpreter().Run(state, tlb, 1, kNeverInterrupt);
+    steps += static_cast<uint32_t>(exit.instructions_retired);
+    path_shape_.Add(pc, state.rip, /*ends=*/false);
+    if (is_left) continue;
+    if (steps >= path.count()) break;  // gone through
+    is_left = path.AddressOf(steps) != state.rip;
+    if (is_left && !reviews_.IsLeftAgain(path.pc, steps)) break;
+  } while (exit.reason == ExitReason::kBudget && steps < run_.left && path_shape_.may_become_steady() &&
+           interrupt.load(std::memory_order_relaxed) == 0);
+  reviews_.Spend(steps);
+  exit.instructions_retired = steps;
+  if (path_shape_.is_steady()) TranslateRound(path_shape_.Round(), /*replaces_paths=*/true);
   return exit;
 }
 
@@ -89,8 +131,14 @@ bool TranslatorCore::FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::ato
     if (awaited.is_hot && !made) AwaitedAt(pc) = awaited;
     return true;
   }
-  if (!awaited.is_hot || !BeginsPath(pc)) return false;
-  *exit = FollowPath(state, tlb, interrupt);
+  if (!awaited.is_hot) return false;
+  if (BeginsPath(pc)) {
+    *exit = FollowPath(state, tlb, interrupt);
+    return true;
+  }
+  const Translation* path = PathAt(pc);
+  if (path == nullptr || !IsWorthAReview(*path) || !reviews_.IsDue(pc, instructions_retired_.value())) return false;
+  *exit = ReviewPath(*path, state, tlb, interrupt);
   return true;
 }
 
@@ -148,12 +196,9 @@ void TranslatorCore::MakeStoredPath(const StoredPath& path) {
 }
 
 bool TranslatorCore::HasItsPages(const Translation& path) {
-  mm::Tlb& tlb = *bound_->context->tlb;
   return std::ranges::all_of(path.pages(), [&](const Translation::Page& page) {
     const GuestAddr address(page.number * kPageSize);
-    if (tlb.Lookup<mm::Access::kFetch>(address) != nullptr) return tlb.FetchFrame(address.page()) == page.frame;
-    tlb.ForgetFault();
-    return false;
+    return CanFetch(address.value()) && bound_->context->tlb->FetchFrame(address.page()) == page.frame;
   });
 }
 
@@ -194,16 +239,18 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
   return steps;
 }
 
-bool TranslatorCore::TranslateRound(std::span<const uint64_t> round) {
+bool TranslatorCore::TranslateRound(std::span<const uint64_t> round, bool replaces_paths) {
   const std::vector<size_t> outermost = collector_.OutermostOf(StepsOf(round));
-  const auto begin = std::ranges::find_if(outermost, [&](size_t step) { return BeginsPath(round[step]); });
+  const auto begin = std::ranges::find_if(outermost, [&](size_t step) {
+    return BeginsPath(round[step]) || (replaces_paths && IsOtherPathAt(round[step], round));
+  });
   if (begin == outermost.end()) return false;
   std::vector<uint64_t> pcs(round.begin(), round.end());
   std::ranges::rotate(pcs, pcs.begin() + static_cast<std::ptrdiff_t>(*begin));
   const uint64_t generation = cache_->generation();
   const std::vector<BlockCollector::Step> steps = StepsOf(pcs);
   const bool goes_round = collector_.CollectPath(steps, pcs[0]) && steps.size() == pcs.size();
-  return goes_round && PublishPath(steps[0].page, /*goes_round=*/true, generation);
+  return goes_round && PublishPath(steps[0].page, /*goes_round=*/true, generation, replaces_paths);
 }
 
 bool TranslatorCore::TranslatePath() {
@@ -214,15 +261,16 @@ bool TranslatorCore::TranslatePath() {
   return PublishPath(steps[0].page, /*goes_round=*/false, generation);
 }
 
-bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation) {
+bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation, bool replaces_path) {
   constexpr size_t kMinLength = 8;
   std::span<const GuestInstruction> instructions = collector_.instructions();
   if (instructions.size() < kMinLength) return false;
   const uint64_t begin = instructions[0].pc;
   const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
-  if (replaced == nullptr) return true;
-  // Without calls, returns and switches it has to be longer than the block by half.
-  if (std::ranges::none_of(instructions.first(instructions.size() - (goes_round ? 0 : 1)), IsJoint) &&
+  if (replaced == nullptr || (replaced->is_path && !replaces_path)) return true;
+  // Without calls, returns and switches it has to be longer than a block by half.
+  if (!replaced->is_path &&
+      std::ranges::none_of(instructions.first(instructions.size() - (goes_round ? 0 : 1)), IsJoint) &&
       instructions.size() < replaced->count() + replaced->count() / 2)
     return false;
   const auto forget_other_pages = [&] {
@@ -246,7 +294,7 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
     forget_other_pages();
     written = writer_.WritePath(instructions, gate, goes_round, live_at);
   }
-  const Translation* made = cache_->PublishPath(begin, path_pages_, *written, generation);
+  const Translation* made = cache_->PublishPath(begin, path_pages_, *written, *replaced, generation);
   if (made == nullptr) return true;
   NoteTranslated(*made, instructions);
   if (cache_->has_store()) {
