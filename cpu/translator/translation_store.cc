@@ -180,16 +180,15 @@ std::vector<StoredPath> TranslationStore::PathsOf(const Page& page) const {
 }
 
 void TranslationStore::AddPath(const Page& page, const StoredPath& path) {
+  // What was added before and begins there: this run has made another one of it since.
+  std::erase_if(added_paths_,
+                [&](const AddedPath& other) { return other.steps[0] == path.steps[0] && other.page_sum == page.sum; });
   const std::vector<StoredPath> known = PathsOf(page);
-  if (std::ranges::find(known, path) != known.end()) return;
-  AddedPath added = {page.number, page.sum, path.goes_round, {path.steps.begin(), path.steps.end()}};
-  const auto same_begin = std::ranges::find_if(added_paths_, [&](const AddedPath& other) {
-    return other.steps[0] == path.steps[0] && other.page_sum == page.sum;
-  });
-  if (same_begin != added_paths_.end())
-    *same_begin = std::move(added);
-  else if (added_paths_.size() < kMaxPaths)
-    added_paths_.push_back(std::move(added));
+  const auto same_begin =
+      std::ranges::find_if(known, [&](const StoredPath& other) { return other.steps[0] == path.steps[0]; });
+  if (same_begin != known.end() && *same_begin == path) return;
+  if (added_paths_.size() < kMaxPaths)
+    added_paths_.push_back({page.number, page.sum, path.goes_round, {path.steps.begin(), path.steps.end()}});
 }
 
 uint64_t TranslationStore::added_bytes() const {

@@ -62,8 +62,8 @@ class TranslationStore {
 
   // Those that begin on the page, of all images; an image's bytes hold their steps.
   std::vector<StoredPath> PathsOf(const Page& page) const;
-  // A path that this run has made, which begins on the page. Does nothing if it is there; of all that begin at one
-  // place the next image has this run's last one.
+  // A path that this run has made, which begins on the page. Of all that begin at one place the next image has this
+  // run's last one, which is not written again if it is there.
   static constexpr size_t kMaxPaths = 4096;
   void AddPath(const Page& page, const StoredPath& path);
 

@@ -184,6 +184,17 @@ TEST(TranslationStoreTest, APathThatIsThereIsNotAddedAndALaterOneTakesItsPlace) 
   EXPECT_EQ(PathsOf(&third, 3, BytesOf(1)), (Paths{{0x3000, 4}, {0x3800, 2}}));
 }
 
+TEST(TranslationStoreTest, APathThatIsMadeAgainAfterAnotherOneStays) {
+  OneRun first({});
+  AddPath(&first, 3, BytesOf(1), {0x3000, 0x3001});
+  OneRun second({first.Image()});
+  AddPath(&second, 3, BytesOf(1), {0x3000, 0x3002, 0x3003});
+  AddPath(&second, 3, BytesOf(1), {0x3000, 0x3001});
+  EXPECT_EQ(second.store().num_added_paths(), 0u);
+  OneRun third({second.Image({first.Image()})});
+  EXPECT_EQ(PathsOf(&third, 3, BytesOf(1)), (Paths{{0x3000, 2}}));
+}
+
 TEST(TranslationStoreTest, AllImagesAreAskedForPaths) {
   OneRun first({}), second({});
   for (const uint32_t offset : {16, 17, 18}) first.Translate(3, BytesOf(1), offset);
