@@ -12,8 +12,9 @@ namespace remora::cpu::translator {
 // early from then on (numbers that have become large, a list that has become long), and slices then end where it
 // begins, not where the time is spent.
 //
-// A path is reviewed the first, second, fourth, eighth and so on time that its beginning is hot, and only while all
-// reviews have taken a small part of all instructions: each step is the interpreter's.
+// What begins at an address is reviewed the first, second, fourth, eighth and so on time that it is hot, whatever has
+// replaced it meanwhile, and only while all reviews have taken a small part of all instructions: each step is the
+// interpreter's.
 //
 // Thread safety: one instance for each engine.
 class PathReviews {
@@ -21,31 +22,37 @@ class PathReviews {
   // What one review takes at most.
   static constexpr uint64_t kMostSteps = 2'000;
 
-  // The beginning of a path is hot, after so many instructions of the program's. Whether to review it now.
-  bool IsDue(uint64_t begin, uint64_t instructions_retired) {
+  // Whether there is enough left for a review, after so many instructions of the program's.
+  bool HasStepsLeft(uint64_t instructions_retired) const {
     constexpr uint64_t kStepsAtFirst = 2 * kMostSteps, kInstructionsForStep = 100'000;
-    if (steps_ + kMostSteps > kStepsAtFirst + instructions_retired / kInstructionsForStep) return false;
-    Place& place = PlaceOf(begin);
-    if (place.begin != begin) place = {.begin = begin};
-    return std::has_single_bit(++place.times_hot);
+    return steps_ + kMostSteps <= kStepsAtFirst + instructions_retired / kInstructionsForStep;
+  }
+  // The beginning of a path is hot. Whether to review it now.
+  bool IsDue(uint64_t begin, uint64_t instructions_retired) {
+    return HasStepsLeft(instructions_retired) && std::has_single_bit(++PlaceFor(begin).times_hot);
   }
   // So many instructions have been followed for it.
   void Spend(uint64_t steps) { steps_ += steps; }
-  // It was left behind `steps` of its instructions. Whether it was left there at its last review, too: once is chance.
-  bool IsLeftAgain(uint64_t begin, uint32_t steps) {
-    Place& place = PlaceOf(begin);
-    return place.begin == begin && std::exchange(place.left_behind, steps) == steps;
-  }
+  // The path was left behind `steps` of its instructions. Whether it was left there at its last review, too: once is
+  // chance.
+  bool NoteLeft(uint64_t begin, uint32_t steps) { return std::exchange(PlaceFor(begin).left_behind, steps) == steps; }
+  // The path was gone through, or is another one now.
+  void ForgetLeft(uint64_t begin) { NoteLeft(begin, 0); }
 
  private:
   struct Place {
     uint64_t begin = 0;
     uint32_t times_hot = 0;
-    uint32_t left_behind = 0;  // 0: never
+    uint32_t left_behind = 0;  // 0: not left
   };
   static constexpr uint32_t kPlaces = 1024;
 
-  Place& PlaceOf(uint64_t begin) { return places_[(begin ^ begin >> 10) % kPlaces]; }
+  // Whoever comes last has it.
+  Place& PlaceFor(uint64_t begin) {
+    Place& place = places_[(begin ^ begin >> 10) % kPlaces];
+    if (place.begin != begin) place = {.begin = begin};
+    return place;
+  }
 
   uint64_t steps_ = 0;
   std::array<Place, kPlaces> places_{};

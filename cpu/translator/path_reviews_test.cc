@@ -43,21 +43,30 @@ TEST(PathReviewsTest, WhatThereIsNothingToSpendForIsDueLater) {
 TEST(PathReviewsTest, TellWhatIsLeftAtTheSamePlaceTwiceInSuccession) {
   PathReviews reviews;
   EXPECT_TRUE(reviews.IsDue(kBegin, kLong));
-  EXPECT_FALSE(reviews.IsLeftAgain(kBegin, 7));
-  EXPECT_TRUE(reviews.IsLeftAgain(kBegin, 7));
-  EXPECT_FALSE(reviews.IsLeftAgain(kBegin, 8));
-  EXPECT_FALSE(reviews.IsLeftAgain(kBegin, 7));
-  EXPECT_TRUE(reviews.IsLeftAgain(kBegin, 7));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
+  EXPECT_TRUE(reviews.NoteLeft(kBegin, 7));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 8));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
+  EXPECT_TRUE(reviews.NoteLeft(kBegin, 7));
+}
+
+TEST(PathReviewsTest, WhatHasBeenGoneThroughSinceIsNotLeftAgain) {
+  PathReviews reviews;
+  EXPECT_TRUE(reviews.IsDue(kBegin, kLong));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
+  reviews.ForgetLeft(kBegin);
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
+  EXPECT_TRUE(reviews.NoteLeft(kBegin, 7));
 }
 
 TEST(PathReviewsTest, OfTwoWithOnePlaceTheLaterOneIsKnown) {
   PathReviews reviews;
   constexpr uint64_t kSamePlace = kBegin ^ (1 << 10) ^ 1;
   EXPECT_TRUE(reviews.IsDue(kBegin, kLong));
-  EXPECT_FALSE(reviews.IsLeftAgain(kBegin, 7));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
   EXPECT_TRUE(reviews.IsDue(kSamePlace, kLong));
-  EXPECT_FALSE(reviews.IsLeftAgain(kSamePlace, 7));
-  EXPECT_FALSE(reviews.IsLeftAgain(kBegin, 7));
+  EXPECT_FALSE(reviews.NoteLeft(kSamePlace, 7));
+  EXPECT_FALSE(reviews.NoteLeft(kBegin, 7));
 }
 
 }  // namespace

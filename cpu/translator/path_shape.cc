@@ -1,19 +1,19 @@
 #include "cpu/translator/path_shape.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace remora::cpu::translator {
 
 void PathShape::Clear() {
   pcs_.clear();
-  back_ = end_ = length_ = 0;
-  last_back_ = round_ = repeated_ = 0;
+  laps_.assign({0});
+  back_ = end_ = length_ = round_ = 0;
+  is_steady_ = false;
 }
 
-bool PathShape::IsRepeated(size_t length) const {
+bool PathShape::AreRepeated(size_t count, size_t length) const {
   const std::span<const uint64_t> all(pcs_);
-  return 2 * length <= all.size() && std::ranges::equal(all.last(length), all.last(2 * length).first(length));
+  return count + length <= all.size() && std::ranges::equal(all.last(count), all.last(count + length).first(count));
 }
 
 void PathShape::Add(uint64_t pc, uint64_t next, bool ends) {
@@ -26,16 +26,17 @@ void PathShape::Add(uint64_t pc, uint64_t next, bool ends) {
   if ((ends || is_back) && end_ == 0) end_ = size;
   if (length_ == 0 && (end_ != 0 || size == kMaxOnce || std::ranges::count(pcs_, next) >= kTimes)) length_ = size;
   round_ = 0;
+  is_steady_ = false;
   if (!is_back) return;
-  const size_t since = size - std::exchange(last_back_, size);
-  repeated_ = IsRepeated(since) ? repeated_ + since : 0;
-  if (repeated_ >= kSteady) {
-    round_ = since;
-  } else if (size % 2 == 0 && IsRepeated(size / 2)) {
-    // It may come by its beginning in the middle.
+  // It may come by its beginning in the middle, so it may be several laps.
+  const auto steady = std::ranges::find_if(
+      laps_.rbegin(), laps_.rend(), [&](size_t lap) { return AreRepeated(std::max(kSteady, size - lap), size - lap); });
+  is_steady_ = steady != laps_.rend();
+  if (is_steady_)
+    round_ = size - *steady;
+  else if (size % 2 == 0 && AreRepeated(size / 2, size / 2))
     round_ = size / 2;
-    repeated_ = std::max(repeated_, round_);
-  }
+  laps_.push_back(size);
 }
 
 size_t PathShape::SeenTwice() const {

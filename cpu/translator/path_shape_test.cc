@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <span>
@@ -137,6 +138,24 @@ TEST(PathShapeTest, ASteadyRoundMayComeBehindWhatWasDifferent) {
   FollowUntilSteady(other + Times(2, round) + another + Times(2, round) + other + Pcs{1}, &shape);
   EXPECT_FALSE(shape.is_steady());
   EXPECT_TRUE(shape.Round().empty());
+}
+
+TEST(PathShapeTest, ASteadyRoundMayHaveSeveralLaps) {
+  PathShape shape;
+  for (const size_t length : {size_t{50}, size_t{130}, size_t{300}, size_t{400}, size_t{505}, PathShape::kMaxTwice}) {
+    const Pcs round = Row(1, length / 3) + Pcs{1} + Row(5000, length - length / 3 - 1);
+    FollowUntilSteady(Times(20, round), &shape);
+    EXPECT_TRUE(shape.is_steady()) << length;
+    EXPECT_TRUE(std::ranges::is_permutation(shape.Round(), round));  // it begins with any of its laps
+  }
+  const Pcs round = Row(1, 130) + Pcs{1} + Row(5000, 269);
+  FollowUntilSteady(Pcs{1} + Row(9000, 50) + Times(20, round), &shape);
+  EXPECT_EQ(shape.Round().size(), round.size());
+  EXPECT_TRUE(shape.is_steady());
+  // What two laps have been is nothing that one of them has.
+  const Pcs a = Row(1, 300), b = Pcs{1} + Row(5000, 99);
+  FollowUntilSteady(a + b + a + b + b + b + Pcs{1}, &shape);
+  EXPECT_FALSE(shape.is_steady());
 }
 
 TEST(PathShapeTest, ASteadyRoundIsLookedForNoLongerThanOneMayBe) {

@@ -13,6 +13,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -316,105 +317,149 @@ TEST(PathsTest, GoThroughAsManyPagesAsTheyCanTell) {
   ExpectPathsThrough(translator::Translation::kMaxPages + 1, /*goes_round=*/false);
 }
 
-// A loop whose way changes when RCX has come down to RSI, by a call of one function, then of another one. So long that
-// slices end where it begins.
-class ReviewedPathsTest : public testing::TestWithParam<bool> {
+// A loop whose way changes when RCX has come below RSI: it calls one function, then another one. It begins by reading
+// the flag that this comparison has left. So long that slices end where it begins.
+class ReviewedPathsTest : public testing::TestWithParam<std::tuple<bool, uint64_t>> {
  protected:
-  static constexpr uint64_t kFirst = kCode + 0x400, kSecond = kCode + 0x800, kSyscall = kCode + 0x200;
-  static constexpr uint8_t kInc[] = {0x48, 0xff, 0xc0};  // inc rax
+  static constexpr uint64_t kSyscall = kCode + 0x200, kBefore = kCode + 0x300, kBehindCall = kCode + 13;
+  static constexpr uint8_t kInc[] = {0x48, 0xff, 0xc0};  // inc rax, which leaves CF alone
   static constexpr uint64_t kIncs = 60;
 
+  static bool exact_count() { return std::get<0>(GetParam()); }
+  static uint64_t First() { return kCode + std::get<1>(GetParam()); }
+  static uint64_t Second() { return First() + 0x400; }
+
   void SetUp() override {
-    Xbyak::CodeGenerator code(kPageSize);
     using namespace Xbyak::util;
-    Xbyak::Label again, second, behind;
+    Xbyak::CodeGenerator code(kPageSize);
+    Xbyak::Label again;
     code.L(again);
+    code.adc(rax, 0);
     code.cmp(rcx, rsi);
-    code.jb(second, Xbyak::CodeGenerator::T_NEAR);
-    code.call(code.getCode() + (kFirst - kCode));
-    code.L(behind);
+    code.cmovb(rbx, rdx);
+    code.call(rbx);
     code.dec(rcx);
     code.jnz(again, Xbyak::CodeGenerator::T_NEAR);
     code.jmp(code.getCode() + (kSyscall - kCode), Xbyak::CodeGenerator::T_NEAR);
-    code.L(second);
-    code.call(code.getCode() + (kSecond - kCode));
-    code.jmp(behind, Xbyak::CodeGenerator::T_NEAR);
     machine_.memory.Write(kCode, std::span(code.getCode(), code.getSize()));
     machine_.memory.Write(kSyscall, {0x0f, 0x05});
-    WriteFunction(kFirst, kIncs);
-    WriteFunction(kSecond, 2 * kIncs);
+    // Comes to the loop from a block.
+    machine_.memory.Write(kBefore, {0x48, 0xff, 0xc0, 0xe9});  // inc rax; jmp kCode
+    machine_.memory.Store(kBefore + 4, static_cast<uint32_t>(kCode - (kBefore + 8)));
+    WriteFunction(First(), kIncs);
+    WriteFunction(Second(), 2 * kIncs);
   }
   void WriteFunction(uint64_t at, uint64_t incs) {
     for (uint64_t i = 0; i < incs; ++i) machine_.memory.Write(at + i * sizeof(kInc), std::span(kInc));
     machine_.memory.Write(at + incs * sizeof(kInc), {0xc3});
   }
-  // As often by the first function as by the second; what RAX has come to.
+  // So often by the first function, then so often by the second. What RAX has come to.
   uint64_t Run(uint64_t first, uint64_t second, uint64_t from = kCode) {
     machine_.state.gpr[kRax] = 0;
     machine_.state.gpr[kRcx] = first + second;
     machine_.state.gpr[kRsi] = second + 1;
-    EXPECT_EQ(paths_.RunInSlices(from, /*slice=*/2'000).reason, ExitReason::kSyscall);
+    machine_.state.gpr[kRbx] = First();
+    machine_.state.gpr[kRdx] = Second();
+    machine_.state.rflags &= ~uint64_t{1};
+    // Of both ways, so that slices end at one place each.
+    constexpr uint64_t kLap = 7 + kIncs, kLongLap = 7 + 2 * kIncs;
+    const Exit exit = paths_.RunInSlices(from, kLap * kLongLap);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
     EXPECT_EQ(machine_.state.rip, kSyscall + 2);
+    retired_ = exit.instructions_retired;
     return machine_.state.gpr[kRax];
   }
-  // Whether a path comes through the function and goes round.
-  bool HasRoundThrough(uint64_t function) const {
-    return std::ranges::any_of(paths_.paths(), [&](const std::string& path) {
+  static uint64_t Expected(uint64_t first, uint64_t second, uint64_t incs = kIncs) {
+    return first * incs + second * 2 * incs + (second > 0 ? second - 1 : 0);
+  }
+  // The paths that come through the function and go round.
+  size_t NumRoundsThrough(uint64_t function) const {
+    return static_cast<size_t>(std::ranges::count_if(paths_.paths(), [&](const std::string& path) {
       return path.starts_with("round ") && path.find(absl::StrFormat("\n%x  inc rax", function)) != std::string::npos;
-    });
+    }));
   }
 
-  PathMachine paths_{/*exact_count=*/GetParam()};
+  PathMachine paths_{exact_count()};
   FakeMachine& machine_ = paths_.machine;
+  uint64_t retired_ = 0;  // in the last slice
 };
 
 TEST_P(ReviewedPathsTest, GoTheWayThatIsGoneNow) {
-  EXPECT_EQ(Run(5'000, 50'000), 5'000 * kIncs + 50'000 * 2 * kIncs);
-  EXPECT_TRUE(HasRoundThrough(kFirst));
-  EXPECT_TRUE(HasRoundThrough(kSecond));
-  // There is no end of it, however often that changes; but it is looked at more and more seldom.
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(Run(5'000, 5'000), 5'000 * 3 * kIncs);
+  EXPECT_EQ(Run(50'000, 100'000), Expected(50'000, 100'000));
+  EXPECT_GE(NumRoundsThrough(First()), 1u);
+  EXPECT_GE(NumRoundsThrough(Second()), 1u);
+  // There and back; but it is looked at more and more seldom.
+  EXPECT_EQ(Run(3'000'000, 1), Expected(3'000'000, 1));
+  // (Where all slices end at one place that no path begins at, nothing is found there any more.)
+  if (!exact_count()) EXPECT_GE(NumRoundsThrough(First()), 2u);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Run(5'000, 5'000), Expected(5'000, 5'000));
   EXPECT_LE(paths_.paths().size(), 20u);
 }
 
-TEST_P(ReviewedPathsTest, StayWhereWhatIsRunChangesEachTime) {
-  // RSI is RCX in each second round only.
-  machine_.memory.Write(kFirst + kIncs * sizeof(kInc), {0x48, 0x8d, 0x71, 0x01, 0xc3});  // lea rsi, [rcx + 1]; ret
-  machine_.memory.Write(kSecond + kIncs * sizeof(kInc), {0x48, 0x31, 0xf6, 0xc3});       // xor esi, esi; ret
-  constexpr uint64_t kRounds = 50'000;
-  machine_.state.gpr[kRax] = 0;
-  machine_.state.gpr[kRcx] = kRounds;
-  machine_.state.gpr[kRsi] = 0;
-  EXPECT_EQ(paths_.RunInSlices(kCode, 2'000).reason, ExitReason::kSyscall);
-  EXPECT_EQ(machine_.state.gpr[kRax], kRounds * kIncs);
-  EXPECT_LE(paths_.paths().size(), 10u);
-}
-
-TEST_P(ReviewedPathsTest, WhatLeadToTheFirstOneLeadsToTheSecond) {
-  // A block that goes to the loop's beginning.
-  constexpr uint64_t kBefore = kCode + 0x300;
-  machine_.memory.Write(kBefore, {0x48, 0xff, 0xc0, 0xe9});  // inc rax; jmp kCode
-  machine_.memory.Store(kBefore + 4, static_cast<uint32_t>(kCode - (kBefore + 8)));
-  EXPECT_EQ(Run(1, 0, kBefore), kIncs + 1);
-  EXPECT_EQ(Run(5'000, 0, kBefore), 5'000 * kIncs + 1);
-  EXPECT_EQ(Run(1, 50'000, kBefore), kIncs + 50'000 * 2 * kIncs + 1);
-  EXPECT_TRUE(HasRoundThrough(kSecond));
-  for (const uint64_t rounds : {1, 2, 100}) {
-    EXPECT_EQ(Run(rounds, 0, kBefore), rounds * kIncs + 1);
-    EXPECT_EQ(Run(rounds, rounds, kBefore), rounds * 3 * kIncs + 1);
+TEST_P(ReviewedPathsTest, WhatLedToTheFirstOneLeadsToItsSuccessor) {
+  // As soon as the block leads to the loop's beginning.
+  EXPECT_EQ(Run(1, 0, kBefore), Expected(1, 0) + 1);
+  EXPECT_EQ(Run(50'000, 0, kBefore), Expected(50'000, 0) + 1);
+  EXPECT_EQ(Run(1, 0, kBefore), Expected(1, 0) + 1);
+  const uint64_t by_first = retired_;
+  EXPECT_EQ(Run(1, 100'000, kBefore), Expected(1, 100'000) + 1);
+  ASSERT_GE(NumRoundsThrough(Second()), 1u);
+  for (const uint64_t rounds : {2, 3, 100}) {
+    EXPECT_EQ(Run(rounds, 0, kBefore), Expected(rounds, 0) + 1);
+    EXPECT_EQ(Run(rounds, rounds, kBefore), Expected(rounds, rounds) + 1);
   }
+  EXPECT_EQ(Run(1, 0, kBefore), Expected(1, 0) + 1);
+  // Roughly, a path counts half its length.
+  if (exact_count())
+    EXPECT_EQ(retired_, by_first);
+  else
+    EXPECT_GT(retired_, by_first);
 }
 
 TEST_P(ReviewedPathsTest, AllGoWithTheirCode) {
-  Run(5'000, 50'000);
-  ASSERT_TRUE(HasRoundThrough(kSecond));
-  WriteFunction(kSecond, kIncs / 2);
-  WriteFunction(kFirst, kIncs / 3);
-  EXPECT_EQ(Run(100, 100), 100 * (kIncs / 2 + kIncs / 3));
-  EXPECT_EQ(Run(5'000, 50'000), 5'000 * (kIncs / 3) + 50'000 * (kIncs / 2));
+  Run(50'000, 100'000);
+  ASSERT_GE(NumRoundsThrough(Second()), 1u);
+  WriteFunction(Second(), 2 * (kIncs / 3));
+  WriteFunction(First(), kIncs / 3);
+  EXPECT_EQ(Run(100, 100), Expected(100, 100, kIncs / 3));
+  EXPECT_EQ(Run(5'000, 50'000), Expected(5'000, 50'000, kIncs / 3));
 }
 
-INSTANTIATE_TEST_SUITE_P(ExactCount, ReviewedPathsTest, testing::Bool());
+TEST_P(ReviewedPathsTest, StayWhereTheWayIsAnotherOneEachTime) {
+  // By chance, as a generator of numbers in RDI has it.
+  constexpr int kFactor = 1'103'515'245, kSummand = 12'345, kBit = 40;
+  for (const uint64_t function : {First(), Second()}) {
+    using namespace Xbyak::util;
+    Xbyak::CodeGenerator code(kPageSize);
+    code.imul(rdi, rdi, kFactor);
+    code.add(rdi, kSummand);
+    code.bt(rdi, kBit);
+    code.mov(rbx, r8);
+    code.cmovc(rbx, rdx);
+    code.clc();
+    code.ret();
+    WriteFunction(function, function == First() ? kIncs : 2 * kIncs);
+    const uint64_t incs = function == First() ? kIncs : 2 * kIncs;
+    machine_.memory.Write(function + incs * sizeof(kInc), std::span(code.getCode(), code.getSize()));
+  }
+  constexpr uint64_t kRounds = 50'000;
+  uint64_t expected = 0, number = 1;
+  for (uint64_t i = 0; i < kRounds; ++i) {
+    expected += i > 0 && (number >> kBit & 1) != 0 ? 2 * kIncs : kIncs;
+    number = number * kFactor + kSummand;
+  }
+  machine_.state.gpr[kRdi] = 1;
+  machine_.state.gpr[kR8] = First();
+  EXPECT_EQ(Run(kRounds, 0), expected);
+  // At the only place where rounds may begin.
+  const auto begins_behind_call = [](const std::string& path) {
+    return path.find(absl::StrFormat(" %x:", kBehindCall)) != std::string::npos;
+  };
+  EXPECT_LE(std::ranges::count_if(paths_.paths(), begins_behind_call), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(InOnePage, ReviewedPathsTest, testing::Combine(testing::Bool(), testing::Values(0x400)));
+INSTANTIATE_TEST_SUITE_P(AcrossPages, ReviewedPathsTest, testing::Combine(testing::Bool(), testing::Values(0x1400)));
 
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
   PathMachine paths(/*exact_count=*/true);

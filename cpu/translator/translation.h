@@ -49,7 +49,7 @@ struct Translation : BlockShape {
   const std::byte* code = nullptr;  // null: the instruction at pc is to be interpreted
   mm::FrameId frame;
   mm::FrameId tail_frame;  // of the page behind, if the first instruction goes on there; else not valid
-  // The path that has taken its place. Null: none has.
+  // The path that has taken its place, which another one may have replaced since. Null: none has.
   std::atomic<Translation*> replaced_by = nullptr;
 
   std::span<const Mark> marks() const { return {reinterpret_cast<const Mark*>(this + 1), num_marks}; }

@@ -292,14 +292,11 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
   }
   num_translations_.fetch_add(1, std::memory_order_relaxed);
   replaced->replaced_by.store(made.get(), std::memory_order_release);
-  // With what that had replaced before.
-  for (const Translation* earlier : code.replaced) {
-    if (earlier->pc != pc) continue;
-    // Where it was found that no flag is live, its entries are one.
-    const bool flags_live = earlier->host_entry != earlier->saved_entry;
-    PatchEntries(*earlier, made->code + (flags_live ? made->host_entry : made->saved_entry),
-                 made->code + made->saved_entry);
-  }
+  // What has led to those that it replaced before goes on by its entries. Where it found that no flag is live, these
+  // are one.
+  const bool flags_live = replaced->host_entry != replaced->saved_entry;
+  PatchEntries(*replaced, made->code + (flags_live ? made->host_entry : made->saved_entry),
+               made->code + made->saved_entry);
   return made.release();
 }
 

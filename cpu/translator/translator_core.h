@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -130,6 +131,9 @@ class TranslatorCore final : public Engine {
   // Has the interpreter run from state.rip on, where the path begins, and puts a steady round in its place if it is
   // left where it was left before.
   Exit ReviewPath(const Translation& path, CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt);
+  // A round that is run, but may not begin where it should: the path that is there is left, and awaited. False: there
+  // is none, or nothing to spend for it.
+  bool AwaitReview(std::span<const uint64_t> round);
   // Goes on at an awaited state.rip, by one of the three. False: there is nothing to follow.
   bool FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt, Exit* exit);
   // Has the interpreter run from state.rip on, along stored_places_, and makes the path that it has gone along for a
@@ -140,16 +144,16 @@ class TranslatorCore final : public Engine {
   bool CanFetch(uint64_t pc) const;
   // The path that begins at `pc`; null: none.
   const Translation* PathAt(uint64_t pc) const;
-  // Whether a path begins at `pc` that is not this round.
-  bool IsOtherPathAt(uint64_t pc, std::span<const uint64_t> round) const;
+  // How far a path that begins at this instruction of the round goes along with it. None: no path begins there.
+  std::optional<uint32_t> StepsAlong(std::span<const uint64_t> round, size_t first) const;
   // What path_shape_ has found, if that is possible now. False: it is not worth while.
   bool TranslatePath();
-  // `replaces_paths`: it may begin where another path does.
-  bool TranslateRound(std::span<const uint64_t> round, bool replaces_paths);
+  // `replaces_path`: it may begin where another path does, if that is no beginning of the same round.
+  bool TranslateRound(std::span<const uint64_t> round, bool replaces_path);
   // Where the instructions are, and path_pages_. Fewer: they are not there any more, or on too many pages.
   std::vector<BlockCollector::Step> StepsOf(std::span<const uint64_t> path);
   // What has been collected, from path_pages_. `bytes`: of the page that it begins on. `replaces_path`: there may be a
-  // path already. False: it is not worth while.
+  // path already, and what does not fit is not cut. False: it is not worth while.
   bool PublishPath(const std::byte* bytes, bool goes_round, uint64_t generation, bool replaces_path = false);
   // Whether the pages of a path are those that it was made for, as far as the TLB knows.
   bool HasItsPages(const Translation& path);
@@ -207,8 +211,9 @@ class TranslatorCore final : public Engine {
   PathReviews reviews_;
   // Where slices have ended that it is worth while to look closer when a task comes to go on there; by address.
   struct Awaited {
-    uint64_t pc = 0;      // 0: nothing
-    bool is_hot = false;  // a path may begin there, or does; else one of an earlier run's goes on there
+    uint64_t pc = 0;  // 0: nothing
+    // A path may begin there, or does; one begins there that is left. Neither: one of an earlier run's goes on there.
+    bool is_hot = false, is_left = false;
   };
   static constexpr uint32_t kAwaited = 16;
   Awaited& AwaitedAt(uint64_t pc) { return awaited_[(pc ^ pc >> 4) % kAwaited]; }

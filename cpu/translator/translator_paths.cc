@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -46,14 +47,12 @@ const Translation* TranslatorCore::PathAt(uint64_t pc) const {
   return there != nullptr && there->is_path ? there : nullptr;
 }
 
-bool TranslatorCore::IsOtherPathAt(uint64_t pc, std::span<const uint64_t> round) const {
-  const Translation* path = PathAt(pc);
-  if (path == nullptr) return false;
-  if (!path->loops || path->count() != round.size()) return true;
-  const auto first = static_cast<size_t>(std::ranges::find(round, pc) - round.begin());
-  for (uint32_t i = 0; i < path->count(); ++i)
-    if (path->AddressOf(i) != round[(first + i) % round.size()]) return true;
-  return false;
+std::optional<uint32_t> TranslatorCore::StepsAlong(std::span<const uint64_t> round, size_t first) const {
+  const Translation* path = PathAt(round[first]);
+  if (path == nullptr) return std::nullopt;
+  uint32_t steps = 0;
+  while (steps < path->count() && path->AddressOf(steps) == round[(first + steps) % round.size()]) ++steps;
+  return steps;
 }
 
 Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt) {
@@ -79,8 +78,17 @@ Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic
   // A path that ends with a system call or a fault saves little.
   const bool saves_little = exit.reason != ExitReason::kBudget && !path_shape_.is_known();
   const std::span<const uint64_t> round = path_shape_.Round();
-  const bool is_round = !round.empty() && TranslateRound(round, /*replaces_paths=*/false);
+  const bool is_round = !round.empty() && TranslateRound(round, /*replaces_path=*/false);
   if (!is_round && (saves_little || !TranslatePath())) hot_spots_.Dismiss(begin);
+  if (is_round || round.empty() || !AwaitReview(round)) return exit;
+  // Where the round would begin another path does, which is left: to there, so that it is reviewed at once.
+  for (size_t steps = 0; steps < round.size() && exit.reason == ExitReason::kBudget && retired < run_.left; ++steps) {
+    if (AwaitedAt(state.rip).pc == state.rip) break;
+    exit = follower.Run(state, tlb, 1, kNeverInterrupt);
+    retired += exit.instructions_retired;
+    ++steps_for_rounds_;
+  }
+  exit.instructions_retired = retired;
   return exit;
 }
 
@@ -91,21 +99,38 @@ Exit TranslatorCore::ReviewPath(const Translation& path, CpuState& state, mm::Tl
   Exit exit;
   uint32_t steps = 0;
   bool is_left = false;
+  InterpreterCore& follower = interpreter();
   do {
     const uint64_t pc = state.rip;
-    exit = interpreter().Run(state, tlb, 1, kNeverInterrupt);
+    exit = follower.Run(state, tlb, 1, kNeverInterrupt);
     steps += static_cast<uint32_t>(exit.instructions_retired);
     path_shape_.Add(pc, state.rip, /*ends=*/false);
     if (is_left) continue;
-    if (steps >= path.count()) break;  // gone through
+    if (steps >= path.count()) {
+      reviews_.ForgetLeft(path.pc);
+      break;
+    }
     is_left = path.AddressOf(steps) != state.rip;
-    if (is_left && !reviews_.IsLeftAgain(path.pc, steps)) break;
+    if (is_left && !reviews_.NoteLeft(path.pc, steps)) break;
   } while (exit.reason == ExitReason::kBudget && steps < run_.left && path_shape_.may_become_steady() &&
            interrupt.load(std::memory_order_relaxed) == 0);
   reviews_.Spend(steps);
   exit.instructions_retired = steps;
-  if (path_shape_.is_steady()) TranslateRound(path_shape_.Round(), /*replaces_paths=*/true);
+  if (path_shape_.is_steady() && TranslateRound(path_shape_.Round(), /*replaces_path=*/true))
+    reviews_.ForgetLeft(path.pc);
   return exit;
+}
+
+bool TranslatorCore::AwaitReview(std::span<const uint64_t> round) {
+  if (!reviews_.HasStepsLeft(instructions_retired_.value())) return false;
+  for (const size_t step : collector_.OutermostOf(StepsOf(round))) {
+    const std::optional<uint32_t> along = StepsAlong(round, step);
+    if (!along.has_value() || PathAt(round[step])->count() == *along) continue;
+    reviews_.NoteLeft(round[step], *along);
+    AwaitedAt(round[step]) = {.pc = round[step], .is_left = true};
+    return true;
+  }
+  return false;
 }
 
 void TranslatorCore::NoteHotSpot(uint64_t pc) {
@@ -131,13 +156,15 @@ bool TranslatorCore::FollowAwaited(CpuState& state, mm::Tlb& tlb, const std::ato
     if (awaited.is_hot && !made) AwaitedAt(pc) = awaited;
     return true;
   }
-  if (!awaited.is_hot) return false;
-  if (BeginsPath(pc)) {
+  if (awaited.is_hot && BeginsPath(pc)) {
     *exit = FollowPath(state, tlb, interrupt);
     return true;
   }
   const Translation* path = PathAt(pc);
-  if (path == nullptr || !IsWorthAReview(*path) || !reviews_.IsDue(pc, instructions_retired_.value())) return false;
+  if (path == nullptr || !IsWorthAReview(*path)) return false;
+  const uint64_t retired = instructions_retired_.value();
+  const bool is_due = awaited.is_left ? reviews_.HasStepsLeft(retired) : awaited.is_hot && reviews_.IsDue(pc, retired);
+  if (!is_due) return false;
   *exit = ReviewPath(*path, state, tlb, interrupt);
   return true;
 }
@@ -150,8 +177,9 @@ Exit TranslatorCore::FollowStoredPaths(CpuState& state, mm::Tlb& tlb, bool* made
   uint64_t retired = 0;
   std::vector<uint32_t> left;  // paths
   const Place* followed = nullptr;
+  InterpreterCore& follower = interpreter();
   for (uint32_t steps = 1; !stored_places_.empty() && followed == nullptr; ++steps) {
-    exit = interpreter().Run(state, tlb, 1, kNeverInterrupt);
+    exit = follower.Run(state, tlb, 1, kNeverInterrupt);
     retired += exit.instructions_retired;
     if (exit.reason != ExitReason::kBudget || retired >= run_.left) break;
     std::erase_if(stored_places_, [&](Place& place) {
@@ -239,10 +267,12 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
   return steps;
 }
 
-bool TranslatorCore::TranslateRound(std::span<const uint64_t> round, bool replaces_paths) {
+bool TranslatorCore::TranslateRound(std::span<const uint64_t> round, bool replaces_path) {
   const std::vector<size_t> outermost = collector_.OutermostOf(StepsOf(round));
+  const auto is_there = [&](size_t step) { return StepsAlong(round, step) == round.size(); };
+  if (replaces_path && std::ranges::any_of(outermost, is_there)) return false;
   const auto begin = std::ranges::find_if(outermost, [&](size_t step) {
-    return BeginsPath(round[step]) || (replaces_paths && IsOtherPathAt(round[step], round));
+    return BeginsPath(round[step]) || (replaces_path && PathAt(round[step]) != nullptr);
   });
   if (begin == outermost.end()) return false;
   std::vector<uint64_t> pcs(round.begin(), round.end());
@@ -250,7 +280,7 @@ bool TranslatorCore::TranslateRound(std::span<const uint64_t> round, bool replac
   const uint64_t generation = cache_->generation();
   const std::vector<BlockCollector::Step> steps = StepsOf(pcs);
   const bool goes_round = collector_.CollectPath(steps, pcs[0]) && steps.size() == pcs.size();
-  return goes_round && PublishPath(steps[0].page, /*goes_round=*/true, generation, replaces_paths);
+  return goes_round && PublishPath(steps[0].page, /*goes_round=*/true, generation, replaces_path);
 }
 
 bool TranslatorCore::TranslatePath() {
@@ -288,6 +318,7 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   const GeneratedBlock* written = writer_.WritePath(instructions, gate, goes_round, live_at);
   while (written == nullptr) {
+    if (replaces_path) return false;
     goes_round = false;
     collector_.CutPath(instructions.size() / 2);
     instructions = collector_.instructions();
