@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -144,8 +143,6 @@ class TranslatorCore final : public Engine {
   bool CanFetch(uint64_t pc) const;
   // The path that begins at `pc`; null: none.
   const Translation* PathAt(uint64_t pc) const;
-  // How far a path that begins at this instruction of the round goes along with it. None: no path begins there.
-  std::optional<uint32_t> StepsAlong(std::span<const uint64_t> round, size_t first) const;
   // What path_shape_ has found, if that is possible now. False: it is not worth while.
   bool TranslatePath();
   // `replaces_path`: it may begin where another path does, if that is no beginning of the same round.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,6 +22,13 @@ bool IsJoint(const GuestInstruction& instruction) {
 
 // Others are short, and not run one time after the other; to follow them in vain made perl 1.05 times as slow.
 bool IsWorthAReview(const Translation& path) { return path.loops || path.count() > PathShape::kMaxOnce; }
+
+// How far a path that begins at this instruction of the round goes along with it.
+uint32_t StepsAlong(const Translation& path, std::span<const uint64_t> round, size_t first) {
+  uint32_t steps = 0;
+  while (steps < path.count() && path.AddressOf(steps) == round[(first + steps) % round.size()]) ++steps;
+  return steps;
+}
 
 }  // namespace
 
@@ -45,14 +51,6 @@ const Translation* TranslatorCore::PathAt(uint64_t pc) const {
   const mm::FrameId frame = bound_->context->tlb->FetchFrame(GuestAddr(pc).page());
   const Translation* there = cache_->Find(frame, pc, /*alone=*/false);
   return there != nullptr && there->is_path ? there : nullptr;
-}
-
-std::optional<uint32_t> TranslatorCore::StepsAlong(std::span<const uint64_t> round, size_t first) const {
-  const Translation* path = PathAt(round[first]);
-  if (path == nullptr) return std::nullopt;
-  uint32_t steps = 0;
-  while (steps < path->count() && path->AddressOf(steps) == round[(first + steps) % round.size()]) ++steps;
-  return steps;
 }
 
 Exit TranslatorCore::FollowPath(CpuState& state, mm::Tlb& tlb, const std::atomic<uint32_t>& interrupt) {
@@ -124,9 +122,11 @@ Exit TranslatorCore::ReviewPath(const Translation& path, CpuState& state, mm::Tl
 bool TranslatorCore::AwaitReview(std::span<const uint64_t> round) {
   if (!reviews_.HasStepsLeft(instructions_retired_.value())) return false;
   for (const size_t step : collector_.OutermostOf(StepsOf(round))) {
-    const std::optional<uint32_t> along = StepsAlong(round, step);
-    if (!along.has_value() || PathAt(round[step])->count() == *along) continue;
-    reviews_.NoteLeft(round[step], *along);
+    const Translation* path = PathAt(round[step]);
+    if (path == nullptr || !IsWorthAReview(*path)) continue;
+    const uint32_t along = StepsAlong(*path, round, step);
+    if (along == path->count()) continue;
+    reviews_.NoteLeft(round[step], along);
     AwaitedAt(round[step]) = {.pc = round[step], .is_left = true};
     return true;
   }
@@ -269,7 +269,10 @@ std::vector<BlockCollector::Step> TranslatorCore::StepsOf(std::span<const uint64
 
 bool TranslatorCore::TranslateRound(std::span<const uint64_t> round, bool replaces_path) {
   const std::vector<size_t> outermost = collector_.OutermostOf(StepsOf(round));
-  const auto is_there = [&](size_t step) { return StepsAlong(round, step) == round.size(); };
+  const auto is_there = [&](size_t step) {
+    const Translation* path = PathAt(round[step]);
+    return path != nullptr && StepsAlong(*path, round, step) == round.size();
+  };
   if (replaces_path && std::ranges::any_of(outermost, is_there)) return false;
   const auto begin = std::ranges::find_if(outermost, [&](size_t step) {
     return BeginsPath(round[step]) || (replaces_path && PathAt(round[step]) != nullptr);
