@@ -50,7 +50,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
       require(REMORA_FRAME(vectors_live), 1, kBelow, routines_.load_vectors);
   };
   if (gate_ != GuestContext::kNoGate) {
-    code_.Memory(kCmpByte, kCmp, Frame(static_cast<int32_t>(REMORA_FRAME(gates) + gate_)), /*wide=*/false);
+    code_.Memory(kCmpByte, kCmp, GateField(gate_), /*wide=*/false);
     code_.Byte(1);
     AddCold({.kind = Cold::Kind::kClosed, .jump = code_.JumpIf(kNotEqual)});
   }
@@ -435,8 +435,7 @@ void BlockWriter::GoIndirect(Refusable refusable) {
 void BlockWriter::WriteUnknownTarget(Refusable refusable) {
   out_.branch_unknown = code_.size();
   constexpr unsigned kSub = 5, kJnsShort = 0x79;
-  const uint32_t index = GuestContext::ArrivalIndex(pc_);
-  code_.Immediate32(kSub, Frame(static_cast<int32_t>(REMORA_FRAME(arrivals) + sizeof(int32_t) * index)), 1);
+  code_.Immediate32(kSub, ArrivalField(GuestContext::ArrivalIndex(pc_)), 1);
   const uint32_t go_on = code_.ShortJump(kJnsShort);
   CallRoutine(routines_.learn_branch);
   code_.LandShort(go_on);

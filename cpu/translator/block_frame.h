@@ -36,7 +36,35 @@ inline HostPlace InContext(unsigned guest) { return Frame(guest == kR10 ? REMORA
 
 // A member of an extent, by `extent`, its number, those for writing behind those for reading.
 inline HostPlace ExtentField(uint32_t extent, size_t offset) {
-  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(extents)) + sizeof(Extent) * extent + offset));
+  constexpr auto kFirst = static_cast<size_t>(REMORA_FRAME(extent_rows)) + offsetof(ExtentRow, extents);
+  return Frame(static_cast<int32_t>(kFirst + sizeof(ExtentRow) * (extent / ExtentRow::kExtents) +
+                                    sizeof(Extent) * (extent % ExtentRow::kExtents) + offset));
+}
+
+// Where a page that code accesses by its address is on the host, by the page's number.
+inline HostPlace PageField(uint32_t page) {
+  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(pages)) + sizeof(uint64_t) * page));
+}
+
+// A path's gate, by its number.
+inline HostPlace GateField(uint32_t gate) {
+  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(gates)) + gate));
+}
+
+// GuestContext::arrivals().
+inline HostPlace ArrivalField(uint32_t index) {
+  constexpr auto kFirst = static_cast<size_t>(REMORA_FRAME(extent_rows)) + offsetof(ExtentRow, arrivals);
+  return Frame(static_cast<int32_t>(kFirst + sizeof(ExtentRow) * (index / ExtentRow::kArrivals) +
+                                    sizeof(int32_t) * (index % ExtentRow::kArrivals)));
+}
+
+// Whether the host's CPU may take what is loaded from there for what code has stored, see kAlikeBytes.
+inline bool LooksStored(const HostPlace& place) {
+  constexpr size_t kLoadedFrom = REMORA_FRAME(stack_delta), kLoadedTo = REMORA_FRAME(deltas);
+  static_assert(kLoadedFrom <= offsetof(ExtentRow, extents) && kLoadedTo >= offsetof(ExtentRow, arrivals));
+  static_assert(kLoadedTo + sizeof(GuestContext::deltas) == kAlikeBytes);
+  const size_t at = static_cast<size_t>(place.displacement) % kAlikeBytes;
+  return at < kLoadedFrom || at >= kLoadedTo;
 }
 
 // Where a way leads, by its number; `forward`: see IsForward.

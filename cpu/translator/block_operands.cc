@@ -197,7 +197,7 @@ uint32_t BlockWriter::PlaceOfGroup(const OperandGroups::Group& group) const {
 
 HostPlace BlockWriter::KnownAt(uint32_t place) {
   if (place == GuestContext::kFsPlace) return Frame(REMORA_FRAME(fs_host));
-  return Frame(static_cast<int32_t>(REMORA_FRAME(pages) + 8 * place));
+  return PageField(place);
 }
 
 void BlockWriter::LoadKnown(uint32_t place) {

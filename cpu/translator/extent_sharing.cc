@@ -19,7 +19,7 @@ std::optional<uint32_t> ExtentSharing::Choose(GuestContext* context, uint32_t si
   Window& window = windows_[write][size_class];
   for (uint32_t back = 1; back <= kWindow; ++back) {
     Given& given = window.given[(window.next - back) % kWindow];
-    const Extent& extent = context->extents[write][given.extent];
+    const Extent& extent = context->extent(write, given.extent);
     if (given.num_sites == kMaxSites || extent.host == 0 || extent.delta != delta ||
         address - extent.start >= extent.limit)
       continue;

@@ -30,7 +30,7 @@ class ExtentSharingTest : public testing::Test {
                            [&] { return FirstExtentOf(size_class) + num_new_++; });
   }
   const Extent& At(std::optional<uint32_t> number, bool write = false) const {
-    return context_->extents[write][number.value()];
+    return context_->extent(write, number.value());
   }
 
   FakeMachine machine_;
@@ -85,7 +85,7 @@ TEST_F(ExtentSharingTest, NotMoreSitesThanAFewHaveOne) {
 TEST_F(ExtentSharingTest, OneThatHoldsSomethingElseByNowIsNotShared) {
   Map(kFirst);
   const std::optional<uint32_t> number = Choose(kFirst);
-  context_->extents[0][*number] = Extent();
+  context_->extent(false, *number) = Extent();
   EXPECT_NE(Choose(kFirst), number);
 }
 

@@ -32,7 +32,7 @@ std::byte* AcrossPages(const mm::Tlb& tlb, uint64_t address, uint64_t size, bool
 
 void RecordExtent(GuestContext* context, uint64_t address, std::byte* host) {
   const AccessSite site = __builtin_bit_cast(AccessSite, context->site);
-  Extent& extent = context->extents[site.write][site.extent];
+  Extent& extent = context->extent(site.write, site.extent);
   const uint64_t delta = reinterpret_cast<uint64_t>(host) - address;
   const uint64_t size = site.extent_size();
   constexpr uint64_t kLargest = uint64_t{1} << (kSizeClasses - 1);
@@ -157,7 +157,7 @@ std::byte* FastAccess(GuestContext* context, uint64_t address) {
   // What is short may be so only as far as the TLB knows: once in a while FillAccess asks.
   constexpr uint64_t kShort = 64 * kPageSize;
   constexpr uint32_t kShortRunsForEachQuestion = 32;
-  const bool is_short = context->extents[site.write][site.extent].limit < kShort;
+  const bool is_short = context->extent(site.write, site.extent).limit < kShort;
   return is_short && ++context->short_runs % kShortRunsForEachQuestion == 0 ? nullptr : host;
 }
 

@@ -79,6 +79,20 @@ struct BranchSite {
 };
 static_assert(sizeof(BranchSite) == 4);
 
+// The host's CPU gives what is stored behind its stack pointer a register of its own (memory renaming), and knows such
+// a place by the low ten bits of its displacement. What is loaded from elsewhere with the same ten bits may be taken
+// for it, until that is found out, and all that was begun behind it undone: 30 cycles each time on a Zen 4, and where
+// code is in a loop, twice its time. So each kAlikeBytes that code reaches in this way are laid out as the first ones
+// are: at the beginning and at the end lies what code stores, between them what it only loads.
+inline constexpr size_t kAlikeBytes = 1024;
+struct alignas(kAlikeBytes) ExtentRow {
+  static constexpr uint32_t kExtents = 21, kArrivals = 64;
+  std::array<std::byte, 96> unused;
+  std::array<Extent, kExtents> extents;
+  std::array<int32_t, kArrivals> arrivals;  // see GuestContext::arrivals()
+};
+static_assert(sizeof(ExtentRow) == kAlikeBytes);
+
 // What translated code reaches by the host's RSP, which points at `r10`: one for each worker and TLB. The guest's
 // registers are in the host's own while it runs, but for R10 and R11, which live here, and RSP: the host's R10 is where
 // the guest's stack is on the host, RSP + stack_delta, so that code can use it as it is. The host's R11 is scratch.
@@ -88,7 +102,7 @@ static_assert(sizeof(BranchSite) == 4);
 // Routines reach it by the GS base, because they push and call.
 //
 // Plain data with known offsets. Thread safety: its worker's alone.
-struct alignas(64) GuestContext {
+struct alignas(kAlikeBytes) GuestContext {
   static constexpr uint32_t kIndirectEntries = 1 << 16;
 
   // What routines push, and room for a signal's frame. C++ is called on the host's own stack.
@@ -108,12 +122,16 @@ struct alignas(64) GuestContext {
   uint64_t spill[2] = {};
   uint32_t site = 0;         // AccessSite; of a string instruction: StringForm
   uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
+  uint64_t held = 0;         // R11, while something else needs it
+  // The guest's values of the registers that stand in for R10 and R11 in the loop under way.
+  uint64_t lent[2] = {};
+  uint64_t value = 0;  // between two accesses of one instruction
+
+  // From here on up to the deltas, code only loads.
+
   // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
   // run, since R10 goes by it. The run begins at stack_start on the host.
   uint64_t stack_delta = 0, minus_stack_delta = 0, stack_start = 0;
-  uint64_t held = 0;  // R11, while something else needs it
-  // The guest's values of the registers that stand in for R10 and R11 in the loop under way.
-  uint64_t lent[2] = {};
   // Between what R10 has to be so that what is as far below, or above, as StackReach(i) lies in that run, which is for
   // writing. Where that is not known (any more) nothing is between them.
   static constexpr uint32_t kStackReaches = 9;
@@ -122,16 +140,11 @@ struct alignas(64) GuestContext {
     uint64_t first = UINT64_MAX, last = 0;
   };
   std::array<StackBounds, kStackReaches> stack_bounds{};
-  // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
-  // through the block.
-  static constexpr uint32_t kMaxDeltas = 32;
-  uint64_t deltas[kMaxDeltas] = {};
   // As Extent::limit, for each class of size. All 0: as above.
   std::array<uint64_t, kSizeClasses> stack_limits{};
   // Where fs_base is on the host, if the bytes from there on, kFsBytes, lie in one piece and may be written; else 0.
   static constexpr int64_t kFsBytes = 128;
   uint64_t fs_host = 0;
-  uint64_t value = 0;  // between two accesses of one instruction
   CpuState* state = nullptr;
   uint64_t fs_base = 0, gs_base = 0;
   uint64_t exit_pc = 0, exit_host_pc = 0, trap_flags = 0;
@@ -149,12 +162,16 @@ struct alignas(64) GuestContext {
   uint64_t reserve = 0;
   const std::atomic<uint32_t>* interrupt = nullptr;
 
-  alignas(64) std::array<std::byte, 576> x87_image{};                    // FXSAVE's, with the header that XRSTOR wants
-  alignas(64) std::array<std::array<Extent, kNumExtents>, 2> extents{};  // for reading, for writing
-  // For the miss path: those that were ever set since all were forgotten (their `host` is not 0), by number, those for
-  // writing from kNumExtents on.
+  // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
+  // through the block. They end the first kAlikeBytes.
+  static constexpr uint32_t kMaxDeltas = 32;
+  alignas(512) std::array<std::byte, 256> unused;
+  uint64_t deltas[kMaxDeltas] = {};
+
+  alignas(64) std::array<std::byte, 576> x87_image{};  // FXSAVE's, with the header that XRSTOR wants
+  static constexpr uint32_t kExtentRows = (2 * kNumExtents + ExtentRow::kExtents - 1) / ExtentRow::kExtents;
+  std::array<ExtentRow, kExtentRows> extent_rows{};
   uint32_t num_used_extents = 0;
-  std::array<uint16_t, 2 * kNumExtents> used_extents{};
   // A miss adds kOneMiss; where that overflows, at about each 8th, the site's extent is recorded again, from `recents`
   // or, where kOneRecord overflows as well, at about each 16th record, by FastAccess. No fractions of 2^32, so that in
   // a loop each site's turn comes.
@@ -184,12 +201,6 @@ struct alignas(64) GuestContext {
   static uint32_t TargetIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 15) % kTargets; }
   std::array<Target, kTargets> targets{};
   uint32_t displaced = 0;  // how often an entry of `indirect` was found to be another's
-  // How often an indirect branch that its inline cache does not answer may go through the tables before it is learned
-  // where to (TranslationCache::LearnBranch), by the block it is in; less than 0: now.
-  static constexpr uint32_t kArrivals = 1 << 10;
-  static constexpr int32_t kFirstArrivals = 4096;
-  static uint32_t ArrivalIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 10) % kArrivals; }
-  std::array<int32_t, kArrivals> arrivals{};
   // Where direct branches to other pages go: one entry for each address that there are such branches to, numbered by
   // the TranslationCache. What is there is meant, nothing is compared.
   struct Way {
@@ -200,9 +211,7 @@ struct alignas(64) GuestContext {
   };
   static constexpr uint32_t kWays = 1 << 14;
   alignas(64) std::array<Way, kWays> ways{};
-  // For the engine and the miss path: those that were ever set since all were forgotten.
   uint32_t num_used_ways = 0;
-  std::array<uint16_t, kWays> used_ways{};
   const std::atomic<uint64_t>* way_targets = nullptr;  // the guest's address for each
   static constexpr uint32_t kNoWay = kWays;
   uint32_t way = kNoWay;  // that translated code left by, to be set
@@ -214,9 +223,7 @@ struct alignas(64) GuestContext {
   // Numbered by the TranslationCache.
   static constexpr uint32_t kPages = 1 << 13;
   alignas(64) std::array<uint64_t, kPages> pages{};
-  // For the engine and the miss path: those that are known.
   uint32_t num_known_pages = 0;
-  std::array<uint16_t, kPages> known_pages{};
   const std::atomic<uint64_t>* page_keys = nullptr;  // the guest's page for each, see PageKey
   static constexpr uint32_t kNoPage = kPages, kFsPlace = kPages + 1;
   static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
@@ -226,9 +233,28 @@ struct alignas(64) GuestContext {
   // path's.
   static constexpr uint32_t kGates = 1 << 13, kNoGate = 0;
   std::array<uint8_t, kGates> gates{};
-  // For the engine: those that were ever opened since all were forgotten.
   uint32_t num_open_gates = 0;
+
+  // For the engine and the miss path, which of them were ever set since all were forgotten: extents (their `host` is
+  // not 0), those for writing from kNumExtents on; ways; pages that are known; gates.
+  std::array<uint16_t, 2 * kNumExtents> used_extents{};
+  std::array<uint16_t, kWays> used_ways{};
+  std::array<uint16_t, kPages> known_pages{};
   std::array<uint16_t, kGates> open_gates{};
+
+  // By number, as in used_extents.
+  Extent& extent(uint32_t number) {
+    return extent_rows[number / ExtentRow::kExtents].extents[number % ExtentRow::kExtents];
+  }
+  Extent& extent(bool write, uint32_t number) { return extent(number + (write ? kNumExtents : 0)); }
+  // How often an indirect branch that its inline cache does not answer may go through the tables before it is learned
+  // where to (TranslationCache::LearnBranch), by the block it is in; less than 0: now.
+  static constexpr uint32_t kArrivals = 1 << 10;
+  static constexpr int32_t kFirstArrivals = 4096;
+  static uint32_t ArrivalIndex(uint64_t pc) { return static_cast<uint32_t>(pc ^ pc >> 10) % kArrivals; }
+  int32_t& arrivals(uint32_t index) {
+    return extent_rows[index / ExtentRow::kArrivals].arrivals[index % ExtentRow::kArrivals];
+  }
 
   void ForgetStack() {
     stack_bounds.fill(StackBounds());
@@ -236,6 +262,7 @@ struct alignas(64) GuestContext {
   }
 };
 static_assert(std::is_standard_layout_v<GuestContext>);
+static_assert(GuestContext::kArrivals <= GuestContext::kExtentRows * ExtentRow::kArrivals);
 
 }  // namespace remora::cpu::translator
 

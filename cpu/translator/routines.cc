@@ -409,12 +409,21 @@ class RoutineWriter : public ContextAssembler {
   void RecordRecent(bool writes, bool as_delta, const Xbyak::Label& miss) {
     using Recent = GuestContext::Recent;
     Xbyak::Label unused;
-    const auto extent = [this](size_t member) { return qword[rdx + static_cast<int>(REMORA_FIELD(extents) + member)]; };
+    constexpr size_t kFirst = REMORA_FIELD(extent_rows) + offsetof(ExtentRow, extents);
+    const auto extent = [this](size_t member) { return qword[rdx + static_cast<int>(kFirst + member)]; };
     push(rdx);
     push(rsi);
     mov(edx, ecx);
     and_(edx, 2 * kNumExtents - 1);
+    // Rows are a little longer than their extents. The quotient is exact for all numbers.
+    constexpr uint32_t kReciprocalShift = 16, kReciprocal = (1u << kReciprocalShift) / ExtentRow::kExtents + 1;
+    static_assert((kReciprocal * ExtentRow::kExtents - (1u << kReciprocalShift)) * 2 * kNumExtents <
+                  1u << kReciprocalShift);
+    imul(esi, edx, kReciprocal);
+    shr(esi, kReciprocalShift);
+    imul(esi, esi, static_cast<int>(sizeof(ExtentRow) - sizeof(ExtentRow::extents)));
     shl(edx, kExtentShift);
+    add(edx, esi);
     Gs(), cmp(extent(offsetof(Extent, host)), 0);
     je(unused);
     // The class is how many bits the size less one has; a recent limit allows for the largest class.

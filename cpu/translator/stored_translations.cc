@@ -85,7 +85,7 @@ std::optional<uint32_t> TranslationCache::NumberFor(uint64_t key, Numbered::Kind
     const uint32_t way = WayToLocked(key);
     return way == GuestContext::kNoWay ? std::nullopt : std::optional(way);
   }
-  const uint32_t page = NumberOf(key, GuestContext::kPages, &pages_, page_keys_.get());
+  const uint32_t page = PageLocked(key);
   return page == GuestContext::kNoPage ? std::nullopt : std::optional(page);
 }
 

@@ -79,14 +79,13 @@ void TranslationCache::FindPage(mm::FrameId frame, PageNumber page, std::vector<
   }
 }
 
-uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
-                                    std::atomic<uint64_t>* keys) {
+uint32_t TranslationCache::NumberOf(uint64_t key, uint32_t next, uint32_t limit,
+                                    absl::flat_hash_map<uint64_t, uint32_t>* numbers, std::atomic<uint64_t>* keys) {
   if (const auto found = numbers->find(key); found != numbers->end()) return found->second;
-  if (numbers->size() == limit) return limit;
-  const auto number = static_cast<uint32_t>(numbers->size());
-  keys[number].store(key, std::memory_order_relaxed);
-  numbers->emplace(key, number);
-  return number;
+  if (next == limit) return limit;
+  keys[next].store(key, std::memory_order_relaxed);
+  numbers->emplace(key, next);
+  return next;
 }
 
 uint32_t TranslationCache::WayTo(uint64_t pc) {
@@ -96,14 +95,21 @@ uint32_t TranslationCache::WayTo(uint64_t pc) {
 
 uint32_t TranslationCache::WayToLocked(uint64_t pc) {
   const auto known = static_cast<uint32_t>(ways_.size());
-  const uint32_t way = NumberOf(pc, GuestContext::kWays, &ways_, way_targets_.get());
+  const uint32_t way = NumberOf(pc, known, GuestContext::kWays, &ways_, way_targets_.get());
   if (way == known && way != GuestContext::kNoWay) WriteWayThunks(routines_, memory_->buffer, way);
   return way;
 }
 
 uint32_t TranslationCache::PageOf(uint64_t address, bool write) {
   MutexLock lock(&mu_);
-  return NumberOf(GuestContext::PageKey(address, write), GuestContext::kPages, &pages_, page_keys_.get());
+  return PageLocked(GuestContext::PageKey(address, write));
+}
+
+uint32_t TranslationCache::PageLocked(uint64_t key) {
+  while (next_page_ < GuestContext::kPages && LooksStored(PageField(next_page_))) ++next_page_;
+  const uint32_t page = NumberOf(key, next_page_, GuestContext::kPages, &pages_, page_keys_.get());
+  if (page == next_page_ && page != GuestContext::kNoPage) ++next_page_;
+  return page;
 }
 
 uint32_t TranslationCache::NewExtent(uint32_t size_class) {
@@ -112,10 +118,12 @@ uint32_t TranslationCache::NewExtent(uint32_t size_class) {
 }
 
 uint32_t TranslationCache::NewGate() {
-  uint32_t last = gates_.load(std::memory_order_relaxed);
-  while (last + 1 < GuestContext::kGates && !gates_.compare_exchange_weak(last, last + 1, std::memory_order_relaxed)) {
-  }
-  return last + 1;
+  uint32_t last = gates_.load(std::memory_order_relaxed), next = 0;
+  do {
+    next = last + 1;
+    while (next < GuestContext::kGates && LooksStored(GateField(next))) ++next;
+  } while (next < GuestContext::kGates && !gates_.compare_exchange_weak(last, next, std::memory_order_relaxed));
+  return next;
 }
 
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {

@@ -218,9 +218,10 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StoreLocked(FrameCode* code, uint64_t pc, const GeneratedBlock& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t WayToLocked(uint64_t pc) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The number of `key`, a new one if need be; `limit`: there are no more.
-  static uint32_t NumberOf(uint64_t key, uint32_t limit, absl::flat_hash_map<uint64_t, uint32_t>* numbers,
-                           std::atomic<uint64_t>* keys);
+  uint32_t PageLocked(uint64_t key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The number of `key`, `next` if it has none yet; `limit`: there are no more.
+  static uint32_t NumberOf(uint64_t key, uint32_t next, uint32_t limit,
+                           absl::flat_hash_map<uint64_t, uint32_t>* numbers, std::atomic<uint64_t>* keys);
   // Where `target` is for the branch that `from` ends with. False: nowhere, yet.
   bool ResolveLocked(const FrameCode& code, const Translation& from, uint64_t target, BranchTarget* resolved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -253,6 +254,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   absl::flat_hash_map<uint64_t, uint32_t> ways_ ABSL_GUARDED_BY(mu_);
   const Zeroed<std::atomic<uint64_t>> page_keys_ = MakeZeroed<std::atomic<uint64_t>>(GuestContext::kPages);
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
+  uint32_t next_page_ ABSL_GUARDED_BY(mu_) = 0;  // those where LooksStored holds are left out
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
   std::atomic<uint32_t> gates_{0};                             // that have been given away
   std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // likewise

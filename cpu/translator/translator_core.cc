@@ -52,10 +52,6 @@ Zeroed<GuestContext> MakeContext() {
   return context;
 }
 
-Extent& ExtentAt(GuestContext& context, uint16_t number) {
-  return context.extents[number / kNumExtents][number % kNumExtents];
-}
-
 // Segment bases may have been changed in the state since.
 void TakeBases(GuestContext* context) {
   if (context->fs_base != context->state->fs_base) {
@@ -131,11 +127,11 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 
 void TranslatorCore::FillTables(Bound* bound) {
   // Half of it is filled now, and translated code will look into all of it.
-  static_assert(sizeof(GuestContext) <= kLargePageBytes);
+  static_assert(offsetof(GuestContext, used_extents) <= kLargePageBytes);
   (void)AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect.fill(cache_->routines().indirect_miss);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
-  bound->context->arrivals.fill(GuestContext::kFirstArrivals);
+  for (uint32_t i = 0; i < GuestContext::kArrivals; ++i) bound->context->arrivals(i) = GuestContext::kFirstArrivals;
   // And so will Find.
   Populate(found_.get(), kFound * sizeof(Found));
   bound->tables_filled = true;
@@ -165,7 +161,7 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
 
 void TranslatorCore::ForgetExtents(Bound* bound) {
   GuestContext& context = *bound->context;
-  for (uint32_t i = 0; i < context.num_used_extents; ++i) ExtentAt(context, context.used_extents[i]) = Extent();
+  for (uint32_t i = 0; i < context.num_used_extents; ++i) context.extent(context.used_extents[i]) = Extent();
   context.num_used_extents = 0;
   context.ForgetStack();
   context.recents = {};
@@ -182,7 +178,7 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
   const auto forget = [&](PageRange range, bool writes_only) {
     for (uint32_t i = 0; i < context.num_used_extents;) {
       const uint16_t number = context.used_extents[i];
-      Extent& extent = ExtentAt(context, number);
+      Extent& extent = context.extent(number);
       // A little more than the extent, whose limit lacks the access's size.
       const uint64_t last = extent.start + extent.limit + (uint64_t{1} << (kSizeClasses - 1));
       if ((writes_only && number < kNumExtents) || GuestAddr(extent.start).page() >= range.end ||
@@ -515,7 +511,7 @@ void TranslatorCore::LearnBranch(GuestContext* context, const std::byte* site, u
   const TranslationCache::Learned learned =
       self->cache_->LearnBranch(site, known ? std::optional(target) : std::nullopt);
   if (learned.until_next == 0) return;
-  context->arrivals[GuestContext::ArrivalIndex(learned.block)] = learned.until_next;
+  context->arrivals(GuestContext::ArrivalIndex(learned.block)) = learned.until_next;
   self->host_bytes_.Add(learned.code.size());
   const BlockDumper* dumper = self->options_.dumper;
   if (!learned.code.empty() && dumper != nullptr && dumper->on_translated)
