@@ -184,6 +184,8 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
   }
   SettleStack();
   if (GoesRound()) return GoRound(live_flags_[count_]);
+  // Whoever returns goes by the table, mostly, and its entries are too many for the caches that are near.
+  if (optimizations_.table && optimizations_.prefetch) code_.Prefetch(TargetField(instruction.next_pc()));
   if (instruction.is_direct_branch()) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoIndirect(Refusable::kNo);
@@ -395,8 +397,7 @@ void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
   code_.Constant(kScratch, pc);
   code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  const auto entry = static_cast<int32_t>(pc % GuestContext::kIndirectEntries * sizeof(void*));
-  code_.Memory(kIndirect, kJmp, Frame(REMORA_FRAME(indirect) + entry), /*wide=*/false);
+  code_.Memory(kIndirect, kJmp, TargetField(pc), /*wide=*/false);
 }
 
 void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {

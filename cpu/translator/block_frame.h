@@ -51,6 +51,12 @@ inline HostPlace GateField(uint32_t gate) {
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(gates)) + gate));
 }
 
+// Where code for an indirect branch to `pc` may be.
+inline HostPlace TargetField(uint64_t pc) {
+  return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(indirect)) +
+                                    sizeof(void*) * (pc % GuestContext::kIndirectEntries)));
+}
+
 // GuestContext::arrivals().
 inline HostPlace ArrivalField(uint32_t index) {
   constexpr auto kFirst = static_cast<size_t>(REMORA_FRAME(extent_rows)) + offsetof(ExtentRow, arrivals);
