@@ -42,12 +42,14 @@ TEST_F(BlockFrameTest, CodeReachesPagesGatesTargetsAndArrivals) {
 }
 
 TEST_F(BlockFrameTest, WhatCodeStoresLooksStored) {
-  for (const void* stored : {static_cast<const void*>(&context_->r10), static_cast<const void*>(&context_->remaining),
-                             static_cast<const void*>(&context_->flags), static_cast<const void*>(&context_->target),
-                             static_cast<const void*>(&context_->spill[1]), static_cast<const void*>(&context_->held),
-                             static_cast<const void*>(&context_->lent[1]), static_cast<const void*>(&context_->value),
-                             static_cast<const void*>(&context_->deltas[0]),
-                             static_cast<const void*>(&context_->deltas[GuestContext::kMaxDeltas - 1])}) {
+  for (const void* stored :
+       {static_cast<const void*>(&context_->r10), static_cast<const void*>(&context_->remaining),
+        static_cast<const void*>(&context_->flags), static_cast<const void*>(&context_->target),
+        static_cast<const void*>(&context_->spill[1]), static_cast<const void*>(&context_->held),
+        static_cast<const void*>(&context_->lent[1]), static_cast<const void*>(&context_->value),
+        static_cast<const void*>(&context_->site), static_cast<const void*>(&context_->branch_site),
+        static_cast<const void*>(&context_->place), static_cast<const void*>(&context_->deltas[0]),
+        static_cast<const void*>(&context_->deltas[GuestContext::kMaxDeltas - 1])}) {
     const auto displacement =
         static_cast<const std::byte*>(stored) - reinterpret_cast<const std::byte*>(&context_->r10);
     EXPECT_TRUE(LooksStored(Frame(static_cast<int32_t>(displacement)))) << displacement;

@@ -10,20 +10,18 @@
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/testing/fake_memory.h"
-#include "cpu/translator/translator.h"
 
 namespace remora::cpu {
 namespace {
 
 constexpr uint64_t kCode = FakeMachine::kCode;
 
-struct Access {
-  std::vector<uint8_t> code;  // of [rsi]
-  uint64_t bytes;
-};
-
 // A site that goes from run to run takes over what others have found of them, and allows for its own size.
 TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {
+  struct Access {
+    std::vector<uint8_t> code;  // of [rsi]
+    uint64_t bytes;
+  };
   const Access accesses[] = {
       {{0x8a, 0x06}, 1},                                 // mov al, [rsi]
       {{0x66, 0x8b, 0x06}, 2},                           // mov ax, [rsi]
@@ -61,51 +59,6 @@ TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {
       }
     }
     code += 64;
-  }
-}
-
-// More sites of each size than there are extents, each with one of its own, that go from run to run and are recorded by
-// turns: who was recorded in the place of a larger one would leave that one an extent that ends behind its run.
-TEST(ExtentsTest, WhatTheMissPathRecordsIsTheSitesOwn) {
-  const Access accesses[] = {
-      {{0x0f, 0xb7, 0x06}, 2},  // movzx eax, word [rsi]
-      {{0x8b, 0x06}, 4},        // mov eax, [rsi]
-      {{0x48, 0x8b, 0x06}, 8},  // mov rax, [rsi]
-  };
-  constexpr uint64_t kSites = 4200, kSiteBytes = 6, kRounds = 60, kSitesCode = 0x1000000;
-  constexpr uint64_t kPlaces[] = {0x700000, 0x920000, 0xb40000};
-  FakeMachine machine([](BlockCache* cache) {
-    TranslatorOptions options;
-    options.optimizations.warm = options.optimizations.share = false;
-    return MakeTranslator(cache, options);
-  });
-  // Behind each place lies what lies elsewhere on the host.
-  machine.memory.Store<uint64_t>(FakeMachine::kData, 0x2222222222222222);
-  for (const uint64_t place : kPlaces) {
-    machine.memory.Map(place, 1, mm::Protection(3));
-    machine.memory.Alias(place + kPageSize, FakeMachine::kData, mm::Protection(3));
-    machine.memory.Store<uint64_t>(place + kPageSize - 8, 0x1111111111111111);
-  }
-  machine.memory.Map(kSitesCode, kSites * kSiteBytes / kPageSize + 1, mm::Protection(5));
-  const auto access_of = [&](uint64_t site) -> const Access& { return accesses[site % std::size(accesses)]; };
-  for (uint64_t site = 0; site < kSites; ++site) {
-    std::vector<uint8_t> code = access_of(site).code;
-    code.insert(code.end(), {0x0f, 0x05});  // syscall
-    machine.memory.Write(kSitesCode + site * kSiteBytes, code);
-  }
-  const auto read = [&](uint64_t site, uint64_t address) {
-    machine.state.rip = kSitesCode + site * kSiteBytes;
-    machine.state.gpr[kRsi] = address;
-    EXPECT_EQ(machine.Run(100).reason, ExitReason::kSyscall);
-    return machine.state.gpr[kRax];
-  };
-  for (uint64_t round = 0; round < kRounds; ++round)
-    for (uint64_t site = 0; site < kSites; ++site)
-      ASSERT_EQ(read(site, kPlaces[(site + round) % std::size(kPlaces)] + round * 8), 0u) << site;
-  for (uint64_t site = 0; site < kSites; ++site) {
-    const uint64_t bytes = access_of(site).bytes;
-    const uint64_t expected = 0x2211111111111111 >> (8 - bytes) * 8;
-    for (const uint64_t place : kPlaces) ASSERT_EQ(read(site, place + kPageSize - bytes + 1), expected) << site;
   }
 }
 

@@ -82,12 +82,13 @@ static_assert(sizeof(BranchSite) == 4);
 // The host's CPU gives what is stored behind its stack pointer a register of its own (memory renaming), and knows such
 // a place by the low ten bits of its displacement. What is loaded from elsewhere with the same ten bits may be taken
 // for it, until that is found out, and all that was begun behind it undone: 30 cycles each time on a Zen 4, and where
-// code is in a loop, twice its time. So each kAlikeBytes that code reaches in this way are laid out as the first ones
-// are: at the beginning and at the end lies what code stores, between them what it only loads.
+// code is in a loop, twice its time. So what blocks store lies at the beginning and at the end of the first kAlikeBytes
+// behind RSP, and what they only load, there and further on, has low bits between these: of extents rows are made, and
+// numbers of pages and gates that would look stored are left out (LooksStored). What is jumped through does not mind.
 inline constexpr size_t kAlikeBytes = 1024;
 struct alignas(kAlikeBytes) ExtentRow {
   static constexpr uint32_t kExtents = 21, kArrivals = 64;
-  std::array<std::byte, 96> unused;
+  std::array<std::byte, 96> looks_stored;
   std::array<Extent, kExtents> extents;
   std::array<int32_t, kArrivals> arrivals;  // see GuestContext::arrivals()
 };
@@ -125,9 +126,10 @@ struct alignas(kAlikeBytes) GuestContext {
   uint64_t held = 0;         // R11, while something else needs it
   // The guest's values of the registers that stand in for R10 and R11 in the loop under way.
   uint64_t lent[2] = {};
-  uint64_t value = 0;  // between two accesses of one instruction
+  uint64_t value = 0;        // between two accesses of one instruction
+  uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
 
-  // From here on up to the deltas, code only loads.
+  // From here on up to the deltas, blocks only load.
 
   // host - guest, and guest - host, of the run of pages that the stack was found in last; kept whatever happens to the
   // run, since R10 goes by it. The run begins at stack_start on the host.
@@ -163,9 +165,9 @@ struct alignas(kAlikeBytes) GuestContext {
   const std::atomic<uint32_t>* interrupt = nullptr;
 
   // host - guest of what a block's groups of memory operands lie in, or where they are on the host; within one run
-  // through the block. They end the first kAlikeBytes.
+  // through the block. They end the first kAlikeBytes, so there is a gap before them.
   static constexpr uint32_t kMaxDeltas = 32;
-  alignas(512) std::array<std::byte, 256> unused;
+  alignas(512) std::array<std::byte, 256> gap;
   uint64_t deltas[kMaxDeltas] = {};
 
   alignas(64) std::array<std::byte, 576> x87_image{};  // FXSAVE's, with the header that XRSTOR wants
@@ -220,23 +222,23 @@ struct alignas(kAlikeBytes) GuestContext {
   uint64_t way_thunks = 0, way_return = 0;
   static constexpr uint32_t kWayThunkBytes = 8;  // there are two for each way: flags in the host's register, and saved
   // Where pages are on the host that code accesses by their address, with the right that it wants; 0: not known.
-  // Numbered by the TranslationCache.
+  // Numbered by the TranslationCache, which leaves a third out.
   static constexpr uint32_t kPages = 1 << 13;
   alignas(64) std::array<uint64_t, kPages> pages{};
   uint32_t num_known_pages = 0;
   const std::atomic<uint64_t>* page_keys = nullptr;  // the guest's page for each, see PageKey
   static constexpr uint32_t kNoPage = kPages, kFsPlace = kPages + 1;
   static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
-  uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
 
   // Whether the pages of a path are those that it was made for, by GeneratedBlock::gate: 1, or not known. Gate 0 is no
-  // path's.
+  // path's, nor is a third of the others.
   static constexpr uint32_t kGates = 1 << 13, kNoGate = 0;
   std::array<uint8_t, kGates> gates{};
   uint32_t num_open_gates = 0;
 
-  // For the engine and the miss path, which of them were ever set since all were forgotten: extents (their `host` is
-  // not 0), those for writing from kNumExtents on; ways; pages that are known; gates.
+  // Lists for the engine and the miss path, the first of what need not lie in the large page. What was ever set since
+  // all was forgotten, by number: extents (their `host` is not 0), those for writing from kNumExtents on; ways; pages
+  // that are known; gates that are open.
   std::array<uint16_t, 2 * kNumExtents> used_extents{};
   std::array<uint16_t, kWays> used_ways{};
   std::array<uint16_t, kPages> known_pages{};

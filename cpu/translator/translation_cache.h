@@ -256,8 +256,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   uint32_t next_page_ ABSL_GUARDED_BY(mu_) = 0;  // those where LooksStored holds are left out
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
-  std::atomic<uint32_t> gates_{0};                             // that have been given away
-  std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // likewise
+  std::atomic<uint32_t> gates_{0};                             // the last one that was given away
+  std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // how many were given away
   HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                 // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   std::vector<Wanted> wanted_ ABSL_GUARDED_BY(mu_);  // being adopted

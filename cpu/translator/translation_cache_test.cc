@@ -42,7 +42,9 @@ TEST_F(TranslationCacheTest, WaysAndPagesKeepTheirNumbersUntilThereAreNoMore) {
   EXPECT_EQ(cache_.WayTo(0x2000), 1u);
   const uint32_t page = cache_.PageOf(0x5008, false);
   EXPECT_EQ(cache_.PageOf(0x5ff8, false), page);
-  std::set<uint32_t> pages = {page, cache_.PageOf(0x5ff8, true)};
+  const uint32_t written = cache_.PageOf(0x5ff8, true);
+  EXPECT_EQ(cache_.PageOf(0x5000, true), written);
+  std::set<uint32_t> pages = {page, written};
   EXPECT_EQ(pages.size(), 2u);
   uint32_t last = 0;
   for (uint64_t i = 0; last != GuestContext::kNoPage; ++i) {
@@ -53,14 +55,17 @@ TEST_F(TranslationCacheTest, WaysAndPagesKeepTheirNumbersUntilThereAreNoMore) {
   EXPECT_GT(pages.size(), GuestContext::kPages / 2);
   EXPECT_EQ(cache_.PageOf(0x6000, false), GuestContext::kNoPage);
   EXPECT_EQ(cache_.PageOf(0x5010, false), page);
+  EXPECT_EQ(cache_.PageOf(0x5010, true), written);
 }
 
 TEST_F(TranslationCacheTest, WhatCodeLoadsIsNotTakenForWhatItStores) {
   for (uint32_t size_class = 0; size_class < kSizeClasses; ++size_class)
-    for (uint32_t i = 0; i < kExtentsOfClass[size_class]; ++i)
+    for (uint32_t i = 0; i < kExtentsOfClass[size_class]; ++i) {
+      const uint32_t extent = cache_.NewExtent(size_class);
       for (const uint32_t right : {0u, kNumExtents})
         for (size_t offset = 0; offset < sizeof(Extent); offset += sizeof(uint64_t))
-          ASSERT_FALSE(LooksStored(ExtentField(cache_.NewExtent(size_class) + right, offset)));
+          ASSERT_FALSE(LooksStored(ExtentField(extent + right, offset))) << extent;
+    }
   for (uint64_t i = 0; i < 200; ++i) ASSERT_FALSE(LooksStored(PageField(cache_.PageOf(i << 20, true))));
   for (int i = 0; i < 2000; ++i) ASSERT_FALSE(LooksStored(GateField(cache_.NewGate())));
 }

@@ -42,7 +42,7 @@ uint64_t UnpackFlags(uint16_t flags) {
   return (uint64_t{flags} >> 8 & kFlagsOfLahf) | ((flags & 1) != 0 ? kFlagOF : 0);
 }
 
-// More than a MiB, most of which a short program never touches.
+// Two MiB, most of which a short program never touches.
 Zeroed<GuestContext> MakeContext() {
   Zeroed<GuestContext> context = MakeZeroedBy<GuestContext>(&MapAtLargePage);
   // What does not begin as zero.
@@ -126,7 +126,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::FillTables(Bound* bound) {
-  // Half of it is filled now, and translated code will look into all of it.
+  // Half of it is filled now, and translated code will look into all of it but the lists.
   static_assert(offsetof(GuestContext, used_extents) <= kLargePageBytes);
   (void)AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect.fill(cache_->routines().indirect_miss);
