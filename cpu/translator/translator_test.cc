@@ -12,11 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/guest_addr.h"
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/testing/fake_memory.h"
 #include "cpu/translator/block_dump.h"
+#include "cpu/translator/block_frame.h"
 
 namespace remora::cpu {
 namespace {
@@ -898,6 +900,22 @@ TEST(TranslatorTest, BlocksAreShownWithBothKindsOfCode) {
   EXPECT_NE(shown.find("block 400000: 2 instructions"), std::string::npos) << shown;
   EXPECT_NE(shown.find("mov rdi, rsp"), std::string::npos) << shown;
   EXPECT_NE(shown.find("lea rdi, [rdi+r10*1]"), std::string::npos) << shown;
+}
+
+TEST(TranslatorTest, ACallFetchesWhatItsReturnWillGoBy) {
+  for (const bool prefetch : {true, false}) {
+    std::string shown;
+    const translator::BlockDumper dumper = {.wanted = [](uint64_t pc, const mm::Tlb&) { return pc == kCode; },
+                                            .show = [&](const std::string& text) { shown += text; }};
+    TranslatorOptions options = AtOnce();
+    options.optimizations.prefetch = prefetch;
+    options.dumper = &dumper;
+    FakeMachine machine([&](BlockCache* cache) { return MakeTranslator(cache, options); });
+    machine.memory.Write(kCode + 0x1000, {0xc3});                      // ret
+    machine.RunCode({0xe8, 0xfb, 0x0f, 0x00, 0x00, 0x0f, 0x05}, 100);  // call +0x1000; syscall
+    const std::string place = absl::StrFormat("prefetcht0 [rsp+0x%X]", translator::TargetField(kCode + 5).displacement);
+    EXPECT_EQ(shown.find(place) != std::string::npos, prefetch) << place << "\n" << shown;
+  }
 }
 
 TEST(TranslatorTest, RegistersInTheContextAreWrittenWhole) {
