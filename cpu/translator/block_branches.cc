@@ -178,14 +178,13 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     }
   }
   PushReturnAddress(instruction);
+  if (host_returns_) is_inlined_[index_] ? BeginInlinedCall(instruction.next_pc()) : MakeCall(instruction.next_pc());
   if (GoesOn()) {
     held_behind_ = held_;
     return;
   }
   SettleStack();
   if (GoesRound()) return GoRound(live_flags_[count_]);
-  // Whoever returns goes by the table, mostly, and its entries are too many for the caches that are near.
-  if (optimizations_.table && optimizations_.prefetch) code_.Prefetch(TargetField(instruction.next_pc()));
   if (instruction.is_direct_branch()) return GoTo(instruction.target(), live_at_target_[index_]);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GoIndirect(Refusable::kNo);
@@ -216,6 +215,7 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   if (KnowsTarget()) {
     RequireTarget(instruction);
     stack_moved_ += 8 + instruction.drops();
+    inlined_call_ = AroundInlinedCall(inlined_call_);
     if (GoesRound()) {
       SettleStack();
       GoRound(live_flags_[count_]);
@@ -223,6 +223,7 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
     return;
   }
   const HostPlace place = ProbeStack(Right::kRead, 0);
+  if (host_returns_ && place.base != kScratch && instruction.drops() == 0) return WriteHostReturn();
   code_.Load(kScratch, place);
   GoIndirect(DropFrame(instruction));
 }
@@ -286,7 +287,8 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
     return GoRound(loops_where_taken ? live : live_flags_[count_]);
   }
   // Who leaves in the middle has not run the rest, may have to settle RSP, and to return what stands in.
-  if (!has_stand_ins() && (last || (!optimizations_.exact_count && stack_moved_ == 0)))
+  if (!has_stand_ins() && inlined_call_ == kNoInlinedCall &&
+      (last || (!optimizations_.exact_count && stack_moved_ == 0)))
     BranchTo(condition, target, live);
   else
     leave_if(condition, target, live);

@@ -119,7 +119,7 @@ bool BlockCollector::AddStep(const Step& step) {
   return false;
 }
 
-bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again, size_t same) {
+bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again) {
   instructions_.clear();
   uint32_t calls = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -130,14 +130,11 @@ bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again, si
     const uint64_t next = i + 1 == steps.size() ? again : steps[i + 1].pc;
     // Its bytes may not be those that were run any more.
     if (!LeadsTo(instruction, next)) return false;
-    // Where it returns to is known only of what it has called.
-    if (instruction.action == Action::kRet) {
-      if (calls > 0)
-        --calls;
-      else if (i + 1 >= same)
-        return false;
-    }
     if (instruction.action == Action::kCall) ++calls;
+    if (instruction.action != Action::kRet) continue;
+    // Where it returns to is known only of what it has called; of the rest the host's CPU knows it better.
+    if (calls == 0) return false;
+    --calls;
   }
   return true;
 }

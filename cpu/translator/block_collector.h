@@ -42,9 +42,8 @@ class BlockCollector {
     const std::byte* next_page = nullptr;
   };
   // Decodes what was run one after the other, up to the first instruction that a path does not go through. `again`:
-  // where it went on; true if a path can go on there. It ends with a return to whoever has called before, but for those
-  // that have been seen to lead to the same place twice, as the first `same` steps have.
-  bool CollectPath(std::span<const Step> steps, uint64_t again, size_t same = 0);
+  // where it went on; true if a path can go on there. It ends with a return to whoever has called before.
+  bool CollectPath(std::span<const Step> steps, uint64_t again);
   // Which steps of a round it may begin with so that no return leads to whoever has called before: the first one, or
   // those behind returns. None: a path does not go through all of them. Forgets the instructions.
   std::vector<size_t> OutermostOf(std::span<const Step> steps);

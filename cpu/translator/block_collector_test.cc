@@ -23,10 +23,10 @@ class BlockCollectorTest : public testing::Test {
     std::memcpy(page_.data() + pc % kPageSize, std::data(bytes), bytes.size());
   }
   // The addresses of a path's instructions.
-  std::vector<uint64_t> Collect(std::initializer_list<uint64_t> path, uint64_t again = 0, size_t same = 0) {
+  std::vector<uint64_t> Collect(std::initializer_list<uint64_t> path, uint64_t again = 0) {
     std::vector<BlockCollector::Step> steps;
     for (const uint64_t pc : path) steps.push_back({pc, page_.data()});
-    goes_on_ = collector_.CollectPath(steps, again, same);
+    goes_on_ = collector_.CollectPath(steps, again);
     return Collected();
   }
   std::vector<uint64_t> Collected() const {
@@ -75,18 +75,6 @@ TEST_F(BlockCollectorTest, APathEndsWhereItCannotBeFollowed) {
 TEST_F(BlockCollectorTest, APathEndsWithAReturnOfWhatItHasNotCalled) {
   Put(kPage, {0x90, 0xc3, 0x90});  // nop; ret; nop
   EXPECT_EQ(Collect({kPage, kPage + 1, kPage + 2}), (Path{kPage, kPage + 1}));
-}
-
-TEST_F(BlockCollectorTest, APathGoesThroughReturnsThatHaveBeenSeenTwice) {
-  Put(kPage, {0x90, 0xc3, 0x90, 0xc3, 0x90});  // nop; ret; nop; ret; nop
-  const std::initializer_list<uint64_t> all = {kPage, kPage + 1, kPage + 2, kPage + 3, kPage + 4};
-  EXPECT_EQ(Collect(all, kPage, /*same=*/2), (Path{kPage, kPage + 1}));  // it went elsewhere then
-  EXPECT_EQ(Collect(all, kPage, /*same=*/3), (Path{kPage, kPage + 1, kPage + 2, kPage + 3}));
-  EXPECT_FALSE(goes_on_);
-  EXPECT_EQ(Collect(all, kPage + 5, /*same=*/5), (Path{all}));
-  EXPECT_TRUE(goes_on_);
-  EXPECT_EQ(Collect(all, kPage, /*same=*/5), (Path{all}));
-  EXPECT_FALSE(goes_on_);  // a NOP does not lead there
 }
 
 TEST_F(BlockCollectorTest, ARoundLeadsToItsBeginning) {

@@ -87,8 +87,22 @@ void BlockWriter::StoreRsp(unsigned from) {
   code_.Lea(kGuestRspHost, {.base = static_cast<uint8_t>(from), .index = kGuestRspHost});
 }
 
+bool BlockWriter::WritesStackPointer(const GuestInstruction& instruction) const {
+  switch (instruction.action) {
+    case Action::kPush:
+    case Action::kCall:
+    case Action::kRet:
+      return false;
+    case Action::kPop:
+      return instruction.memory < 0 && GeneralRegister(instruction.decoded.operands[0].reg.value) == kRsp;
+    default:
+      return instruction.writes_register(kRsp) && StackMoveOf(instruction) == 0;
+  }
+}
+
 void BlockWriter::SettleStack() {
   if (stack_moved_ != 0) code_.Lea(kGuestRspHost, OnStack(0));
+  settled_ += stack_moved_;
   stack_moved_ = 0;
 }
 

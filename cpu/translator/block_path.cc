@@ -92,18 +92,22 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
                  HostRegister(static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value))));
   }
   Refusable refusable = Refusable::kYes;
+  code_.Store(Frame(REMORA_FRAME(target)), kScratch);
   if (instruction.action == Action::kRet) {
     refusable = DropFrame(instruction);
+    MakeInlinedCalls(AroundInlinedCall(cold.inlined_call));
   } else if (instruction.action == Action::kCall) {
-    code_.Store(Frame(REMORA_FRAME(target)), kScratch);
     RequireCanonicalTarget();
     PushReturnAddress(instruction);
     SettleStack();
-    code_.Load(kScratch, Frame(REMORA_FRAME(target)));
+    MakeInlinedCalls(cold.inlined_call);
+    if (host_returns_) MakeCall(instruction.next_pc());
     refusable = Refusable::kNo;
   } else {
     SettleStack();
+    MakeInlinedCalls(cold.inlined_call);
   }
+  code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GiveBack();
   ReturnStandIns();
   GoThroughTable(refusable);

@@ -40,6 +40,7 @@ const GeneratedBlock& BlockWriter::Write(std::span<const GuestInstruction> instr
                    }) == instructions.end();
   groups_.Find(instructions, optimizations_.coalesce && !alone);
   FindLiveFlags(instructions, live_at);
+  FindInlinedCalls();
   early_.clear();
   if (!optimizations_.exact_flags) FindEarlyProbes(instructions.first(count_));
   WriteCode(instructions);
@@ -77,7 +78,10 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   held_behind_ = OperandGroups::kNone;
   kept_.reset();
   places_.clear();
-  stack_moved_ = 0;
+  stack_moved_ = settled_ = 0;
+  stack_writes_ = 0;
+  inlined_calls_.clear();
+  inlined_call_ = kNoInlinedCall;
   maker_ = {};
   bool at_entry = out_.forward_entry == code_.size();
   for (index_ = 0; index_ < count_; ++index_) {
@@ -128,6 +132,7 @@ void BlockWriter::WriteNext() {
     return number != OperandGroups::kNone && held_behind_ != number && !IsKept(number) &&
            groups_.group(number).slot >= 0 && groups_.group(number).last > index_;
   };
+  if (WritesStackPointer(instruction)) ++stack_writes_;
   const bool held_is_lost = is_lost(held), own_is_lost = is_lost(GroupOf(index_));
   if (!held_is_lost && !own_is_lost) return;
   ReturnTo(before);
@@ -157,6 +162,9 @@ BlockWriter::Position BlockWriter::position() const {
           .flags = flags_,
           .maker = maker_,
           .stack_moved = stack_moved_,
+          .settled = settled_,
+          .inlined_call = inlined_call_,
+          .inlined_calls = inlined_calls_.size(),
           .held_behind = held_behind_,
           .kept = kept_,
           .places = places_.size()};
@@ -173,6 +181,9 @@ void BlockWriter::ReturnTo(const Position& position) {
   flags_ = position.flags;
   maker_ = position.maker;
   stack_moved_ = position.stack_moved;
+  settled_ = position.settled;
+  inlined_call_ = position.inlined_call;
+  inlined_calls_.resize(position.inlined_calls);
   held_behind_ = position.held_behind;
   kept_ = position.kept;
   places_.resize(position.places);
@@ -274,6 +285,9 @@ void BlockWriter::FindEarlyProbes(std::span<const GuestInstruction> instructions
 void BlockWriter::AddCold(Cold cold) {
   cold.flags = flags_;
   cold.maker = maker_;
+  cold.inlined_call = inlined_call_;
+  cold.settled = settled_;
+  cold.stack_writes = stack_writes_;
   cold_.push_back(cold);
 }
 
@@ -287,6 +301,9 @@ void BlockWriter::WriteColdCode() {
     flags_ = cold.flags;
     maker_ = cold.maker;
     stack_moved_ = cold.moved;
+    settled_ = cold.settled;
+    stack_writes_ = cold.stack_writes;
+    inlined_call_ = cold.inlined_call;
     index_ = cold.index;
     if (flags_ == Flags::kReplayable) SaveFlags(kAllFlags);
     WriteCold(cold);
@@ -349,6 +366,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
       SettleStack();
+      MakeInlinedCalls(cold.inlined_call);
       if (optimizations_.exact_count) {
         SaveFlags(cold.live);
         flags_ = Flags::kSaved;

@@ -123,6 +123,9 @@ class BlockWriter {
     Refusable refusable = Refusable::kNo;
     uint32_t constant = 0;  // of what follows on the path, its address: what the displacement there has to lead to
     bool loaded = false;    // R11 has the target
+    uint32_t inlined_call = kNoInlinedCall;
+    int32_t settled = 0;
+    uint32_t stack_writes = 0;
   };
 
   // --- the frame of a block ---
@@ -152,7 +155,9 @@ class BlockWriter {
     size_t relocations, numbered, links, branches, marks, cold;
     Flags flags;
     Maker maker = {};
-    int32_t stack_moved;
+    int32_t stack_moved, settled;
+    uint32_t inlined_call;
+    size_t inlined_calls;
     int held_behind;
     std::bitset<OperandGroups::kMaxGroups> kept;
     size_t places;
@@ -251,6 +256,8 @@ class BlockWriter {
   HostPlace OnStack(int64_t displacement) const {
     return {.base = kGuestRspHost, .displacement = static_cast<int32_t>(displacement + stack_moved_)};
   }
+  // Whether RSP becomes something that does not follow from what it was.
+  bool WritesStackPointer(const GuestInstruction& instruction) const;
   // MOV, ADD, SUB and AND with RSP where R10 can be used as it is.
   bool WriteStackPointer(const GuestInstruction& instruction);
   void WriteLea(const GuestInstruction& instruction);
@@ -269,6 +276,32 @@ class BlockWriter {
   // R11 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
+  // --- returns (block_returns.cc) ---
+  // Which calls and returns of a path lead to each other, and so are nothing to the host.
+  void FindInlinedCalls();
+  static constexpr uint32_t kNoInlinedCall = UINT32_MAX;
+  // A call whose return comes later on the path.
+  struct InlinedCall {
+    uint32_t outer = kNoInlinedCall;  // that it is within
+    uint64_t returns_to = 0;
+    int32_t stack_moved = 0;    // settled_ + stack_moved_, behind it
+    uint32_t stack_writes = 0;  // stack_writes_, likewise
+  };
+  void BeginInlinedCall(uint64_t returns_to);
+  uint32_t AroundInlinedCall(uint32_t call) const;
+  // Any other call, whose return address is pushed. R11 is spoilt.
+  void MakeCall(uint64_t returns_to);
+  // Who leaves the path before they return needs those that are inlined: the innermost, and all around it. Likewise.
+  void MakeInlinedCalls(uint32_t innermost);
+  // R11 becomes which of GuestContext::returns is meant, in its low bits, where RSP is `displacement` from R10 when the
+  // call has returned.
+  void LoadReturnIndex(int32_t displacement);
+  HostPlace ReturnField();
+  // The host's call, before the guest's own jump. `is_kept`: R11 is the index above; it is spoilt.
+  void WriteHostCall(uint64_t returns_to, bool is_kept);
+  void GoToReturn(uint64_t pc);
+  // What RET does, the return address being at R10.
+  void WriteHostReturn();
   void PushReturnAddress(const GuestInstruction& instruction);
   // What RET does with R11 as its target, but for going there.
   Refusable DropFrame(const GuestInstruction& instruction);
@@ -337,6 +370,7 @@ class BlockWriter {
   BlockNumbers* const numbers_;
   InstructionDecoder* const decoder_;  // tells how long the host's instructions are
   const Optimizations optimizations_;
+  const bool host_returns_ = optimizations_.uses_host_returns();
   HostCode code_;
   GeneratedBlock out_;
   // While a block is written.
@@ -365,6 +399,12 @@ class BlockWriter {
   Flags flags_ = Flags::kSaved;
   Maker maker_;
   int32_t stack_moved_ = 0;
+  // By how much R10 has been moved since the block's beginning, and how often RSP became something else altogether.
+  int32_t settled_ = 0;
+  uint32_t stack_writes_ = 0;
+  std::vector<bool> is_inlined_;  // for each instruction
+  std::vector<InlinedCall> inlined_calls_;
+  uint32_t inlined_call_ = kNoInlinedCall;  // the innermost one
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
   // The groups whose deltas are in the context, too; a bit each.

@@ -194,6 +194,10 @@ struct alignas(kAlikeBytes) GuestContext {
   // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
   // `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};
+  // Where the last call has left where its return leads, by what RSP is after that, in words. What is found there
+  // compares the return address (BlockWriter::WriteHostCall).
+  static constexpr uint32_t kReturns = 256;
+  std::array<const void*, kReturns> returns{};
   // And by all of it, for those whose low bits another one has: see FastTarget.
   struct Target {
     uint64_t pc = 0;

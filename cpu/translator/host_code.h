@@ -85,8 +85,6 @@ class HostCode {
   }
   void Load(unsigned reg, const HostPlace& place) { Memory(kLoadOpcode, reg, place); }
   void Store(const HostPlace& place, unsigned reg) { Memory(kStoreOpcode, reg, place); }
-  // Into the nearest cache.
-  void Prefetch(const HostPlace& place) { Memory(0x0f18, 1, place, /*wide=*/false); }
   void Lea(unsigned reg, const HostPlace& place) { Memory(0x8d, reg, place); }
   void Move(unsigned to, unsigned from) {
     Put(Row(0x48u | (from >= 8 ? 4u : 0u) | (to >= 8 ? 1u : 0u), 0x89u, 0xc0 | (from & 7u) << 3 | (to & 7u)));

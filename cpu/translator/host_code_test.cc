@@ -38,12 +38,6 @@ TEST(HostCodeTest, AddressesOfEachForm) {
   EXPECT_EQ(load({.base = 10, .index = 11, .displacement = 128}), "mov r11, [r10+r11*1+0x80]");
 }
 
-TEST(HostCodeTest, Prefetch) {
-  const auto prefetch = [](const HostPlace& place) { return Written([&](HostCode& code) { code.Prefetch(place); }); };
-  EXPECT_EQ(prefetch({.base = kHostRsp, .displacement = 0x12345}), "prefetcht0 [rsp+0x12345]");
-  EXPECT_EQ(prefetch({.base = 10, .displacement = 8}), "prefetcht0 [r10+0x08]");
-}
-
 TEST(HostCodeTest, Constants) {
   EXPECT_EQ(Written([](HostCode& code) { code.Constant(kScratch, 7); }), "mov r11d, 0x07");
   EXPECT_EQ(Written([](HostCode& code) { code.Constant(0, uint64_t{1} << 32); }), "mov rax, 0x100000000");

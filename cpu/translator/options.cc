@@ -2,6 +2,8 @@
 
 namespace remora::cpu::translator {
 
+bool Optimizations::uses_host_returns() const { return returns && table && __builtin_cpu_supports("bmi2"); }
+
 bool Optimizations::Apply(std::string_view switches) {
   while (!switches.empty()) {
     const size_t comma = switches.find(',');

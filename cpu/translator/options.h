@@ -10,6 +10,9 @@ struct Optimizations {
 #define OPTIMIZATION(name, flag, on, meaning) bool name = on;
 #include "cpu/translator/optimizations.inc"
 
+  // Whether `returns` can be had: it goes by the table, too, and needs RORX of the host.
+  bool uses_host_returns() const;
+
   // "-chain,+table". False: there is a name that it does not know.
   bool Apply(std::string_view switches);
 };

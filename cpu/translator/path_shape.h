@@ -12,8 +12,8 @@ namespace remora::cpu::translator {
 //
 // The best one goes round: what it consists of has been run once, and then once more. If there is none, it ends where
 // it has come back, where another path begins, or after a while; but as far as it is known to be taken twice it may be
-// longer, and return to whoever has called before. A round that has gone on for a while is steady: that is seldom
-// chance, so it may come behind what was different, and replace a path.
+// longer. A round that has gone on for a while is steady: that is seldom chance, so it may come behind what was
+// different, and replace a path.
 //
 // Thread safety: none.
 class PathShape {

@@ -91,8 +91,10 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
-  size_t GoByTable() {
+  // `returns`: to what has been popped.
+  size_t GoByTable(bool returns) {
     const size_t at = Begin();
+    if (returns) mov(kScratchRegister, qword[kStackPlace - 8]);
     const auto behind_frame = [](size_t field) {
       return static_cast<int>(field) - static_cast<int>(REMORA_FIELD(r10));
     };
@@ -674,7 +676,8 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
   const Placed placed[] = {
       {&enter, writer.Enter()},
       {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
-      {&routines.go_by_table, writer.GoByTable()},
+      {&routines.go_by_table, writer.GoByTable(/*returns=*/false)},
+      {&routines.return_by_table, writer.GoByTable(/*returns=*/true)},
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
       {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&routines.go_on, writer.GoOn()},
@@ -713,6 +716,7 @@ uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
   add(reinterpret_cast<const void*>(routines.enter));
   for (const void* routine : {routines.leave_lookup,
                               routines.go_by_table,
+                              routines.return_by_table,
                               routines.leave_interpret,
                               routines.leave_repeat,
                               routines.go_on,

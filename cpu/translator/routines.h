@@ -24,6 +24,8 @@ struct Routines {
   const void* leave_lookup = nullptr;
   // Likewise, but goes on where the table of indirect branches says.
   const void* go_by_table = nullptr;
+  // Likewise, where the guest's address is the one that was popped last.
+  const void* return_by_table = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
   // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with

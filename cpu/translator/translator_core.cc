@@ -130,6 +130,7 @@ void TranslatorCore::FillTables(Bound* bound) {
   static_assert(offsetof(GuestContext, used_extents) <= kLargePageBytes);
   (void)AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect.fill(cache_->routines().indirect_miss);
+  bound->context->returns.fill(cache_->routines().return_by_table);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
   for (uint32_t i = 0; i < GuestContext::kArrivals; ++i) bound->context->arrivals(i) = GuestContext::kFirstArrivals;
   // And so will Find.
@@ -146,6 +147,7 @@ GuestContext::Way TranslatorCore::UnsetWay(uint32_t way) const {
 void TranslatorCore::ForgetTargets(Bound* bound) {
   for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->routines().indirect_miss;
   bound->used_entries.clear();
+  if (bound->tables_filled) bound->context->returns.fill(cache_->routines().return_by_table);
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
   bound->pages_looked_at.clear();

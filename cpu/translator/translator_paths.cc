@@ -215,8 +215,7 @@ void TranslatorCore::MakeStoredPath(const StoredPath& path) {
   const uint64_t generation = cache_->generation();
   const std::vector<BlockCollector::Step> steps = StepsOf(path.steps);
   if (steps.size() != path.steps.size()) return;
-  // It returned to whoever had called before where it was seen to do so.
-  const bool goes_round = collector_.CollectPath(steps, begin, /*same=*/steps.size()) && path.goes_round;
+  const bool goes_round = collector_.CollectPath(steps, begin) && path.goes_round;
   if (goes_round != path.goes_round || collector_.instructions().size() != steps.size()) return;
   PublishPath(steps[0].page, goes_round, generation);
   const Translation* made = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
@@ -290,7 +289,7 @@ bool TranslatorCore::TranslatePath() {
   const uint64_t generation = cache_->generation();
   const std::vector<BlockCollector::Step> steps = StepsOf(path_shape_.Path());
   if (steps.empty()) return true;
-  collector_.CollectPath(steps, steps[0].pc, path_shape_.SeenTwice());
+  collector_.CollectPath(steps, steps[0].pc);
   return PublishPath(steps[0].page, /*goes_round=*/false, generation);
 }
 

@@ -1,0 +1,364 @@
+// Calls and returns that are the host's own (block_returns.cc), in order and out of it.
+
+#include <gtest/gtest.h>
+#include <xbyak/xbyak.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "base/guest_addr.h"
+#include "cpu/cpu_state.h"
+#include "cpu/engine.h"
+#include "cpu/interpreter.h"
+#include "cpu/testing/fake_memory.h"
+#include "cpu/translator/block_dump.h"
+#include "cpu/translator/translator.h"
+
+namespace remora::cpu {
+namespace {
+
+constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
+
+// A machine whose code is translated at once, and which shows it.
+class ReturnMachine {
+ public:
+  explicit ReturnMachine(translator::Optimizations optimizations = {})
+      : optimizations_(optimizations), machine([this](BlockCache* cache) {
+          TranslatorOptions options;
+          options.optimizations = optimizations_;
+          options.optimizations.warm = false;
+          options.dumper = &dumper_;
+          return MakeTranslator(cache, options);
+        }) {}
+
+  const std::string& shown() const { return shown_; }
+  size_t num_paths() const { return num_paths_; }
+  Exit RunInSlices(uint64_t slice) {
+    while (true) {
+      const Exit exit = machine.Run(slice);
+      if (exit.reason != ExitReason::kBudget) return exit;
+    }
+  }
+
+ private:
+  std::string shown_;
+  size_t num_paths_ = 0;
+  const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
+                                           .show =
+                                               [this](const std::string& text) {
+                                                 shown_ += text;
+                                                 if (!text.starts_with("block ")) ++num_paths_;
+                                               }};
+  const translator::Optimizations optimizations_;
+
+ public:
+  FakeMachine machine;
+};
+
+bool HostHasRorx() { return __builtin_cpu_supports("bmi2"); }
+
+std::string ComparisonWith(uint64_t return_address) {
+  return absl::StrFormat("cmp qword ptr [r10-0x08], 0x%X", return_address);
+}
+
+TEST(ReturnsTest, AreTheHosts) {
+  if (!HostHasRorx()) GTEST_SKIP() << "the host has no RORX";
+  for (const bool returns : {true, false}) {
+    ReturnMachine machine({.returns = returns});
+    machine.machine.memory.Write(kCode + 0x1000, {0xc3});                      // ret
+    machine.machine.RunCode({0xe8, 0xfb, 0x0f, 0x00, 0x00, 0x0f, 0x05}, 100);  // call +0x1000; syscall
+    EXPECT_EQ(absl::StrContains(machine.shown(), ComparisonWith(kCode + 5)), returns) << machine.shown();
+    EXPECT_EQ(absl::StrContains(machine.shown(), "push [rsp+r11*8+"), returns) << machine.shown();
+    EXPECT_EQ(absl::StrContains(machine.shown(), "pop [rsp+r11*8+"), returns) << machine.shown();
+  }
+}
+
+// Who is in a function that a path has inlined leaves a call behind that the host's RET will go by.
+TEST(ReturnsTest, WhoLeavesAPathMakesItsCalls) {
+  if (!HostHasRorx()) GTEST_SKIP() << "the host has no RORX";
+  ReturnMachine machine;
+  FakeMachine& guest = machine.machine;
+  // loop: call outer; dec rcx; jnz loop; syscall
+  guest.memory.Write(kCode, {0xe8, 0xfb, 0x00, 0x00, 0x00, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05});
+  // outer: push rbx; call inner; inc rax; pop rbx; ret
+  guest.memory.Write(kCode + 0x100, {0x53, 0xe8, 0xfa, 0x00, 0x00, 0x00, 0x48, 0xff, 0xc0, 0x5b, 0xc3});
+  // inner: test cl, 63; jz rare; inc rax; ret; rare: add rax, 7; ret
+  guest.memory.Write(kCode + 0x200,
+                     {0xf6, 0xc1, 0x3f, 0x74, 0x04, 0x48, 0xff, 0xc0, 0xc3, 0x48, 0x83, 0xc0, 0x07, 0xc3});
+  constexpr uint64_t kRounds = 64'000;
+  guest.state.gpr[kRcx] = kRounds;
+  guest.state.rip = kCode;
+  ASSERT_EQ(machine.RunInSlices(5'000).reason, ExitReason::kSyscall);
+  EXPECT_EQ(guest.state.gpr[kRax], 2 * kRounds + kRounds / 64 * 6);
+  const size_t round = machine.shown().find("\nround ");
+  ASSERT_NE(round, std::string::npos) << machine.shown();
+  const std::string path = machine.shown().substr(round, machine.shown().find("\nblock ", round) - round);
+  const std::string seldom_run = path.substr(path.find("(seldom run)"));
+  EXPECT_TRUE(absl::StrContains(seldom_run, ComparisonWith(kCode + 5))) << path;
+  EXPECT_TRUE(absl::StrContains(seldom_run, ComparisonWith(kCode + 0x106))) << path;
+  // By where RSP is when they return: nothing, and what the inner one finds, is pushed.
+  EXPECT_TRUE(absl::StrContains(seldom_run, "lea r11, [r10+0x18]")) << path;
+  EXPECT_TRUE(absl::StrContains(seldom_run, "lea r11, [r10+0x08]")) << path;
+  EXPECT_FALSE(absl::StrContains(path.substr(0, path.find("(seldom run)")), "pop [rsp+r11*8+")) << path;
+}
+
+// What a RET goes by is not used up, so a guest can go in a ring by nothing else.
+TEST(ReturnsTest, ARingOfThemEndsWithItsBudget) {
+  ReturnMachine machine;
+  FakeMachine& guest = machine.machine;
+  // call +3; push rax; ret; (the function:) mov rax, [rsp]; ret
+  const Exit exit = guest.RunCode({0xe8, 0x02, 0x00, 0x00, 0x00, 0x50, 0xc3, 0x48, 0x8b, 0x04, 0x24, 0xc3}, 10'000);
+  EXPECT_EQ(exit.reason, ExitReason::kBudget);
+  EXPECT_GE(exit.instructions_retired, 9'000u);
+}
+
+// The page of the caller becomes another one while the function runs.
+TEST(ReturnsTest, GoToWhatIsThereThen) {
+  constexpr uint64_t kCaller = 0x500000, kOther = 0x510000, kShown = 0x520000;
+  ReturnMachine machine;
+  FakeMachine& guest = machine.machine;
+  for (const uint64_t page : {kCaller, kOther}) guest.memory.Map(page, 1, mm::Protection(5));
+  guest.memory.Write(kCode, {0x0f, 0x05, 0xc3});  // syscall; ret
+  for (const auto& [page, value] : {std::pair(kCaller, uint8_t{1}), std::pair(kOther, uint8_t{2})}) {
+    guest.memory.Write(page, {0xe8});
+    guest.memory.Store(page + 1, static_cast<uint32_t>(kCode - (kShown + 5)));
+    guest.memory.Write(page + 5, {0x83, 0xc3, value, 0x0f, 0x05});  // add ebx, value; syscall
+  }
+  const auto show = [&](uint64_t page) {
+    guest.memory.Alias(kShown, page, mm::Protection(5));
+    guest.memory.FlushAtNextSynchronize();
+  };
+  uint32_t expected = 0;
+  for (int i = 0; i < 100; ++i) {
+    const bool changes = i % 3 == 0;
+    show(kCaller);
+    guest.state.rip = kShown;
+    ASSERT_EQ(guest.Run(1'000).reason, ExitReason::kSyscall);
+    ASSERT_EQ(guest.state.rip, kCode + 2);
+    if (changes) show(kOther);
+    ASSERT_EQ(guest.Run(1'000).reason, ExitReason::kSyscall);
+    expected += changes ? 2 : 1;
+    ASSERT_EQ(guest.state.gpr[kRbx], expected) << i;
+  }
+}
+
+// --- random programs ---
+
+// Functions that call those behind them, in order and out of it. Their calls and returns: RSI counts. R15 counts
+// rounds, RBX is random.
+class RandomCalls : public Xbyak::CodeGenerator {
+ public:
+  explicit RandomCalls(uint32_t seed) : CodeGenerator(FakeMachine::kPages * kPageSize), random_(seed) {
+    Xbyak::Label again, end;
+    L(again);
+    call(functions_[0]);
+    Filling();
+    call(functions_[1 + Any(3)]);
+    dec(r15);
+    jnz(again, T_NEAR);
+    syscall();
+    for (uint32_t i = 0; i < kFunctions; ++i) {
+      if (Any(3) == 0) align(kPageSize / 8);
+      Function(i);
+    }
+    // R8 times within itself, which is more than there are places for returns.
+    L(recursion_);
+    inc(rsi);
+    dec(r8);
+    jle(end, T_NEAR);
+    call(recursion_);
+    add(rax, r8);
+    L(end);
+    ret();
+    ready();
+  }
+
+ private:
+  static constexpr uint32_t kFunctions = 14;
+
+  uint32_t Any(uint32_t limit) { return static_cast<uint32_t>(random_() % limit); }
+  // RBX becomes the next random number; flags tell one time in `times`.
+  void Throw(uint32_t times) {
+    imul(rbx, rbx, 1'103'515'245);
+    add(rbx, 12'345);
+    mov(rdx, rbx);
+    shr(rdx, 16 + Any(8));
+    test(edx, times - 1);
+  }
+  void Filling() {
+    for (uint32_t i = Any(4); i > 0; --i) {
+      switch (Any(4)) {
+        case 0:
+          add(rax, rbx);
+          break;
+        case 1:
+          xor_(qword[rbp + 8 * Any(16)], rax);
+          break;
+        case 2:
+          add(rdi, qword[rbp + 8 * Any(16)]);
+          break;
+        default:
+          rol(rax, 1 + Any(7));
+          break;
+      }
+    }
+  }
+  void CallOneBehind(uint32_t i) {
+    const uint32_t behind = i + 1 + Any(4);
+    if (behind >= kFunctions) return Filling();
+    Xbyak::Label over, target;
+    switch (Any(10)) {
+      case 0:  // by its address
+        lea(r9, ptr[rip + functions_[behind]]);
+        call(r9);
+        break;
+      case 1:  // with something pushed
+        push(rax);
+        call(functions_[behind]);
+        pop(rdx);
+        xor_(rdi, rdx);
+        break;
+      case 2:  // RSP is no multiple of 8
+        lea(rsp, ptr[rsp - 3]);
+        call(functions_[behind]);
+        lea(rsp, ptr[rsp + 3]);
+        break;
+      case 3:  // seldom
+        Throw(8);
+        jnz(over, T_NEAR);
+        call(functions_[behind]);
+        L(over);
+        break;
+      case 4:  // a frame
+        push(r13);
+        mov(r13, rsp);
+        sub(rsp, 24);
+        and_(rsp, -16);
+        call(functions_[behind]);
+        mov(rsp, r13);
+        pop(r13);
+        break;
+      case 5:  // deep
+        Throw(64);
+        jnz(over, T_NEAR);
+        mov(r8, 200 + Any(200));
+        call(recursion_);
+        L(over);
+        break;
+      case 6:  // nobody returns to
+        call(target);
+        L(target);
+        pop(r9);
+        break;
+      case 7:  // a return to what was never called
+        lea(r9, ptr[rip + over]);
+        push(r9);
+        lea(r9, ptr[rip + functions_[behind]]);
+        push(r9);
+        ret();
+        L(over);
+        break;
+      case 8:  // what the function is to drop
+        push(rax);
+        push(rbx);
+        call(target);
+        jmp(over, T_NEAR);
+        L(target);
+        Filling();
+        ret(16);
+        L(over);
+        break;
+      default:
+        call(functions_[behind]);
+        break;
+    }
+    // Where some return to: what some leave out.
+    add(rdi, 1);
+  }
+  void Function(uint32_t i) {
+    Xbyak::Label end;
+    L(functions_[i]);
+    inc(rsi);
+    Filling();
+    if (i + 1 < kFunctions && Any(6) == 0) {
+      Throw(4);
+      jz(functions_[i + 1], T_NEAR);  // in its place
+    }
+    for (uint32_t calls = Any(3); calls > 0; --calls) CallOneBehind(i);
+    if (Any(3) == 0) {
+      Throw(16);
+      jz(end, T_NEAR);
+      Filling();
+      ret();
+      L(end);
+    }
+    if (Any(4) == 0) {
+      // Elsewhere than to where it was called from, one time in 32: behind an instruction of 4 bytes, if it is there.
+      Xbyak::Label as_usual;
+      Throw(32);
+      jnz(as_usual, T_NEAR);
+      mov(r9, ptr[rsp]);
+      cmp(dword[r9], 0x01'c7'83'48);  // add rdi, 1
+      jne(as_usual, T_NEAR);
+      add(qword[rsp], 4);
+      L(as_usual);
+    }
+    ret();
+  }
+
+  std::mt19937 random_;
+  std::array<Xbyak::Label, kFunctions> functions_;
+  Xbyak::Label recursion_;
+};
+
+class RandomCallsTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(RandomCallsTest, DoWhatTheInterpreterDoes) {
+  constexpr uint32_t kPrograms = 60;
+  constexpr uint64_t kRounds = 2'000;
+  size_t num_paths = 0;
+  uint64_t calls = 0;
+  for (uint32_t seed = 1; seed <= kPrograms; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomCalls program(seed);
+    FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
+    translator::Optimizations optimizations;
+    ASSERT_TRUE(optimizations.Apply(GetParam()));
+    ReturnMachine machine(optimizations);
+    FakeMachine& found = machine.machine;
+    for (FakeMachine* guest : {&expected, &found}) {
+      guest->memory.Write(kCode, std::span<const uint8_t>(program.getCode(), program.getSize()));
+      guest->state.gpr[kRbp] = kData;
+      guest->state.gpr[kRbx] = seed;
+      guest->state.gpr[kR15] = kRounds;
+      guest->state.rip = kCode;
+    }
+    ASSERT_EQ(machine.RunInSlices(seed % 2 == 0 ? 300 : 20'000).reason, ExitReason::kSyscall);
+    while (expected.Run(1'000'000).reason == ExitReason::kBudget) {
+    }
+    for (uint64_t i = 0; i < 16; ++i) {
+      if (i == kR11) continue;
+      ASSERT_EQ(found.state.gpr[i], expected.state.gpr[i]) << i;
+    }
+    for (uint64_t at = kData; at < kData + 128; at += 8)
+      ASSERT_EQ(found.memory.Load<uint64_t>(at), expected.memory.Load<uint64_t>(at));
+    num_paths += machine.num_paths();
+    calls += found.state.gpr[kRsi];
+  }
+  EXPECT_GT(calls, kPrograms * kRounds * 4);
+  EXPECT_TRUE(num_paths > kPrograms || GetParam() == std::string("-paths")) << num_paths;
+}
+
+INSTANTIATE_TEST_SUITE_P(With, RandomCallsTest,
+                         testing::Values("+returns", "-returns", "-paths", "-chain", "-ways", "-coalesce",
+                                         "+exact-count"));
+
+}  // namespace
+}  // namespace remora::cpu
