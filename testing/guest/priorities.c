@@ -27,7 +27,8 @@ int main(void) {
     return own_status != 0;
   }
   CHECK_EQ(setpgid(0, 0), 0);
-  CHECK_EQ(getpriority(PRIO_PROCESS, 0), 0);
+  // A test run may be nice itself, but not nicer than this.
+  CHECK(getpriority(PRIO_PROCESS, 0) <= 5);
   CHECK_EQ(setpriority(PRIO_PROCESS, 0, 5), 0);
   CHECK_EQ(getpriority(PRIO_PROCESS, getpid()), 5);
   pthread_t thread;
