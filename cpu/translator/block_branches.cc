@@ -178,7 +178,12 @@ void BlockWriter::WriteCall(const GuestInstruction& instruction) {
     }
   }
   PushReturnAddress(instruction);
-  if (host_returns_) is_inlined_[index_] ? BeginInlinedCall(instruction.next_pc()) : MakeCall(instruction.next_pc());
+  if (host_returns_ && instruction.is_returned_to()) {
+    if (is_inlined_[index_])
+      EnterInlinedCall(instruction.next_pc());
+    else
+      TellHostOfCall(instruction.next_pc(), stack_moved_ + 8);
+  }
   if (GoesOn()) {
     held_behind_ = held_;
     return;

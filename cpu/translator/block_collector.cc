@@ -130,7 +130,7 @@ bool BlockCollector::CollectPath(std::span<const Step> steps, uint64_t again) {
     const uint64_t next = i + 1 == steps.size() ? again : steps[i + 1].pc;
     // Its bytes may not be those that were run any more.
     if (!LeadsTo(instruction, next)) return false;
-    if (instruction.action == Action::kCall) ++calls;
+    if (instruction.is_returned_to()) ++calls;
     if (instruction.action != Action::kRet) continue;
     // Where it returns to is known only of what it has called; of the rest the host's CPU knows it better.
     if (calls == 0) return false;
@@ -145,9 +145,8 @@ std::vector<size_t> BlockCollector::OutermostOf(std::span<const Step> steps) {
   int depth = 0, least = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     if (!AddStep(steps[i])) return {};
-    const Action action = instructions_.back().action;
-    if (action == Action::kCall) ++depth;
-    if (action != Action::kRet) continue;
+    if (instructions_.back().is_returned_to()) ++depth;
+    if (instructions_.back().action != Action::kRet) continue;
     if (--depth > least) continue;
     if (depth < least) outermost.clear();
     least = depth;

@@ -91,22 +91,20 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
       code_.Move(kScratch,
                  HostRegister(static_cast<unsigned>(GeneralRegister(instruction.decoded.operands[0].reg.value))));
   }
-  Refusable refusable = Refusable::kYes;
   code_.Store(Frame(REMORA_FRAME(target)), kScratch);
+  Refusable refusable = Refusable::kYes;
+  uint32_t inlined_call = cold.inlined_call;
   if (instruction.action == Action::kRet) {
     refusable = DropFrame(instruction);
-    MakeInlinedCalls(AroundInlinedCall(cold.inlined_call));
+    inlined_call = AroundInlinedCall(inlined_call);
   } else if (instruction.action == Action::kCall) {
     RequireCanonicalTarget();
     PushReturnAddress(instruction);
-    SettleStack();
-    MakeInlinedCalls(cold.inlined_call);
-    if (host_returns_) MakeCall(instruction.next_pc());
     refusable = Refusable::kNo;
-  } else {
-    SettleStack();
-    MakeInlinedCalls(cold.inlined_call);
   }
+  SettleStack();
+  TellHostOfInlinedCalls(inlined_call);
+  if (host_returns_ && instruction.action == Action::kCall) TellHostOfCall(instruction.next_pc(), /*rsp=*/8);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GiveBack();
   ReturnStandIns();

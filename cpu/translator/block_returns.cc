@@ -1,11 +1,13 @@
 // Of BlockWriter: calls and returns that the host's CPU predicts as such.
 //
 // Its return predictor knows where a RET goes by the calls before it, however many places that may be. So a call is one
-// of the host's, whose return address leads to the block behind it, and a RET ends with one of the host's. Neither
-// leaves RSP elsewhere, so nothing depends on the guest's calls and returns to be in order; that is only what is
-// likely.
+// of the host's, whose return address leads to a landing right behind it, and a RET ends with one of the host's.
+// Neither leaves the host's RSP elsewhere, and the landing compares the guest's return address: that the guest's calls
+// and returns are in order is only what is likely. (Where each RET had to match, a process with a shadow stack of the
+// host's would not do: Remora is not built for one.)
 
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -19,29 +21,27 @@ namespace {
 
 constexpr int32_t kWord = 8;
 
-// By RSP, without its low three bits: 8 of the others, which are RSP's and R10's alike.
-static_assert(GuestContext::kReturns == 256 && sizeof(GuestContext::returns) <= kPageSize);
-
 }  // namespace
+
+// --- inlined calls ---
 
 void BlockWriter::FindInlinedCalls() {
   is_inlined_.assign(count_, false);
   if (!is_path_) return;
   std::vector<uint32_t> open;
   for (uint32_t i = 0; i < count_; ++i) {
-    const Action action = instructions_[i].action;
-    if (action == Action::kCall) {
+    const GuestInstruction& instruction = instructions_[i];
+    if (instruction.is_returned_to()) {
       open.push_back(i);
-    } else if (action == Action::kRet && !open.empty()) {
-      // That the path does not end with: it knows where to.
-      const bool is_known = i + 1 < count_ || goes_round_;
-      is_inlined_[i] = is_inlined_[open.back()] = is_known;
+    } else if (instruction.action == Action::kRet && !open.empty()) {
+      // One that the path ends with goes anywhere.
+      is_inlined_[open.back()] = i + 1 < count_ || goes_round_;
       open.pop_back();
     }
   }
 }
 
-void BlockWriter::BeginInlinedCall(uint64_t returns_to) {
+void BlockWriter::EnterInlinedCall(uint64_t returns_to) {
   inlined_calls_.push_back({.outer = inlined_call_,
                             .returns_to = returns_to,
                             .stack_moved = settled_ + stack_moved_,
@@ -53,46 +53,51 @@ uint32_t BlockWriter::AroundInlinedCall(uint32_t call) const {
   return call == kNoInlinedCall ? kNoInlinedCall : inlined_calls_[call].outer;
 }
 
-void BlockWriter::MakeInlinedCalls(uint32_t innermost) {
-  // The host's CPU remembers some twenty.
-  constexpr size_t kMost = 16;
+void BlockWriter::TellHostOfInlinedCalls(uint32_t innermost) {
+  // More are rare, and each takes some 60 bytes at each way out of the path. (HostCode::kReserve allows for them.)
+  constexpr size_t kMost = 4;
   absl::InlinedVector<uint32_t, kMost> calls;
   for (uint32_t call = innermost; call != kNoInlinedCall && calls.size() < kMost; call = AroundInlinedCall(call))
     calls.push_back(call);
-  for (; !calls.empty() && code_.has_room(); calls.pop_back()) {
+  for (; !calls.empty(); calls.pop_back()) {
     DCHECK(stack_moved_ == 0);
     const InlinedCall& call = inlined_calls_[calls.back()];
-    const bool knows_stack = call.stack_writes == stack_writes_;
-    if (knows_stack) LoadReturnIndex(call.stack_moved - settled_ + kWord);
-    WriteHostCall(call.returns_to, knows_stack);
+    // Where RSP is not known only the predictor is told.
+    if (call.stack_writes == stack_writes_)
+      TellHostOfCall(call.returns_to, call.stack_moved - settled_ + kWord);
+    else
+      WriteHostCall(call.returns_to, nullptr);
   }
 }
 
-void BlockWriter::MakeCall(uint64_t returns_to) {
-  KeepHeld(index_);
-  held_ = OperandGroups::kNone;
-  LoadReturnIndex(stack_moved_ + kWord);
-  SettleStack();
-  WriteHostCall(returns_to, /*is_kept=*/true);
-}
+// --- calls ---
 
-void BlockWriter::LoadReturnIndex(int32_t displacement) {
-  if (displacement != 0) {
-    code_.Lea(kScratch, {.base = kGuestRspHost, .displacement = displacement});
-    for (const unsigned byte : {0xc4u, 0x43u, 0xfbu, 0xf0u, 0xdbu, 0x03u}) code_.Byte(byte);  // RORX R11, R11, 3
+HostPlace BlockWriter::ReturnPlace(int32_t rsp) {
+  const auto put = [this](std::initializer_list<unsigned> bytes) {
+    for (const unsigned byte : bytes) code_.Byte(byte);
+  };
+  static_assert(GuestContext::kReturnShift == 4 && GuestContext::kReturns == 256);
+  if (rsp != 0) {
+    code_.Lea(kScratch, {.base = kGuestRspHost, .displacement = rsp});
+    put({0xc4, 0x43, 0xfb, 0xf0, 0xdb, 4});  // RORX R11, R11, 4
   } else {
-    for (const unsigned byte : {0xc4u, 0x43u, 0xfbu, 0xf0u, 0xdau, 0x03u}) code_.Byte(byte);  // RORX R11, R10, 3
+    put({0xc4, 0x43, 0xfb, 0xf0, 0xda, 4});  // RORX R11, R10, 4
   }
-}
-
-HostPlace BlockWriter::ReturnField() {
-  for (const unsigned byte : {0x45u, 0x0fu, 0xb6u, 0xdbu}) code_.Byte(byte);  // MOVZX R11D, R11B
+  put({0x45, 0x0f, 0xb6, 0xdb});  // MOVZX R11D, R11B
   return {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(returns)};
 }
 
-void BlockWriter::WriteHostCall(uint64_t returns_to, bool is_kept) {
+void BlockWriter::TellHostOfCall(uint64_t returns_to, int32_t rsp) {
+  KeepHeld(index_);
+  held_ = OperandGroups::kNone;
+  const HostPlace place = ReturnPlace(rsp);
+  SettleStack();
+  WriteHostCall(returns_to, &place);
+}
+
+void BlockWriter::WriteHostCall(uint64_t returns_to, const HostPlace* place) {
   const uint32_t call = code_.Call();
-  // Where the host returns to: flags are saved, and the guest's return address is where it was popped from.
+  // The landing: flags are saved, R11 is free, and the guest's return address is still where it was popped from.
   constexpr HostPlace kPopped = {.base = kGuestRspHost, .displacement = -kWord};
   if (FitsSigned32(returns_to)) {
     code_.CompareConstant64(kPopped, static_cast<int32_t>(returns_to));
@@ -103,11 +108,11 @@ void BlockWriter::WriteHostCall(uint64_t returns_to, bool is_kept) {
   }
   out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.return_by_table});
   GoToReturn(returns_to);
+  // Behind the call.
   code_.Land(call);
-  if (is_kept) {
+  if (place != nullptr) {
     constexpr unsigned kPop = 0x8f;
-    const HostPlace kept = ReturnField();
-    code_.Memory(kPop, 0, kept, /*wide=*/false);
+    code_.Memory(kPop, 0, *place, /*wide=*/false);
   } else {
     code_.Lea(kHostRsp, {.base = kHostRsp, .displacement = kWord});
   }
@@ -131,6 +136,8 @@ void BlockWriter::GoToReturn(uint64_t pc) {
   index_pc_ = index_pc;
 }
 
+// --- returns ---
+
 void BlockWriter::WriteHostReturn() {
   constexpr unsigned kIndirect = 0xff, kPush = 6, kRet = 0xc3;
   SaveFlagsBehind();
@@ -138,9 +145,8 @@ void BlockWriter::WriteHostReturn() {
   SettleStack();
   ReturnStandIns();
   NoteBranch(/*popped=*/true);
-  LoadReturnIndex(0);
-  const HostPlace kept = ReturnField();
-  code_.Memory(kIndirect, kPush, kept, /*wide=*/false);
+  const HostPlace place = ReturnPlace(0);
+  code_.Memory(kIndirect, kPush, place, /*wide=*/false);
   code_.Byte(kRet);
 }
 

@@ -163,6 +163,7 @@ BlockWriter::Position BlockWriter::position() const {
           .maker = maker_,
           .stack_moved = stack_moved_,
           .settled = settled_,
+          .stack_writes = stack_writes_,
           .inlined_call = inlined_call_,
           .inlined_calls = inlined_calls_.size(),
           .held_behind = held_behind_,
@@ -182,6 +183,7 @@ void BlockWriter::ReturnTo(const Position& position) {
   maker_ = position.maker;
   stack_moved_ = position.stack_moved;
   settled_ = position.settled;
+  stack_writes_ = position.stack_writes;
   inlined_call_ = position.inlined_call;
   inlined_calls_.resize(position.inlined_calls);
   held_behind_ = position.held_behind;
@@ -366,7 +368,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
       SettleStack();
-      MakeInlinedCalls(cold.inlined_call);
+      TellHostOfInlinedCalls(cold.inlined_call);
       if (optimizations_.exact_count) {
         SaveFlags(cold.live);
         flags_ = Flags::kSaved;

@@ -156,7 +156,7 @@ class BlockWriter {
     Flags flags;
     Maker maker = {};
     int32_t stack_moved, settled;
-    uint32_t inlined_call;
+    uint32_t stack_writes, inlined_call;
     size_t inlined_calls;
     int held_behind;
     std::bitset<OperandGroups::kMaxGroups> kept;
@@ -276,35 +276,34 @@ class BlockWriter {
   // R11 and `target` become the operand of an indirect branch.
   void LoadTarget(const GuestInstruction& instruction);
   void RequireCanonicalTarget();
-  // --- returns (block_returns.cc) ---
-  // Which calls and returns of a path lead to each other, and so are nothing to the host.
+  void PushReturnAddress(const GuestInstruction& instruction);
+  // What RET does with R11 as its target, but for going there.
+  Refusable DropFrame(const GuestInstruction& instruction);
+
+  // --- calls and returns that the host predicts (block_returns.cc) ---
+  // Which calls of a path return on it, and so are nothing to the host.
   void FindInlinedCalls();
   static constexpr uint32_t kNoInlinedCall = UINT32_MAX;
-  // A call whose return comes later on the path.
   struct InlinedCall {
     uint32_t outer = kNoInlinedCall;  // that it is within
     uint64_t returns_to = 0;
     int32_t stack_moved = 0;    // settled_ + stack_moved_, behind it
     uint32_t stack_writes = 0;  // stack_writes_, likewise
   };
-  void BeginInlinedCall(uint64_t returns_to);
+  void EnterInlinedCall(uint64_t returns_to);
   uint32_t AroundInlinedCall(uint32_t call) const;
-  // Any other call, whose return address is pushed. R11 is spoilt.
-  void MakeCall(uint64_t returns_to);
-  // Who leaves the path before they return needs those that are inlined: the innermost, and all around it. Likewise.
-  void MakeInlinedCalls(uint32_t innermost);
-  // R11 becomes which of GuestContext::returns is meant, in its low bits, where RSP is `displacement` from R10 when the
-  // call has returned.
-  void LoadReturnIndex(int32_t displacement);
-  HostPlace ReturnField();
-  // The host's call, before the guest's own jump. `is_kept`: R11 is the index above; it is spoilt.
-  void WriteHostCall(uint64_t returns_to, bool is_kept);
+  // Whoever leaves the path in the middle of a call: the innermost one, and those around it, or all that return later
+  // would be predicted wrongly. R11 is spoilt.
+  void TellHostOfInlinedCalls(uint32_t innermost);
+  // Of a call whose return address is pushed; R10 + `rsp` is what RSP will be when it has returned. R11 is spoilt.
+  void TellHostOfCall(uint64_t returns_to, int32_t rsp);
+  // The host's call, and where it returns to. Where that is goes to `place`, if it is not null.
+  void WriteHostCall(uint64_t returns_to, const HostPlace* place);
   void GoToReturn(uint64_t pc);
+  // Which of GuestContext::returns is that of RSP at R10 + `rsp`, by R11.
+  HostPlace ReturnPlace(int32_t rsp);
   // What RET does, the return address being at R10.
   void WriteHostReturn();
-  void PushReturnAddress(const GuestInstruction& instruction);
-  // What RET does with R11 as its target, but for going there.
-  Refusable DropFrame(const GuestInstruction& instruction);
 
   // --- loops ---
   // Whether it goes on at its own beginning.
@@ -402,7 +401,7 @@ class BlockWriter {
   // By how much R10 has been moved since the block's beginning, and how often RSP became something else altogether.
   int32_t settled_ = 0;
   uint32_t stack_writes_ = 0;
-  std::vector<bool> is_inlined_;  // for each instruction
+  std::vector<bool> is_inlined_;  // of each instruction: a call that is
   std::vector<InlinedCall> inlined_calls_;
   uint32_t inlined_call_ = kNoInlinedCall;  // the innermost one
   // What R11 holds the delta of, before the instruction under way and behind it.

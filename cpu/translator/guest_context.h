@@ -194,9 +194,10 @@ struct alignas(kAlikeBytes) GuestContext {
   // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
   // `target`.
   alignas(64) std::array<const void*, kIndirectEntries> indirect{};
-  // Where the last call has left where its return leads, by what RSP is after that, in words. What is found there
-  // compares the return address (BlockWriter::WriteHostCall).
-  static constexpr uint32_t kReturns = 256;
+  // Where the host's code for a return is, by what RSP is then: calls leave it here, and it stays (block_returns.cc).
+  // What is found there compares the word that was popped last with the address that it is for. RSP is a multiple of 16
+  // where compilers call.
+  static constexpr uint32_t kReturns = 256, kReturnShift = 4;
   std::array<const void*, kReturns> returns{};
   // And by all of it, for those whose low bits another one has: see FastTarget.
   struct Target {

@@ -64,6 +64,8 @@ struct GuestInstruction {
   }
   // Of a direct branch.
   uint64_t target() const;
+  // Whether it is a call that one expects a return of: not what only asks where it is.
+  bool is_returned_to() const { return action == Action::kCall && !(is_direct_branch() && target() == next_pc()); }
   // A string instruction with REP: one iteration is one instruction of the budget.
   bool repeats() const {
     constexpr uint64_t kRepeat = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;

@@ -36,7 +36,7 @@ class HostCode {
  public:
   static constexpr uint32_t kMaxBytes = 65536;
   // Nobody puts more than this at once without asking has_room.
-  static constexpr uint32_t kReserve = 512;
+  static constexpr uint32_t kReserve = 1024;
 
   HostCode() : bytes_(std::make_unique_for_overwrite<uint8_t[]>(kMaxBytes + kReserve)) {}
 

@@ -46,6 +46,8 @@ namespace remora::cpu::translator {
 //     when generation() has grown.
 //  3. Who enters a dropped translation leaves at once to look its address up again: its entries are patched before
 //     DropCode returns. Who is inside goes on to its end.
+//     Where a call returns to (BlockWriter::WriteHostCall), which GuestContext::returns leads to, is no entry: all that
+//     it leads on to is.
 //  4. A region of the buffer is used again only when every worker has been quiescent since its translations were
 //     dropped.
 // Linux twin: none; hardware's instruction cache. Thread safety: all methods from any thread. Translations that were
