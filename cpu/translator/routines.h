@@ -22,12 +22,12 @@ struct Routines {
 
   // Jumped to with flags saved and the guest's address in R11: becomes exit_pc.
   const void* leave_lookup = nullptr;
-  // Likewise, but goes on where the table of indirect branches says.
-  const void* go_by_table = nullptr;
-  // Likewise, where the guest's address is the one that was popped last.
-  const void* return_by_table = nullptr;
   const void* leave_interpret = nullptr;
   const void* leave_repeat = nullptr;
+  // Likewise, but goes on where the table of indirect branches says.
+  const void* go_by_table = nullptr;
+  // Jumped to with flags saved, where the guest has returned to what it popped last: there, by that table.
+  const void* return_by_table = nullptr;
   // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with
   // a portion more, or leaves (Leave::kGoOn).
   const void* go_on = nullptr;
