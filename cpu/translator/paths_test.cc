@@ -26,54 +26,24 @@
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
-#include "cpu/translator/block_dump.h"
+#include "cpu/translator/translated_machine.h"
 #include "cpu/translator/translator.h"
 
 namespace remora::cpu {
 namespace {
 
+using translator::TranslatedMachine;
+
 constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
 
-// A machine whose code is translated at once, and which tells what paths are made.
-class PathMachine {
- public:
-  explicit PathMachine(bool exact_count = false)
-      : exact_count_(exact_count), machine([this](BlockCache* cache) {
-          TranslatorOptions options;
-          options.optimizations.warm = false;
-          options.optimizations.exact_count = exact_count_;
-          options.dumper = &dumper_;
-          return MakeTranslator(cache, options);
-        }) {}
-
-  // The instructions of each path that was made, one line each, with the host's code beside.
-  const std::vector<std::string>& paths() const { return paths_; }
-  // Blocks and paths that have R10 or R11 in another register.
-  size_t num_stand_ins() const { return num_stand_ins_; }
-  // To the end, in slices: where they end tells what is hot.
-  Exit RunInSlices(uint64_t rip, uint64_t slice = 500) {
-    machine.state.rip = rip;
-    while (true) {
-      const Exit exit = machine.Run(slice);
-      if (exit.reason != ExitReason::kBudget) return exit;
-    }
-  }
-
- private:
-  std::vector<std::string> paths_;
-  size_t num_stand_ins_ = 0;
-  const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
-                                           .show =
-                                               [this](const std::string& text) {
-                                                 if (!text.starts_with("block ")) paths_.push_back(text);
-                                                 const std::string heading = text.substr(0, text.find('\n'));
-                                                 if (heading.find(" in r") != std::string::npos) ++num_stand_ins_;
-                                               }};
-  const bool exact_count_;
-
- public:
-  FakeMachine machine;
-};
+// Blocks and paths that have R10 or R11 in another register.
+size_t NumStandIns(const TranslatedMachine& machine) {
+  const auto has_stand_ins = [](const std::string& text) {
+    return text.substr(0, text.find('\n')).find(" in r") != std::string::npos;
+  };
+  return static_cast<size_t>(std::ranges::count_if(machine.blocks(), has_stand_ins) +
+                             std::ranges::count_if(machine.paths(), has_stand_ins));
+}
 
 // A function that is called in a loop, in the loop's page or in another one.
 class CallPathsTest : public testing::TestWithParam<uint64_t> {
@@ -95,7 +65,7 @@ class CallPathsTest : public testing::TestWithParam<uint64_t> {
     return machine_.state.gpr[kRax];
   }
 
-  PathMachine paths_;
+  TranslatedMachine paths_;
   FakeMachine& machine_ = paths_.machine;
 };
 
@@ -124,7 +94,7 @@ TEST_P(CallPathsTest, ChangeWithTheirCode) {
 }
 
 TEST_P(CallPathsTest, MayReturnElsewhere) {
-  PathMachine paths(/*exact_count=*/true);
+  TranslatedMachine paths({.exact_count = true});
   FakeMachine& machine = paths.machine;
   // loop: push rbx; call Function; pop rbx; dec rcx; jnz loop; syscall
   machine.memory.Write(kCode, {0x53, 0xe8});
@@ -199,7 +169,7 @@ class OtherPageTest : public testing::Test {
     return machine_.state.gpr[kRax];
   }
 
-  PathMachine paths_;
+  TranslatedMachine paths_;
   FakeMachine& machine_ = paths_.machine;
 };
 
@@ -279,7 +249,7 @@ TEST_F(OtherPageTest, MayHaveNothingButTheRestOfAnInstruction) {
 // A chain of functions, each on a page of its own.
 void ExpectPathsThrough(uint64_t num_pages, bool goes_round) {
   constexpr uint64_t kFirst = 0x480000, kRounds = 20'000;
-  PathMachine paths;
+  TranslatedMachine paths;
   FakeMachine& machine = paths.machine;
   machine.memory.Map(kFirst, num_pages, mm::Protection(5));
   const auto at = [](uint64_t i) { return kFirst + i * kPageSize + 16 * i; };
@@ -379,7 +349,7 @@ class ReviewedPathsTest : public testing::TestWithParam<std::tuple<bool, uint64_
     }));
   }
 
-  PathMachine paths_{exact_count()};
+  TranslatedMachine paths_{{.exact_count = exact_count()}};
   FakeMachine& machine_ = paths_.machine;
   uint64_t retired_ = 0;  // in the last slice
 };
@@ -462,7 +432,7 @@ INSTANTIATE_TEST_SUITE_P(InOnePage, ReviewedPathsTest, testing::Combine(testing:
 INSTANTIATE_TEST_SUITE_P(AcrossPages, ReviewedPathsTest, testing::Combine(testing::Bool(), testing::Values(0x1400)));
 
 TEST(PathsTest, AJumpToNowhereIsCountedOnce) {
-  PathMachine paths(/*exact_count=*/true);
+  TranslatedMachine paths({.exact_count = true});
   FakeMachine& machine = paths.machine;
   // loop: inc rax; nops; jmp rbx; at +0x20: nops; dec rcx; jnz loop; syscall
   machine.memory.Write(kCode, {0x48, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe3});
@@ -494,7 +464,7 @@ TEST(PathsTest, IndirectBranchesMayGoElsewhere) {
       Branch{{0xff, 0xd3, 0x90, 0x90, 0x90, 0x90}, true}, Branch{{0xff, 0x17, 0x90, 0x90, 0x90, 0x90}, true},
       Branch{{0xff, 0xe3, 0x90, 0x90, 0x90, 0x90}, false}, Branch{{0xff, 0x27, 0x90, 0x90, 0x90, 0x90}, false}};
   for (const Branch& branch : branches) {
-    PathMachine paths;
+    TranslatedMachine paths;
     FakeMachine& machine = paths.machine;
     machine.memory.Write(kCode, branch.code);
     machine.memory.Write(kCode + 6, {0x48, 0xff, 0xc9, 0x75, 0xf5, 0x0f, 0x05});  // dec rcx; jnz; syscall
@@ -574,7 +544,7 @@ TEST(PathsTest, RoundsGoThroughSwitches) {
   for (uint32_t seed = 0; seed < 40; ++seed) {
     SCOPED_TRACE(seed);
     FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
-    PathMachine paths(/*exact_count=*/seed % 2 == 0);
+    TranslatedMachine paths({.exact_count = seed % 2 == 0});
     for (FakeMachine* machine : {&expected, &paths.machine}) {
       write(machine);
       run(machine, 3000, seed);
@@ -590,7 +560,7 @@ TEST(PathsTest, RoundsGoThroughSwitches) {
 // What takes the most code: operands that no group has room for, of two registers and a segment, and calls by them to
 // page after page whose addresses do not fit into constants. A whole round of that is too long.
 TEST(PathsTest, OfMuchCodeEndInTime) {
-  PathMachine paths;
+  TranslatedMachine paths;
   FakeMachine& machine = paths.machine;
   constexpr uint64_t kFunctions = 60, kRounds = 500, kFar = 0x7f00'0000'0000, kLoads = 64, kTable = 0x800000;
   constexpr uint8_t kPushes = 10;
@@ -857,7 +827,7 @@ TEST_P(RandomLoopsTest, EndAsForTheInterpreter) {
     SCOPED_TRACE(seed);
     const RandomLoop loop(seed);
     FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
-    PathMachine paths(/*exact_count=*/GetParam());
+    TranslatedMachine paths({.exact_count = GetParam()});
     FakeMachine& found = paths.machine;
     for (FakeMachine* machine : {&expected, &found}) {
       machine->memory.Map(kMapped, kMappedPages, mm::Protection(1));
@@ -889,7 +859,7 @@ TEST_P(RandomLoopsTest, EndAsForTheInterpreter) {
     faults += exit.reason == ExitReason::kFault ? 1 : 0;
     divisions += exit.reason == ExitReason::kDivide ? 1 : 0;
     ends += exit.reason == ExitReason::kSyscall ? 1 : 0;
-    stand_ins += paths.num_stand_ins();
+    stand_ins += NumStandIns(paths);
   }
   EXPECT_GT(faults, 20u);
   EXPECT_GT(divisions, 20u);
@@ -910,7 +880,7 @@ TEST_P(RandomPathsTest, DoWhatTheInterpreterDoes) {
     SCOPED_TRACE(seed);
     const RandomProgram program(seed);
     FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
-    PathMachine paths(/*exact_count=*/GetParam());
+    TranslatedMachine paths({.exact_count = GetParam()});
     FakeMachine& found = paths.machine;
     for (FakeMachine* machine : {&expected, &found}) {
       program.PutInto(machine);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/guest_addr.h"
@@ -21,56 +22,25 @@
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/fake_memory.h"
-#include "cpu/translator/block_dump.h"
+#include "cpu/translator/translated_machine.h"
 #include "cpu/translator/translator.h"
 
 namespace remora::cpu {
 namespace {
 
+using translator::TranslatedMachine;
+
 constexpr uint64_t kCode = FakeMachine::kCode, kData = FakeMachine::kData;
 
-// A machine whose code is translated at once, and which shows it.
-class ReturnMachine {
- public:
-  explicit ReturnMachine(translator::Optimizations optimizations = {}, uint64_t max_code_bytes = 64 << 20)
-      : optimizations_(optimizations), machine([this, max_code_bytes](BlockCache* cache) {
-          TranslatorOptions options;
-          options.max_code_bytes = max_code_bytes;
-          options.optimizations = optimizations_;
-          options.optimizations.warm = false;
-          options.dumper = &dumper_;
-          return MakeTranslator(cache, options);
-        }) {}
-
-  // All that was translated; the block or path whose heading begins so, or nothing.
-  std::string shown() const { return absl::StrJoin(shown_, ""); }
-  std::string Shown(absl::string_view heading) const {
-    const auto found =
-        std::ranges::find_if(shown_, [heading](const std::string& text) { return absl::StartsWith(text, heading); });
-    return found == shown_.end() ? "" : *found;
-  }
-  size_t num_paths() const { return num_paths_; }
-  Exit RunInSlices(uint64_t slice) {
-    while (true) {
-      const Exit exit = machine.Run(slice);
-      if (exit.reason != ExitReason::kBudget) return exit;
-    }
-  }
-
- private:
-  std::vector<std::string> shown_;
-  size_t num_paths_ = 0;
-  const translator::BlockDumper dumper_ = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
-                                           .show =
-                                               [this](const std::string& text) {
-                                                 shown_.push_back(text);
-                                                 if (!text.starts_with("block ")) ++num_paths_;
-                                               }};
-  const translator::Optimizations optimizations_;
-
- public:
-  FakeMachine machine;
-};
+// All that was translated; the one whose heading begins so, or nothing.
+std::string Shown(const TranslatedMachine& machine) {
+  return absl::StrCat(absl::StrJoin(machine.blocks(), ""), absl::StrJoin(machine.paths(), ""));
+}
+std::string Shown(const std::vector<std::string>& texts, absl::string_view heading) {
+  const auto found =
+      std::ranges::find_if(texts, [heading](const std::string& text) { return absl::StartsWith(text, heading); });
+  return found == texts.end() ? "" : *found;
+}
 
 // Whether calls and returns are the host's own here. Where its CPU has no RORX they are not: then there is no trace of
 // it.
@@ -97,11 +67,11 @@ bool AreInOrder(absl::string_view text, std::initializer_list<absl::string_view>
 TEST(ReturnsTest, AreTheHosts) {
   for (const bool wanted : {true, false}) {
     const bool returns = wanted && HostReturns();
-    ReturnMachine machine({.returns = wanted});
+    TranslatedMachine machine({.returns = wanted});
     machine.machine.memory.Write(kCode + 0x1000, {0xc3});                      // ret
     machine.machine.RunCode({0xe8, 0xfb, 0x0f, 0x00, 0x00, 0x0f, 0x05}, 100);  // call +0x1000; syscall
-    const std::string call = machine.Shown("block 400000"), ret = machine.Shown("block 401000");
-    ASSERT_FALSE(call.empty() || ret.empty()) << machine.shown();
+    const std::string call = Shown(machine.blocks(), "block 400000"), ret = Shown(machine.blocks(), "block 401000");
+    ASSERT_FALSE(call.empty() || ret.empty()) << Shown(machine);
     // Both by what RSP is when the call has returned.
     EXPECT_EQ(
         AreInOrder(call, {"mov qword ptr [r10-0x08], 0x400005", "rorx r11, r10, 0x04", "lea r10, [r10-0x08]",
@@ -115,10 +85,10 @@ TEST(ReturnsTest, AreTheHosts) {
 }
 
 TEST(ReturnsTest, WhatOnlyAsksWhereItIsIsNoCallOfTheHosts) {
-  ReturnMachine machine;
+  TranslatedMachine machine;
   machine.machine.RunCode({0xe8, 0, 0, 0, 0, 0x58, 0x0f, 0x05}, 100);  // call +0; pop rax; syscall
   EXPECT_EQ(machine.machine.state.gpr[kRax], kCode + 5);
-  EXPECT_EQ(Count(machine.shown(), kKept), 0) << machine.shown();
+  EXPECT_EQ(Count(Shown(machine), kKept), 0) << Shown(machine);
 }
 
 // How often a loop is gone round below.
@@ -126,7 +96,7 @@ constexpr uint64_t kRounds = 64'000;
 
 // call outer; dec rcx; jnz back; syscall. With `functions`, of which `outer` is the first, at 0x100 from kCode, `inner`
 // at 0x200, and so on; RDX is 0x300, R8 0x400. The path that goes round, with what it inlines.
-std::string RoundOf(ReturnMachine* machine, std::initializer_list<std::initializer_list<uint8_t>> functions) {
+std::string RoundOf(TranslatedMachine* machine, std::initializer_list<std::initializer_list<uint8_t>> functions) {
   FakeMachine& guest = machine->machine;
   guest.memory.Write(kCode, {0xe8, 0xfb, 0x00, 0x00, 0x00, 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x0f, 0x05});
   uint64_t at = kCode;
@@ -135,16 +105,15 @@ std::string RoundOf(ReturnMachine* machine, std::initializer_list<std::initializ
   guest.state.gpr[kRax] = 0;
   guest.state.gpr[kRdx] = kCode + 0x300;
   guest.state.gpr[kR8] = kCode + 0x400;
-  guest.state.rip = kCode;
-  EXPECT_EQ(machine->RunInSlices(5'000).reason, ExitReason::kSyscall);
-  const std::string path = machine->Shown("round ");
-  EXPECT_FALSE(path.empty()) << machine->shown();
+  EXPECT_EQ(machine->RunInSlices(kCode, 5'000).reason, ExitReason::kSyscall);
+  const std::string path = Shown(machine->paths(), "round ");
+  EXPECT_FALSE(path.empty()) << Shown(*machine);
   return path;
 }
 
 // Who is in a function that a path has inlined leaves a call behind that the host's RET will go by.
 TEST(ReturnsTest, WhoLeavesAPathTellsOfItsCalls) {
-  ReturnMachine machine;
+  TranslatedMachine machine;
   const std::string path =
       RoundOf(&machine, {{0x53, 0xe8, 0xfa, 0x00, 0x00, 0x00, 0x48, 0xff, 0xc0, 0x5b,
                           0xc3},  // push rbx; call inner; inc rax; pop rbx; ret
@@ -167,7 +136,7 @@ TEST(ReturnsTest, WhoLeavesAPathTellsOfItsCalls) {
 }
 
 TEST(ReturnsTest, WhereTheStackIsNotKnownOnlyThePredictorIsTold) {
-  ReturnMachine machine;
+  TranslatedMachine machine;
   const std::string path = RoundOf(
       &machine, {{0xe8, 0xfb, 0x00, 0x00, 0x00, 0x48, 0xff, 0xc0,
                   0xc3},  // call inner; inc rax; ret
@@ -184,7 +153,7 @@ TEST(ReturnsTest, WhereTheStackIsNotKnownOnlyThePredictorIsTold) {
 // What a RET would go by may be used for other code.
 TEST(ReturnsTest, GoToWhatHasNotBeenEvicted) {
   constexpr uint64_t kMuch = 0x800000, kMuchPages = 64, kMaxCodeBytes = 1 << 20;
-  ReturnMachine machine({}, kMaxCodeBytes);
+  TranslatedMachine machine({}, kMaxCodeBytes);
   FakeMachine& guest = machine.machine;
   guest.memory.Map(kMuch, kMuchPages, mm::Protection(5));
   // Much code, much of which is probes, up to a SYSCALL: all that there is room for goes.
@@ -198,16 +167,14 @@ TEST(ReturnsTest, GoToWhatHasNotBeenEvicted) {
                      {0xe8, 0xfb, 0x00, 0x00, 0x00, 0x83, 0xc3, 0x01, 0x0f, 0x05});  // call f; add ebx, 1; syscall
   guest.memory.Write(kCode + 0x100, {0x0f, 0x05, 0xc3});                             // f: syscall; ret
   for (uint32_t i = 1; i <= 20; ++i) {
-    guest.state.rip = kCode;
-    ASSERT_EQ(machine.RunInSlices(1'000).reason, ExitReason::kSyscall);
+    ASSERT_EQ(machine.RunInSlices(kCode, 1'000).reason, ExitReason::kSyscall);
     ASSERT_EQ(guest.state.rip, kCode + 0x102);
     // Not the same blocks each time.
     guest.state.rip = kMuch + 9 * (i % 3);
     Exit exit;
     while ((exit = guest.Run(10'000)).reason == ExitReason::kBudget) guest.Quiesce();
     ASSERT_EQ(exit.reason, ExitReason::kSyscall);
-    guest.state.rip = kCode + 0x102;
-    ASSERT_EQ(machine.RunInSlices(1'000).reason, ExitReason::kSyscall);
+    ASSERT_EQ(machine.RunInSlices(kCode + 0x102, 1'000).reason, ExitReason::kSyscall);
     ASSERT_EQ(guest.state.rip, kCode + 10);
     ASSERT_EQ(guest.state.gpr[kRbx], i);
   }
@@ -216,7 +183,7 @@ TEST(ReturnsTest, GoToWhatHasNotBeenEvicted) {
 
 // What a RET goes by is not used up, so a guest can go in a ring by nothing else.
 TEST(ReturnsTest, ARingOfThemEndsWithItsBudget) {
-  ReturnMachine machine;
+  TranslatedMachine machine;
   FakeMachine& guest = machine.machine;
   // call +3; push rax; ret; (the function:) mov rax, [rsp]; ret
   const Exit exit = guest.RunCode({0xe8, 0x02, 0x00, 0x00, 0x00, 0x50, 0xc3, 0x48, 0x8b, 0x04, 0x24, 0xc3}, 10'000);
@@ -227,7 +194,7 @@ TEST(ReturnsTest, ARingOfThemEndsWithItsBudget) {
 // The page of the caller becomes another one while the function runs.
 TEST(ReturnsTest, GoToWhatIsThereThen) {
   constexpr uint64_t kCaller = 0x500000, kOther = 0x510000, kShown = 0x520000;
-  ReturnMachine machine;
+  TranslatedMachine machine;
   FakeMachine& guest = machine.machine;
   for (const uint64_t page : {kCaller, kOther}) guest.memory.Map(page, 1, mm::Protection(5));
   guest.memory.Write(kCode, {0x0f, 0x05, 0xc3});  // syscall; ret
@@ -446,7 +413,7 @@ TEST_P(RandomCallsTest, DoWhatTheInterpreterDoes) {
     FakeMachine expected([](BlockCache* cache) { return MakeInterpreter(cache); });
     translator::Optimizations optimizations;
     ASSERT_TRUE(optimizations.Apply(GetParam()));
-    ReturnMachine machine(optimizations);
+    TranslatedMachine machine(optimizations);
     FakeMachine& found = machine.machine;
     for (FakeMachine* guest : {&expected, &found}) {
       guest->memory.Write(kCode, std::span<const uint8_t>(program.getCode(), program.getSize()));
@@ -455,7 +422,7 @@ TEST_P(RandomCallsTest, DoWhatTheInterpreterDoes) {
       guest->state.gpr[kR15] = kRandomRounds;
       guest->state.rip = kCode;
     }
-    ASSERT_EQ(machine.RunInSlices(seed % 2 == 0 ? 300 : 20'000).reason, ExitReason::kSyscall);
+    ASSERT_EQ(machine.RunInSlices(kCode, seed % 2 == 0 ? 300 : 20'000).reason, ExitReason::kSyscall);
     while (expected.Run(1'000'000).reason == ExitReason::kBudget) {
     }
     for (uint64_t i = 0; i < 16; ++i) {
@@ -464,7 +431,7 @@ TEST_P(RandomCallsTest, DoWhatTheInterpreterDoes) {
     }
     for (uint64_t at = kData; at < kData + 128; at += 8)
       ASSERT_EQ(found.memory.Load<uint64_t>(at), expected.memory.Load<uint64_t>(at));
-    num_paths += machine.num_paths();
+    num_paths += machine.paths().size();
     calls += found.state.gpr[kRsi];
   }
   EXPECT_GT(calls, kPrograms * kRandomRounds * 4);
