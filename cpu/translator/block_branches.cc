@@ -220,7 +220,7 @@ void BlockWriter::WriteRet(const GuestInstruction& instruction) {
   if (KnowsTarget()) {
     RequireTarget(instruction);
     stack_moved_ += 8 + instruction.drops();
-    inlined_call_ = AroundInlinedCall(inlined_call_);
+    LeaveInlinedCall();
     if (GoesRound()) {
       SettleStack();
       GoRound(live_flags_[count_]);
@@ -292,7 +292,7 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
     return GoRound(loops_where_taken ? live : live_flags_[count_]);
   }
   // Who leaves in the middle has not run the rest, may have to settle RSP, and to return what stands in.
-  if (!has_stand_ins() && inlined_call_ == kNoInlinedCall &&
+  if (!has_stand_ins() && nesting_.call == Nesting::kNone &&
       (last || (!optimizations_.exact_count && stack_moved_ == 0)))
     BranchTo(condition, target, live);
   else

@@ -102,7 +102,7 @@ bool BlockWriter::WritesStackPointer(const GuestInstruction& instruction) const 
 
 void BlockWriter::SettleStack() {
   if (stack_moved_ != 0) code_.Lea(kGuestRspHost, OnStack(0));
-  settled_ += stack_moved_;
+  nesting_.settled += stack_moved_;
   stack_moved_ = 0;
 }
 

@@ -93,17 +93,16 @@ void BlockWriter::WriteOtherTarget(const Cold& cold) {
   }
   code_.Store(Frame(REMORA_FRAME(target)), kScratch);
   Refusable refusable = Refusable::kYes;
-  uint32_t inlined_call = cold.inlined_call;
   if (instruction.action == Action::kRet) {
     refusable = DropFrame(instruction);
-    inlined_call = AroundInlinedCall(inlined_call);
+    LeaveInlinedCall();
   } else if (instruction.action == Action::kCall) {
     RequireCanonicalTarget();
     PushReturnAddress(instruction);
     refusable = Refusable::kNo;
   }
   SettleStack();
-  TellHostOfInlinedCalls(inlined_call);
+  TellHostOfInlinedCalls();
   if (host_returns_ && instruction.action == Action::kCall) TellHostOfCall(instruction.next_pc(), /*rsp=*/8);
   code_.Load(kScratch, Frame(REMORA_FRAME(target)));
   GiveBack();

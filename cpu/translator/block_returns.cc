@@ -42,29 +42,30 @@ void BlockWriter::FindInlinedCalls() {
 }
 
 void BlockWriter::EnterInlinedCall(uint64_t returns_to) {
-  inlined_calls_.push_back({.outer = inlined_call_,
-                            .returns_to = returns_to,
-                            .stack_moved = settled_ + stack_moved_,
-                            .stack_writes = stack_writes_});
-  inlined_call_ = static_cast<uint32_t>(inlined_calls_.size()) - 1;
+  Nesting outside = nesting_;
+  outside.settled += stack_moved_;
+  nesting_.call = static_cast<uint32_t>(inlined_calls_.size());
+  inlined_calls_.push_back({.outside = outside, .returns_to = returns_to});
 }
 
-uint32_t BlockWriter::AroundInlinedCall(uint32_t call) const {
-  return call == kNoInlinedCall ? kNoInlinedCall : inlined_calls_[call].outer;
+void BlockWriter::LeaveInlinedCall() {
+  if (nesting_.call != Nesting::kNone) nesting_.call = inlined_calls_[nesting_.call].outside.call;
 }
 
-void BlockWriter::TellHostOfInlinedCalls(uint32_t innermost) {
+void BlockWriter::TellHostOfInlinedCalls() {
   // More are rare, and each takes some 60 bytes at each way out of the path. (HostCode::kReserve allows for them.)
   constexpr size_t kMost = 4;
-  absl::InlinedVector<uint32_t, kMost> calls;
-  for (uint32_t call = innermost; call != kNoInlinedCall && calls.size() < kMost; call = AroundInlinedCall(call))
-    calls.push_back(call);
+  DCHECK(stack_moved_ == 0);
+  absl::InlinedVector<const InlinedCall*, kMost> calls;
+  for (uint32_t call = nesting_.call; call != Nesting::kNone && calls.size() < kMost;) {
+    calls.push_back(&inlined_calls_[call]);
+    call = calls.back()->outside.call;
+  }
   for (; !calls.empty(); calls.pop_back()) {
-    DCHECK(stack_moved_ == 0);
-    const InlinedCall& call = inlined_calls_[calls.back()];
+    const InlinedCall& call = *calls.back();
     // Where RSP is not known only the predictor is told.
-    if (call.stack_writes == stack_writes_)
-      TellHostOfCall(call.returns_to, call.stack_moved - settled_ + kWord);
+    if (call.outside.stack_writes == nesting_.stack_writes)
+      TellHostOfCall(call.returns_to, call.outside.settled - nesting_.settled + kWord);
     else
       WriteHostCall(call.returns_to, nullptr);
   }
@@ -76,12 +77,12 @@ HostPlace BlockWriter::ReturnPlace(int32_t rsp) {
   const auto put = [this](std::initializer_list<unsigned> bytes) {
     for (const unsigned byte : bytes) code_.Byte(byte);
   };
-  static_assert(GuestContext::kReturnShift == 4 && GuestContext::kReturns == 256);
+  static_assert(GuestContext::kReturns == 256);
   if (rsp != 0) {
     code_.Lea(kScratch, {.base = kGuestRspHost, .displacement = rsp});
-    put({0xc4, 0x43, 0xfb, 0xf0, 0xdb, 4});  // RORX R11, R11, 4
+    put({0xc4, 0x43, 0xfb, 0xf0, 0xdb, GuestContext::kReturnShift});  // RORX R11, R11, n
   } else {
-    put({0xc4, 0x43, 0xfb, 0xf0, 0xda, 4});  // RORX R11, R10, 4
+    put({0xc4, 0x43, 0xfb, 0xf0, 0xda, GuestContext::kReturnShift});  // RORX R11, R10, n
   }
   put({0x45, 0x0f, 0xb6, 0xdb});  // MOVZX R11D, R11B
   return {.base = kHostRsp, .index = kScratch, .shift = 3, .displacement = REMORA_FRAME(returns)};

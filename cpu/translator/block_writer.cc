@@ -78,10 +78,9 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   held_behind_ = OperandGroups::kNone;
   kept_.reset();
   places_.clear();
-  stack_moved_ = settled_ = 0;
-  stack_writes_ = 0;
+  stack_moved_ = 0;
+  nesting_ = {};
   inlined_calls_.clear();
-  inlined_call_ = kNoInlinedCall;
   maker_ = {};
   bool at_entry = out_.forward_entry == code_.size();
   for (index_ = 0; index_ < count_; ++index_) {
@@ -132,7 +131,7 @@ void BlockWriter::WriteNext() {
     return number != OperandGroups::kNone && held_behind_ != number && !IsKept(number) &&
            groups_.group(number).slot >= 0 && groups_.group(number).last > index_;
   };
-  if (WritesStackPointer(instruction)) ++stack_writes_;
+  if (nesting_.call != Nesting::kNone && WritesStackPointer(instruction)) ++nesting_.stack_writes;
   const bool held_is_lost = is_lost(held), own_is_lost = is_lost(GroupOf(index_));
   if (!held_is_lost && !own_is_lost) return;
   ReturnTo(before);
@@ -162,9 +161,7 @@ BlockWriter::Position BlockWriter::position() const {
           .flags = flags_,
           .maker = maker_,
           .stack_moved = stack_moved_,
-          .settled = settled_,
-          .stack_writes = stack_writes_,
-          .inlined_call = inlined_call_,
+          .nesting = nesting_,
           .inlined_calls = inlined_calls_.size(),
           .held_behind = held_behind_,
           .kept = kept_,
@@ -182,9 +179,7 @@ void BlockWriter::ReturnTo(const Position& position) {
   flags_ = position.flags;
   maker_ = position.maker;
   stack_moved_ = position.stack_moved;
-  settled_ = position.settled;
-  stack_writes_ = position.stack_writes;
-  inlined_call_ = position.inlined_call;
+  nesting_ = position.nesting;
   inlined_calls_.resize(position.inlined_calls);
   held_behind_ = position.held_behind;
   kept_ = position.kept;
@@ -287,9 +282,7 @@ void BlockWriter::FindEarlyProbes(std::span<const GuestInstruction> instructions
 void BlockWriter::AddCold(Cold cold) {
   cold.flags = flags_;
   cold.maker = maker_;
-  cold.inlined_call = inlined_call_;
-  cold.settled = settled_;
-  cold.stack_writes = stack_writes_;
+  cold.nesting = nesting_;
   cold_.push_back(cold);
 }
 
@@ -303,9 +296,7 @@ void BlockWriter::WriteColdCode() {
     flags_ = cold.flags;
     maker_ = cold.maker;
     stack_moved_ = cold.moved;
-    settled_ = cold.settled;
-    stack_writes_ = cold.stack_writes;
-    inlined_call_ = cold.inlined_call;
+    nesting_ = cold.nesting;
     index_ = cold.index;
     if (flags_ == Flags::kReplayable) SaveFlags(kAllFlags);
     WriteCold(cold);
@@ -368,7 +359,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return InterpretHere(cold.index, cold.pc);
     case Cold::Kind::kSideExit:
       SettleStack();
-      TellHostOfInlinedCalls(cold.inlined_call);
+      TellHostOfInlinedCalls();
       if (optimizations_.exact_count) {
         SaveFlags(cold.live);
         flags_ = Flags::kSaved;

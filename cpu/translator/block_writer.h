@@ -87,6 +87,16 @@ class BlockWriter {
     uint32_t flags = 0;
   };
 
+  // Where in the calls that a path has inlined it is.
+  struct Nesting {
+    static constexpr uint32_t kNone = UINT32_MAX;
+    uint32_t call = kNone;  // the innermost one, of inlined_calls_
+    // By how much R10 has been moved since the beginning, and how often, within these calls, RSP became something else
+    // altogether.
+    int32_t settled = 0;
+    uint32_t stack_writes = 0;
+  };
+
   // Code that is seldom run, written behind the block's own.
   struct Cold {
     enum class Kind : uint8_t {
@@ -123,9 +133,7 @@ class BlockWriter {
     Refusable refusable = Refusable::kNo;
     uint32_t constant = 0;  // of what follows on the path, its address: what the displacement there has to lead to
     bool loaded = false;    // R11 has the target
-    uint32_t inlined_call = kNoInlinedCall;
-    int32_t settled = 0;
-    uint32_t stack_writes = 0;
+    Nesting nesting = {};
   };
 
   // --- the frame of a block ---
@@ -155,8 +163,8 @@ class BlockWriter {
     size_t relocations, numbered, links, branches, marks, cold;
     Flags flags;
     Maker maker = {};
-    int32_t stack_moved, settled;
-    uint32_t stack_writes, inlined_call;
+    int32_t stack_moved;
+    Nesting nesting;
     size_t inlined_calls;
     int held_behind;
     std::bitset<OperandGroups::kMaxGroups> kept;
@@ -283,18 +291,14 @@ class BlockWriter {
   // --- calls and returns that the host predicts (block_returns.cc) ---
   // Which calls of a path return on it, and so are nothing to the host.
   void FindInlinedCalls();
-  static constexpr uint32_t kNoInlinedCall = UINT32_MAX;
   struct InlinedCall {
-    uint32_t outer = kNoInlinedCall;  // that it is within
+    Nesting outside;  // where it is, settled and stack_moved_ being that behind it
     uint64_t returns_to = 0;
-    int32_t stack_moved = 0;    // settled_ + stack_moved_, behind it
-    uint32_t stack_writes = 0;  // stack_writes_, likewise
   };
   void EnterInlinedCall(uint64_t returns_to);
-  uint32_t AroundInlinedCall(uint32_t call) const;
-  // Whoever leaves the path in the middle of a call: the innermost one, and those around it, or all that return later
-  // would be predicted wrongly. R11 is spoilt.
-  void TellHostOfInlinedCalls(uint32_t innermost);
+  void LeaveInlinedCall();
+  // Whoever leaves the path in the middle of them, or all that return later would be predicted wrongly. R11 is spoilt.
+  void TellHostOfInlinedCalls();
   // Of a call whose return address is pushed; R10 + `rsp` is what RSP will be when it has returned. R11 is spoilt.
   void TellHostOfCall(uint64_t returns_to, int32_t rsp);
   // The host's call, and where it returns to. Where that is goes to `place`, if it is not null.
@@ -398,12 +402,9 @@ class BlockWriter {
   Flags flags_ = Flags::kSaved;
   Maker maker_;
   int32_t stack_moved_ = 0;
-  // By how much R10 has been moved since the block's beginning, and how often RSP became something else altogether.
-  int32_t settled_ = 0;
-  uint32_t stack_writes_ = 0;
+  Nesting nesting_;
   std::vector<bool> is_inlined_;  // of each instruction: a call that is
   std::vector<InlinedCall> inlined_calls_;
-  uint32_t inlined_call_ = kNoInlinedCall;  // the innermost one
   // What R11 holds the delta of, before the instruction under way and behind it.
   int held_ = OperandGroups::kNone, held_behind_ = OperandGroups::kNone;
   // The groups whose deltas are in the context, too; a bit each.
