@@ -58,7 +58,9 @@ TlbSource::Translation AddressSpace::PresentInRowLocked(const Vma& vma, PageNumb
                                                         uint64_t farthest) const {
   Translation result = Present(frame, writable);
   const FramePool& frames = *context_->frames;
-  result.run = table_.RowAround(page, vma.range, farthest, [&](PageTableEntry entry) {
+  // What a leaf that relatives share refers to has one reference for all of them.
+  const auto leaves = writable && !vma.shared ? PageTable::Leaves::kOwn : PageTable::Leaves::kAll;
+  result.run = table_.RowAround(page, vma.range, farthest, leaves, [&](PageTableEntry entry) {
     if (!entry.resident()) return false;
     return !writable || ((frames.bits(entry.frame()) & kWriteState) == kFreelyWritable &&
                          (vma.shared || (entry.anonymous() && frames.ref_count(entry.frame()) == 1)));
@@ -257,14 +259,17 @@ TlbSource::Translation AddressSpace::WriteFaultLocked(const Vma& vma, PageNumber
   if (!copy.ok()) return Failed(FaultKind::kOutOfMemory);
   if (!zero) CopyGuestMemory(frames.Data(*copy), frames.Data(source), kPageSize);
   const Translation result = InstallWritableLocked(page, PageTableEntry(*copy, /*anonymous=*/true), retired);
-  if (!entry.present() && IsDataSegment(vma))
+  uint64_t farthest = FrameReservation::kNumFrames / 2;  // looks at as many as 2 MiB have
+  if (!entry.present() && IsDataSegment(vma)) {
     CopyAroundLocked(vma, page, retired);
-  else if (!vma.object && zero && !vma.page_by_page)
-    table_.MapAround(page, vma.range, retired);
-  else
+  } else if (!vma.object && zero && !vma.page_by_page) {
+    const PageRange mapped = table_.MapAround(page, vma.range, retired);
+    farthest = std::max({farthest, page - mapped.first, mapped.end - page});
+  } else {
     return result;
+  }
   // What was there before and what has come between it is one run now.
-  return PresentInRowLocked(vma, page, *copy, /*writable=*/true, FrameReservation::kNumFrames);
+  return PresentInRowLocked(vma, page, *copy, /*writable=*/true, farthest);
 }
 
 }  // namespace remora::mm

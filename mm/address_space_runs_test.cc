@@ -39,6 +39,13 @@ class AddressSpaceRunsTest : public ::testing::Test {
   static bool Touch(AddressSpace& space, uint64_t page, uint32_t value = 1) {
     return space.WriteRemote(kBase + page * kPageSize, std::as_bytes(std::span(&value, 1))) == sizeof(value);
   }
+  // Faults elsewhere, which let holes be filled.
+  static void BringPages(AddressSpace& space, uint64_t num_pages) {
+    const GuestAddr at = *space.Map(AnonymousRequest(num_pages));
+    const uint32_t value = 1;
+    for (uint64_t page = 0; page < num_pages; ++page)
+      ASSERT_EQ(space.WriteRemote(at + page * kPageSize, std::as_bytes(std::span(&value, 1))), sizeof value);
+  }
   // How many runs the pages [first, end) consist of.
   static uint64_t CountRuns(AddressSpace& space, uint64_t first, uint64_t end, GuestAddr base = kBase) {
     uint64_t runs = 0;
@@ -238,6 +245,155 @@ TEST_F(AddressSpaceRunsTest, WhatIsHalfFullKeepsNoHoles) {
   space->CheckInvariants();
 }
 
+// As a collector's heap does that takes pieces of address space from above and fills each from below.
+TEST_F(AddressSpaceRunsTest, AHoleBeforeWhatIsInUseIsFilledIfThatIsAsLong) {
+  const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+  const PageNumber end = kBase.page() + 4 * kBlock;
+  for (uint64_t page = 3 * kBlock; page < 4 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const uint64_t before = space->num_resident_pages();
+  EXPECT_LE(before, kBlock + 32);
+  // 212 pages of the leaf are below: what is touched there is in another one than what is in use.
+  const PageNumber first = kBase.page() + (3 * kBlock - 400);
+  const TlbSource::Translation answer = space->Translate(first, Access::kWrite);
+  EXPECT_LE(answer.run.first, first);
+  EXPECT_GE(answer.run.end, kBase.page() + 3 * kBlock - 32);  // the first of those has brought some along
+  const uint64_t filled = end - answer.run.first;
+  EXPECT_GE(filled, kBlock + 400);
+  EXPECT_LE(filled, kBlock + 400 + 32);
+  EXPECT_EQ(space->num_resident_pages(), filled);
+  EXPECT_EQ(CountRuns(*space, 3 * kBlock - 400, 4 * kBlock), 1u);
+  EXPECT_EQ(space->num_resident_pages(), filled);
+  for (uint64_t page = 3 * kBlock - 400; page < 4 * kBlock; ++page) {
+    uint32_t value = 7;
+    space->ReadRemote(kBase + page * kPageSize, std::as_writable_bytes(std::span(&value, 1)));
+    EXPECT_EQ(value, page >= 3 * kBlock ? 1u : 0u) << page;
+  }
+  space->CheckInvariants();
+}
+
+TEST_F(AddressSpaceRunsTest, SoIsAHoleBehindIt) {
+  const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+  for (uint64_t page = 0; page < kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const TlbSource::Translation answer = space->Translate(kBase.page() + kBlock + 400, Access::kWrite);
+  EXPECT_LE(answer.run.first, kBase.page() + kBlock + 212);  // half of those 2 MiB were in use
+  EXPECT_GT(answer.run.end, kBase.page() + kBlock + 400);
+  const uint64_t filled = space->num_resident_pages();
+  EXPECT_EQ(filled, answer.run.end - kBase.page());
+  EXPECT_EQ(CountRuns(*space, 0, kBlock + 400), 1u);
+  EXPECT_EQ(space->num_resident_pages(), filled);
+  space->CheckInvariants();
+}
+
+TEST_F(AddressSpaceRunsTest, AHoleStaysIfItIsLongerThanWhatIsBehindItOrGoesOnElsewhere) {
+  const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+  for (uint64_t page = 3 * kBlock; page < 3 * kBlock + 300; ++page) ASSERT_TRUE(Touch(*space, page));
+  BringPages(*space, kBlock);
+  const uint64_t before = space->num_resident_pages();
+  ASSERT_TRUE(Touch(*space, 3 * kBlock - 400));
+  EXPECT_LE(space->num_resident_pages(), before + 32);
+  // Another mapping's pages, which lie right behind this one's, do not count.
+  const Ref<AddressSpace> two = NewSpace(2 * kBlock);
+  ASSERT_TRUE(two->Map(FixedRequest(kBase + kBlock * kPageSize, kBlock, Protection(1))).ok());
+  ASSERT_TRUE(two->Protect(kBase + kBlock * kPageSize, kBlock * kPageSize, Protection(3)).ok());
+  for (uint64_t page = kBlock - 64; page < kBlock + 100; ++page) ASSERT_TRUE(Touch(*two, page));
+  ASSERT_TRUE(two->Protect(kBase + kBlock * kPageSize, kBlock * kPageSize, Protection(1)).ok());
+  const uint64_t of_other = two->num_resident_pages();
+  ASSERT_TRUE(Touch(*two, kBlock - 110));
+  EXPECT_LE(two->num_resident_pages(), of_other + 64);
+}
+
+TEST_F(AddressSpaceRunsTest, SmallHolesBetweenFewPagesStay) {
+  for (const uint64_t in_a_row : {127, 128}) {
+    const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+    constexpr uint64_t kFirst = 2 * kBlock;
+    ASSERT_TRUE(space->SetPageByPage(kBase, 4 * kBlock * kPageSize, true).ok());
+    for (uint64_t page = kFirst; page < kFirst + in_a_row; ++page) ASSERT_TRUE(Touch(*space, page));
+    ASSERT_EQ(space->num_resident_pages(), in_a_row);
+    ASSERT_TRUE(space->SetPageByPage(kBase, 4 * kBlock * kPageSize, false).ok());
+    ASSERT_TRUE(Touch(*space, kFirst - 100));
+    if (in_a_row < 128)
+      EXPECT_LE(space->num_resident_pages(), in_a_row + 64);
+    else
+      EXPECT_GE(space->num_resident_pages(), in_a_row + 100);
+  }
+}
+
+// A copy of what is shared with a relative will lie elsewhere.
+TEST_F(AddressSpaceRunsTest, AHoleBeforeWhatIsSharedStays) {
+  const Ref<AddressSpace> space = NewSpace(3 * kBlock);
+  for (uint64_t page = 2 * kBlock; page < 3 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const uint64_t before = space->num_resident_pages();
+  {
+    const Ref<AddressSpace> child = *space->Fork();
+    BringPages(*child, kBlock);
+    const uint64_t of_child = child->num_resident_pages();
+    ASSERT_TRUE(Touch(*child, 2 * kBlock - 320));  // in another leaf
+    EXPECT_LE(child->num_resident_pages(), of_child + 64);
+    child->CheckInvariants();
+  }
+  memory_.Settle();
+  ASSERT_TRUE(Touch(*space, 2 * kBlock - 200));
+  EXPECT_GE(space->num_resident_pages(), before + 180);
+  space->CheckInvariants();
+}
+
+// One page of a leaf is this space's alone again, after a fork; the leaf behind is not, or what is above that.
+TEST_F(AddressSpaceRunsTest, ARowToldForWritingEndsWhereALeafIsShared) {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  for (const GuestAddr boundary : {GuestAddr(kGiB / 2), GuestAddr(kGiB)}) {
+    for (const bool up : {true, false}) {
+      const Ref<AddressSpace> space = AddressSpace::Create(&memory_.context, memory_.layout);
+      const GuestAddr at = boundary - kBlock * kPageSize;
+      ASSERT_TRUE(space->Map(FixedRequest(at, 2 * kBlock)).ok());
+      const uint32_t value = 1;
+      for (uint64_t page = 0; page < 2 * kBlock; ++page)
+        ASSERT_EQ(space->WriteRemote(at + page * kPageSize, std::as_bytes(std::span(&value, 1))), sizeof value);
+      const Ref<AddressSpace> child = *space->Fork();
+      const PageNumber page = up ? boundary.page() - 1 : boundary.page();
+      ASSERT_NE(child->Translate(page, Access::kWrite).host_page, nullptr);
+      memory_.Settle();
+      const TlbSource::Translation own = space->Translate(page, Access::kWrite);
+      ASSERT_NE(own.host_page, nullptr);
+      EXPECT_TRUE(own.writable);
+      EXPECT_EQ(up ? own.run.end : own.run.first, boundary.page());
+      EXPECT_TRUE(own.run.Contains(page));
+      space->CheckInvariants();
+    }
+  }
+}
+
+TEST_F(AddressSpaceRunsTest, PagesThatWereOnlyReadAreNoRow) {
+  const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+  ASSERT_TRUE(Touch(*space, 0));
+  for (uint64_t page = 2 * kBlock; page < 3 * kBlock; ++page)
+    ASSERT_NE(space->Translate(kBase.page() + page, Access::kRead).host_page, nullptr);
+  const uint64_t before = space->num_resident_pages();
+  ASSERT_TRUE(Touch(*space, 2 * kBlock - 100));
+  EXPECT_LE(space->num_resident_pages(), before + 32);
+  space->CheckInvariants();
+}
+
+TEST_F(AddressSpaceRunsTest, HolesOfMoreThan2MibStay) {
+  const Ref<AddressSpace> space = NewSpace(6 * kBlock);
+  for (uint64_t page = 3 * kBlock; page < 6 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const uint64_t before = space->num_resident_pages();
+  ASSERT_TRUE(Touch(*space, 2 * kBlock - 100));
+  EXPECT_LE(space->num_resident_pages(), before + 32);
+}
+
+// What was filled looks in use to the next one: one page in each 2 MiB beside something dense must not fill them all.
+TEST_F(AddressSpaceRunsTest, HolesAreGivenNoMoreThanFaultsHaveBrought) {
+  for (const bool up : {true, false}) {
+    constexpr uint64_t kBlocks = 64;
+    const Ref<AddressSpace> space = NewSpace(kBlocks * kBlock);
+    const auto place = [&](uint64_t page) { return up ? page : kBlocks * kBlock - 1 - page; };
+    for (uint64_t page = 0; page < kBlock; ++page) ASSERT_TRUE(Touch(*space, place(page)));
+    for (uint64_t block = 2; block < kBlocks; ++block) ASSERT_TRUE(Touch(*space, place(block * kBlock - 1)));
+    EXPECT_LE(space->num_resident_pages(), 2 * (2 * kBlock + (kBlocks - 1) * 64));
+    space->CheckInvariants();
+  }
+}
+
 TEST_F(AddressSpaceRunsTest, WhatIsTouchedHereAndThereStaysSmall) {
   const Ref<AddressSpace> space = NewSpace(64);
   for (uint64_t page = 0; page < 64; page += 16) ASSERT_TRUE(Touch(*space, page));
@@ -384,10 +540,40 @@ TEST_F(AddressSpaceRunsTest, SmallFilesReserveNothing) {
   EXPECT_GE(CountFreeBlocks(), before - 1);
 }
 
+class UsedMemoryRunsTest : public AddressSpaceRunsTest {
+ protected:
+  UsedMemoryRunsTest() : AddressSpaceRunsTest(16 * kBlock * kPageSize) {}
+};
+
+TEST_F(UsedMemoryRunsTest, WhatFillsAHoleIsZeroThoughItsFramesWereUsedBefore) {
+  {
+    const Ref<AddressSpace> before = NewSpace(15 * kBlock);
+    for (uint64_t page = 0; page < 15 * kBlock; ++page) ASSERT_TRUE(Touch(*before, page, ~0u));
+  }
+  memory_.Settle();
+  const Ref<AddressSpace> space = NewSpace(4 * kBlock);
+  for (uint64_t page = 3 * kBlock; page < 4 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  ASSERT_TRUE(Touch(*space, 3 * kBlock - 400));
+  ASSERT_GE(space->num_resident_pages(), kBlock + 400);
+  for (uint64_t page = 3 * kBlock - 399; page < 3 * kBlock; ++page) {
+    uint32_t value = 7;
+    space->ReadRemote(kBase + page * kPageSize, std::as_writable_bytes(std::span(&value, 1)));
+    EXPECT_EQ(value, 0u) << page;
+  }
+}
+
 class SmallMemoryRunsTest : public AddressSpaceRunsTest {
  protected:
   SmallMemoryRunsTest() : AddressSpaceRunsTest(4 * kBlock * kPageSize) {}
 };
+
+TEST_F(SmallMemoryRunsTest, HolesStayWhereMemoryIsNotPlenty) {
+  const Ref<AddressSpace> space = NewSpace(2 * kBlock);
+  for (uint64_t page = kBlock; page < 2 * kBlock; ++page) ASSERT_TRUE(Touch(*space, page));
+  const uint64_t before = space->num_resident_pages();
+  ASSERT_TRUE(Touch(*space, kBlock - 100));
+  EXPECT_EQ(space->num_resident_pages(), before + 1);
+}
 
 TEST_F(SmallMemoryRunsTest, ReservingNeverMakesMemoryScarce) {
   // Sixteen leaves want a block each, of four.

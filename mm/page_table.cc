@@ -13,6 +13,8 @@ namespace remora::mm {
 namespace {
 
 constexpr uint32_t kFanOut = PageTableNode::kFanOut;
+// So many pages in a row were hardly touched here and there by chance.
+constexpr uint64_t kLongRow = 128;
 
 PageTableInterior* Interior(PageTableNode* node) { return static_cast<PageTableInterior*>(node); }
 const PageTableInterior* Interior(const PageTableNode* node) { return static_cast<const PageTableInterior*>(node); }
@@ -211,15 +213,40 @@ PageTableEntry PageTable::Find(PageNumber page) const {
   return leaf == nullptr ? PageTableEntry() : leaf->entries[PageTableNode::SlotOf(page, 0)];
 }
 
-PageRange PageTable::RowAround(PageNumber page, PageRange region, uint64_t farthest,
+PageTableLeaf* PageTable::FindOwnLeaf(PageNumber page) const {
+  PageTableNode* node = root_;
+  while (node != nullptr && node->exclusive() && node->level != 0)
+    node = Interior(node)->children[PageTableNode::SlotOf(page, node->level)];
+  return node != nullptr && node->exclusive() ? Leaf(node) : nullptr;
+}
+
+// Entries one after the other, mostly of one leaf.
+class PageTable::EntryReader {
+ public:
+  EntryReader(const PageTable& table, Leaves leaves) : table_(table), leaves_(leaves) {}
+  // Not present: there is none, or it is in a leaf that is left out.
+  PageTableEntry At(PageNumber page) {
+    if (const uint64_t leaf = page.value() / kFanOut; leaf != number_) {
+      number_ = leaf;
+      leaf_ = leaves_ == Leaves::kOwn ? table_.FindOwnLeaf(page) : table_.FindLeaf(page);
+    }
+    return leaf_ == nullptr ? PageTableEntry() : leaf_->entries[PageTableNode::SlotOf(page, 0)];
+  }
+
+ private:
+  const PageTable& table_;
+  const Leaves leaves_;
+  uint64_t number_ = UINT64_MAX;
+  const PageTableLeaf* leaf_ = nullptr;
+};
+
+PageRange PageTable::RowAround(PageNumber page, PageRange region, uint64_t farthest, Leaves leaves,
                                absl::FunctionRef<bool(PageTableEntry)> fits) const {
-  const PageTableLeaf* leaf = FindLeaf(page);
-  const uint64_t slot = page - leaf->first_page;
-  const PageRange near = {page - std::min(slot, farthest), page + std::min(kFanOut - slot, farthest)};
-  const PageRange within = Clip(near, region);
-  const uint32_t frame = leaf->entries[page - leaf->first_page].frame().value();
+  const PageRange within = Clip({page - std::min(page.value(), farthest), page + farthest}, region);
+  EntryReader entries(*this, leaves);
+  const uint32_t frame = entries.At(page).frame().value();
   const auto continues = [&](PageNumber other) {
-    const PageTableEntry entry = leaf->entries[other - leaf->first_page];
+    const PageTableEntry entry = entries.At(other);
     return entry.present() && entry.frame().value() - frame == static_cast<uint32_t>(other - page) && fits(entry);
   };
   PageRange row = {page, page + 1};
@@ -229,16 +256,10 @@ PageRange PageTable::RowAround(PageNumber page, PageRange region, uint64_t farth
 }
 
 bool PageTable::IsExclusive(PageNumber page) const {
-  const PageTableNode* node = root_;
-  while (node != nullptr && node->exclusive()) {
-    const uint32_t slot = PageTableNode::SlotOf(page, node->level);
-    if (node->level == 0) {
-      const PageTableEntry entry = Leaf(node)->entries[slot];
-      return entry.resident() && frames_->ref_count(entry.frame()) == 1;
-    }
-    node = Interior(node)->children[slot];
-  }
-  return false;
+  const PageTableLeaf* leaf = FindOwnLeaf(page);
+  if (leaf == nullptr) return false;
+  const PageTableEntry entry = leaf->entries[PageTableNode::SlotOf(page, 0)];
+  return entry.resident() && frames_->ref_count(entry.frame()) == 1;
 }
 
 FrameId PageTable::FindReservationBeside(PageNumber page, PageRange region) const {
@@ -340,11 +361,54 @@ bool PageTable::IsBeingFilled(PageNumber page) const {
   return leaf != nullptr && leaf->num_resident >= kAtLeast;
 }
 
-void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
+PageRange PageTable::HoleFrom(PageNumber edge, PageRange region, Direction direction) const {
+  const PageRange none = {edge, edge};
+  const bool up = direction == Direction::kUp;
+  const uint64_t pages = up ? region.end - edge : edge - region.first;
+  if (pages <= kLongRow) return none;
+  const auto page_at = [&](uint64_t away) { return up ? edge + away : edge - (away + 1); };
+  const uint64_t longest = std::min({pages / 2, pages - kLongRow, uint64_t{kFanOut}, may_fill_});
+  EntryReader entries(*this, Leaves::kAll);
+  uint64_t hole = 0;
+  while (hole < longest && !entries.At(page_at(hole)).present()) ++hole;
+  if (hole == 0) return none;
+  EntryReader own(*this, Leaves::kOwn);
+  for (uint64_t away = hole; away < hole + std::max(hole, kLongRow); ++away) {
+    const PageTableEntry entry = own.At(page_at(away));
+    if (!entry.resident() || frames_->ref_count(entry.frame()) != 1) return none;
+  }
+  return up ? PageRange{edge, edge + hole} : PageRange{edge - hole, edge};
+}
+
+PageRange PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* retired) {
+  constexpr uint64_t kMostToFill = 4 * kFanOut;
+  const PageRange around = PagesAround(page, region, Counted::kAll);
+  may_fill_ = std::min(may_fill_ + 1 + MapPiece(page, around, retired), kMostToFill);
+  if (!frames_->has_plenty()) return around;
+  const PageRange below = HoleFrom(around.first, region, Direction::kDown);
+  MapHole(below, region, retired);
+  const PageRange above = HoleFrom(around.end, region, Direction::kUp);
+  MapHole(above, region, retired);
+  return {below.first, above.end};
+}
+
+void PageTable::MapHole(PageRange hole, PageRange region, RetiredFrames* retired) {
+  may_fill_ -= hole.num_pages();
+  while (!hole.empty()) {
+    const PageNumber first = hole.first;
+    const ErrnoOr<FrameId> frame = AllocateFrame(first, region, /*zeroed=*/true, retired);
+    if (!frame.ok()) return;
+    Install(first, PageTableEntry(*frame, /*anonymous=*/true), retired);
+    frames_->PrepareWrite(*frame);
+    hole.first = std::min(hole.end, first + (kFanOut - PageTableNode::SlotOf(first, 0)));
+    MapPiece(first, {first, hole.first}, retired);
+  }
+}
+
+uint32_t PageTable::MapPiece(PageNumber page, PageRange piece, RetiredFrames* retired) {
   PageTableLeaf* leaf = ExclusiveLeaf(page, /*create=*/true, retired);
   const uint32_t slot = PageTableNode::SlotOf(page, 0);
   const FrameId frame = leaf->entries[slot].frame();
-  const PageRange piece = PagesAround(page, region, Counted::kAll);
   const FrameId own_place = leaf->reservation.empty() ? FrameId() : leaf->reservation.frame(0);
   const auto end = static_cast<uint32_t>(piece.end - leaf->first_page);
   uint32_t given = 0;
@@ -369,6 +433,7 @@ void PageTable::MapAround(PageNumber page, PageRange region, RetiredFrames* reti
   leaf->num_resident += given;
   num_resident_ += given;
   if (leaf->num_resident == kFanOut && given > 0) frames_->MakeLargePage(frame);
+  return given;
 }
 
 PageTableEntry PageTable::Take(PageNumber page, RetiredFrames* retired) {

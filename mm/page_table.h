@@ -53,9 +53,13 @@ class PageTable {
     kRegion,  // of it, what belongs to `region`
   };
   PageRange PagesAround(PageNumber page, PageRange region, Counted counted) const;
-  // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and the 2
-  // MiB around, for which `fits` holds; at most `farthest` each way.
-  PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest,
+  enum class Leaves : uint8_t {
+    kAll,
+    kOwn,  // those that no relative shares, nor anything above them: what they refer to may be written where it is
+  };
+  // The pages around `page`, which is present, that lie beside it in the host's memory, too, within `region` and such
+  // leaves, for which `fits` holds; at most `farthest` each way.
+  PageRange RowAround(PageNumber page, PageRange region, uint64_t farthest, Leaves leaves,
                       absl::FunctionRef<bool(PageTableEntry)> fits) const;
   // The page has a resident frame that nobody else can see: every node above it and the frame have count one.
   bool IsExclusive(PageNumber page) const;
@@ -66,9 +70,10 @@ class PageTable {
   // Unshares the path.
   ErrnoOr<FrameId> AllocateFrame(PageNumber page, PageRange region, bool zeroed, RetiredFrames* retired);
   // After a zeroed frame has been installed at `page`: gives PagesAround, where nothing is mapped yet, frames that lie
-  // as far from it as they do. The frames are ready to be written (FramePool::PrepareWrite). The host is asked for a
-  // large page when all is full.
-  void MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
+  // as far from it as they do, and fills what is then a hole between these and others (HoleFrom). Answers where all
+  // that lies. The frames are ready to be written (FramePool::PrepareWrite). The host is asked for a large page when
+  // 2 MiB are full.
+  PageRange MapAround(PageNumber page, PageRange region, RetiredFrames* retired);
   // Puts `entry` (present) in place, and takes over the caller's reference to its frame. What stood there goes to
   // `retired`. Unshares the path.
   void Install(PageNumber page, PageTableEntry entry, RetiredFrames* retired);
@@ -92,6 +97,9 @@ class PageTable {
   void CheckInvariants() const;
 
  private:
+  class EntryReader;
+  enum class Direction : uint8_t { kUp, kDown };
+
   PageTableNode* NewNode(uint8_t level, PageNumber first, void* owner);
   // A copy of a shared node for `owner`; its children or frames get one holder more.
   PageTableNode* CopyNode(const PageTableNode* node, void* owner);
@@ -102,10 +110,21 @@ class PageTable {
   // The exclusive leaf of a page; created if `create`, else null where there is none.
   PageTableLeaf* ExclusiveLeaf(PageNumber page, bool create, RetiredFrames* retired);
   PageTableLeaf* FindLeaf(PageNumber page) const;
+  PageTableLeaf* FindOwnLeaf(PageNumber page) const;  // see Leaves
   // Where a new reservation for the leaf of `page` had best lie: as far from that of the nearest leaf as the leaf
   // itself. Of those that are not next to it only the region's own count: what is between others' will not be filled.
   // Invalid: anywhere.
   FrameId FindReservationBeside(PageNumber page, PageRange region) const;
+  // The pages from `edge` on, up or down, within the region, that have nothing, if they are at most 2 MiB and what
+  // may_fill_ allows, and behind them as many in a row, at least 128, have frames of their own; else none. Memory that
+  // fills from one end, piece by piece (a heap that a collector takes from above and fills from below), has one such
+  // hole between what is old and what is new.
+  PageRange HoleFrom(PageNumber edge, PageRange region, Direction direction) const;
+  // These give pages that have none zeroed frames that are ready to be written: those of a hole, as long as there is
+  // memory; those of a piece of the 2 MiB around `page`, which has one, that lie as far from its frame as they do from
+  // it, where such are free. MapPiece answers how many.
+  void MapHole(PageRange hole, PageRange region, RetiredFrames* retired);
+  uint32_t MapPiece(PageNumber page, PageRange piece, RetiredFrames* retired);
   uint64_t RemoveIn(PageTableNode* node, PageRange range, RetiredFrames* retired);
   // Calls `move` with each present page of the range, which may take it out.
   void ForEachMoved(PageRange range, absl::FunctionRef<void(PageNumber)> move) const;
@@ -117,6 +136,9 @@ class PageTable {
   PageTableOwner* const owner_;
   PageTableInterior* root_ = nullptr;
   uint64_t num_resident_ = 0;
+  // How many pages holes may be given: no more than MapAround has given otherwise, and not much at once, since what has
+  // been filled looks in use to the next one.
+  uint64_t may_fill_ = 0;
 };
 
 }  // namespace remora::mm
