@@ -364,7 +364,7 @@ TEST_F(AddressSpaceRunsTest, ARowToldForWritingEndsWhereALeafIsShared) {
 
 TEST_F(AddressSpaceRunsTest, PagesThatWereOnlyReadAreNoRow) {
   const Ref<AddressSpace> space = NewSpace(4 * kBlock);
-  ASSERT_TRUE(Touch(*space, 0));
+  BringPages(*space, kBlock);
   for (uint64_t page = 2 * kBlock; page < 3 * kBlock; ++page)
     ASSERT_NE(space->Translate(kBase.page() + page, Access::kRead).host_page, nullptr);
   const uint64_t before = space->num_resident_pages();
