@@ -22,7 +22,7 @@ struct BranchTarget {
 
 // The inline cache of an indirect branch: code that compares R11 with each target and goes there, or to `otherwise`.
 // Comparisons and conditional jumps, since their prediction looks back much further than that of indirect jumps
-// (docs/engines.md). Flags are saved; R11 is kept for `otherwise`. Clears `relocations`.
+// (docs/engines_measurements.md). Flags are saved; R11 is kept for `otherwise`. Clears `relocations`.
 void WriteInlineCache(std::span<const BranchTarget> targets, const std::byte* otherwise, HostCode* code,
                       std::vector<GeneratedBlock::Relocation>* relocations);
 
