@@ -64,6 +64,7 @@ ErrnoOr<Ref<AddressSpace>> AddressSpace::Fork() {
 void AddressSpace::OnObjectPagesRemoved(const Mappable* object, uint64_t first_index, uint64_t num_pages,
                                         bool private_copies_too) {
   RetiredFrames retired(context_->frames, context_->reclaimer);
+  std::vector<PageRange> code;
   MutexLock lock(&mu_);
   vmas_.ForEach([&](const Vma& vma) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (vma.object.get() != object) return;
@@ -76,7 +77,10 @@ void AddressSpace::OnObjectPagesRemoved(const Mappable* object, uint64_t first_i
     const uint64_t removed =
         private_copies_too ? table_.Remove(range, &retired) : table_.RemoveOfObject(range, &retired);
     if (removed != 0) RecordLocked(range, /*writes_only=*/false);
+    if (vma.protection.executable() && !vma.may_differ) code.push_back(vma.range);
   });
+  for (const PageRange range : code) vmas_.Change(range, [](Vma& vma) { vma.may_differ = true; });
+  RecordChangedCodeLocked();
 }
 
 void AddressSpace::OnObjectWriteProtected(const Mappable* object, uint64_t first_index, uint64_t num_pages) {

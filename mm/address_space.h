@@ -176,6 +176,7 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   // once those spaces' runners acknowledged. The calling thread's own TLB is not waited for: it synchronizes after the
   // call, before the code runs.
   Translation PrepareCode(PageNumber page) override;
+  CodeMapping CodeMappingOf(PageNumber page) override;
   bool IsOfHostFile(PageNumber page) override;
   bool StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void()> store) override;
 
@@ -213,9 +214,9 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
   void set_program_info(ProgramInfo info);
   ProgramInfo program_info() const;
 
-  // For Mappable implementations, called without any lock: pages [first_index, first_index + num_pages) of `object`
-  // are gone or may not be written now. Removing leaves private copies alone unless `private_copies_too` (truncation
-  // takes them, punching a hole does not).
+  // For Mappable implementations, called without any lock behind kAddressSpace: pages [first_index, first_index +
+  // num_pages) of `object` are gone or may not be written now. Removing leaves private copies alone unless
+  // `private_copies_too` (truncation takes them, punching a hole does not).
   void OnObjectPagesRemoved(const Mappable* object, uint64_t first_index, uint64_t num_pages, bool private_copies_too);
   void OnObjectWriteProtected(const Mappable* object, uint64_t first_index, uint64_t num_pages);
 
@@ -285,6 +286,8 @@ class AddressSpace final : public RefCounted, public TlbSource, private PageTabl
 
   // address_space_shootdown.cc
   void RecordLocked(PageRange range, bool writes_only) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What CodeMappingOf has answered for and that has changed. Part of each change of VMAs.
+  void RecordChangedCodeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RevokeWriteRights(PageNumber page);
   void Leave(Runner* runner, Runner::Where to) {
     // Whoever begins to wait just now may be overlooked, and then asks again in time: it is not worth a locked

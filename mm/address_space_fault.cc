@@ -110,6 +110,7 @@ const Vma* AddressSpace::FindVmaOrGrowStackLocked(PageNumber page) {
   const PageNumber old_first = vma->range.first;
   holes_.Reserve({page, old_first});
   vmas_.GrowDown(old_first, page);
+  RecordChangedCodeLocked();
   return vmas_.Find(page);
 }
 

@@ -83,6 +83,7 @@ void AddressSpace::InsertLocked(Vma vma) {
   holes_.Reserve(vma.range);
   if (vma.object) vma.object->OnMapped(this, vma.range, vma.first_page_index);
   vmas_.Insert(std::move(vma));
+  RecordChangedCodeLocked();
 }
 
 void AddressSpace::UnmapLocked(PageRange range, Removed* removed) {
@@ -94,6 +95,7 @@ void AddressSpace::UnmapLocked(PageRange range, Removed* removed) {
   });
   // Where no entry was, no TLB has one.
   if (table_.Remove(range, &removed->frames) != 0) RecordLocked(range, /*writes_only=*/false);
+  RecordChangedCodeLocked();
 }
 
 bool AddressSpace::MaySplitLocked(PageRange range) const {
@@ -169,6 +171,7 @@ ErrnoOr<GuestAddr> AddressSpace::Map(MapRequest request) {
     vma.grows_down = request.grows_down;
     vma.object = std::move(request.object);
     vma.deny_write = request.deny_write && vma.object;
+    vma.may_differ = !vma.shared && vma.protection.writable();
     vma.first_page_index = vma.object ? request.offset_bytes >> kPageShift : 0;
     vma.name = std::move(request.name);
     InsertLocked(std::move(vma));
@@ -215,7 +218,11 @@ ErrnoOr<void> AddressSpace::Protect(GuestAddr start, uint64_t length_bytes, Prot
     const uint8_t lost = static_cast<uint8_t>(EffectiveRights(vma->protection) & ~EffectiveRights(protection));
     if (vma->protection == protection) continue;
     if (vmas_.size() >= kMaxMappings && piece != vma->range) return Errno(ENOMEM);
-    vmas_.Change(piece, [&](Vma& changed) { changed.protection = protection; });
+    vmas_.Change(piece, [&](Vma& changed) {
+      changed.protection = protection;
+      changed.may_differ |= !changed.shared && protection.writable();
+    });
+    RecordChangedCodeLocked();
     if (lost != 0 && HasEntriesLocked(piece)) RecordLocked(piece, /*writes_only=*/lost == 2);
   }
   return Ok();
@@ -287,7 +294,8 @@ ErrnoOr<GuestAddr> AddressSpace::MoveLocked(const Vma& vma, PageRange from, uint
   }
   Vma moved = vma;
   moved.range = to;
-  moved.name.clear();  // neither the heap nor the stack stands there
+  moved.name.clear();       // neither the heap nor the stack stands there
+  moved.may_differ = true;  // pages that come together there are copied
   InsertLocked(std::move(moved));
   const uint64_t num_moved = std::min(from.num_pages(), new_pages);
   if (num_moved != 0 && HasEntriesLocked(from)) {
@@ -320,6 +328,7 @@ ErrnoOr<void> AddressSpace::SetPageByPage(GuestAddr start, uint64_t length_bytes
   if (!range) return Errno(ENOMEM);
   MutexLock lock(&mu_);
   vmas_.Change(*range, [&](Vma& vma) { vma.page_by_page = page_by_page; });
+  RecordChangedCodeLocked();
   if (!vmas_.Covers(*range)) return Errno(ENOMEM);
   return Ok();
 }

@@ -22,6 +22,12 @@ void AddressSpace::RecordLocked(PageRange range, bool writes_only) {
   generation_.store(next, std::memory_order_seq_cst);
 }
 
+void AddressSpace::RecordChangedCodeLocked() {
+  if (!vmas_.has_changed_code()) [[likely]]
+    return;
+  for (const PageRange range : vmas_.TakeChangedCode()) RecordLocked(range, /*writes_only=*/false);
+}
+
 uint64_t AddressSpace::RequestBarrier() {
   MutexLock lock(&mu_);
   RecordLocked(PageRange{PageNumber(0), PageNumber(0)}, /*writes_only=*/true);
@@ -152,6 +158,15 @@ bool AddressSpace::StoreIfUnchanged(uint64_t generation, absl::FunctionRef<void(
   if (generation_.load(std::memory_order_relaxed) != generation) return false;
   store();
   return true;
+}
+
+CodeMapping AddressSpace::CodeMappingOf(PageNumber page) {
+  MutexLock lock(&mu_);
+  const Vma* vma = vmas_.Find(page);
+  if (vma == nullptr || !vma->object || !vma->protection.executable() || vma->protection.writable() || vma->may_differ)
+    return {};
+  vmas_.MarkAsCode(page);
+  return {vma->object->object_id(), vma->first_page_index, vma->range};
 }
 
 bool AddressSpace::IsOfHostFile(PageNumber page) {

@@ -205,6 +205,11 @@ void FramePool::FinishKernelWrite(FrameId frame) {
   if ((bits_[frame.value()].fetch_or(kDirty, std::memory_order_seq_cst) & kHasCode) != 0) PrepareWrite(frame);
 }
 
+void FramePool::DropCode(FrameId frame) {
+  if ((bits(frame) & kHasCode) == 0) return;
+  if ((ClearBits(frame, kHasCode) & kHasCode) != 0 && code_observer_ != nullptr) code_observer_->DropCode(frame);
+}
+
 FramePool::CodeState FramePool::BeginCode(FrameId frame) {
   std::atomic<uint8_t>& bits = bits_[frame.value()];
   uint8_t seen = bits.load(std::memory_order_acquire);

@@ -135,6 +135,9 @@ class FramePool {
   // back in between, it is dirty again.
   void FinishKernelWrite(FrameId frame);
 
+  // The frame is no longer where those count on its being who run its code: has the observer drop that, if it has any.
+  void DropCode(FrameId frame);
+
   // The two steps of making code of a frame; AddressSpace::PrepareCode takes the write rights away between them, and
   // holds MemoryContext::code_mu all the time.
   enum class CodeState : uint8_t {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -69,7 +70,8 @@ void FilePages::OnUnmapped(AddressSpace* space, PageRange range, uint64_t /*firs
   if (it->second == 0) impl_->mapped_pages.erase(it);
 }
 
-void FilePages::Impl::RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too) {
+void FilePages::Impl::RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too,
+                                       std::vector<Ref<AddressSpace>>* visited) {
   while (true) {
     std::vector<Ref<AddressSpace>> spaces;
     uint64_t version = 0;
@@ -82,6 +84,7 @@ void FilePages::Impl::RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool 
     }
     for (const Ref<AddressSpace>& space : spaces)
       space->OnObjectPagesRemoved(owner, first, num_pages, private_copies_too);
+    visited->insert(visited->end(), std::make_move_iterator(spaces.begin()), std::make_move_iterator(spaces.end()));
     // A space that forked meanwhile may have handed its entries on before they were taken.
     MutexLock lock(&mappings_mu);
     if (version == mappings_version) return;
@@ -236,22 +239,23 @@ ErrnoOr<void> FilePages::Truncate(uint64_t size_bytes_now) {
   if (size_bytes_now > kMaxFileBytes) return Errno(EFBIG);
   Impl& impl = *impl_;
   RetiredFrames retired(impl.frames, impl.context->reclaimer);
+  std::vector<Ref<AddressSpace>> visited;  // with the last reference may go files
   const uint64_t first_gone = Impl::PagesFor(size_bytes_now);
-  bool shrinks = false;
+  WriterLock alone(&impl.write_mu);
+  const uint64_t old_size = size_bytes();
+  const bool shrinks = size_bytes_now < old_size;
+  if (!shrinks) impl.ZeroTail(old_size);
   {
-    WriterLock alone(&impl.write_mu);
-    const uint64_t old_size = size_bytes();
-    shrinks = size_bytes_now < old_size;
-    if (!shrinks) impl.ZeroTail(old_size);
-    {
-      WriterLock lock(&impl.mu);
-      impl.size.store(size_bytes_now, std::memory_order_release);
-      if (shrinks) impl.Drop(first_gone, kAllPages, &retired);
-    }
-    if (shrinks) impl.ZeroTail(size_bytes_now);
+    WriterLock lock(&impl.mu);
+    impl.size.store(size_bytes_now, std::memory_order_release);
+    if (shrinks) impl.Drop(first_gone, kAllPages, &retired);
   }
-  // `retired` keeps the frames' counts up until no private mapping holds one: see invariant 1.
-  if (shrinks) impl.RemoveFromSpaces(first_gone, kAllPages, /*private_copies_too=*/true);
+  if (!shrinks) return Ok();
+  impl.ZeroTail(size_bytes_now);
+  // `retired` keeps the frames' counts up until no private mapping holds one: see invariant 1. Nobody writes what will
+  // be there before the code of what was there is gone.
+  impl.RemoveFromSpaces(first_gone, kAllPages, /*private_copies_too=*/true, &visited);
+  retired.DropCode();
   return Ok();
 }
 
@@ -260,23 +264,24 @@ ErrnoOr<void> FilePages::PunchHole(uint64_t offset_bytes, uint64_t length_bytes)
   if (length_bytes == 0 || offset_bytes > kMaxFileBytes || length_bytes > kMaxFileBytes - offset_bytes)
     return Errno(EINVAL);
   RetiredFrames retired(impl.frames, impl.context->reclaimer);
-  uint64_t first = 0, end_page = 0;
+  std::vector<Ref<AddressSpace>> visited;
+  WriterLock alone(&impl.write_mu);
+  const uint64_t end = std::min(offset_bytes + length_bytes, size_bytes());
+  if (offset_bytes >= end) return Ok();
+  const uint64_t first = Impl::PagesFor(offset_bytes);
+  // What lies behind the size is zero anyway, so a hole that reaches it takes the last page whole.
+  const uint64_t end_page = end == size_bytes() ? Impl::PagesFor(end) : end >> kPageShift;
+  if ((offset_bytes & kPageMask) != 0)
+    REMORA_RETURN_IF_ERROR(impl.ZeroPart(offset_bytes, std::min(end, first << kPageShift)));
+  if (end_page >= first && (end_page << kPageShift) < end)
+    REMORA_RETURN_IF_ERROR(impl.ZeroPart(end_page << kPageShift, end));
+  if (end_page <= first) return Ok();
   {
-    WriterLock alone(&impl.write_mu);
-    const uint64_t end = std::min(offset_bytes + length_bytes, size_bytes());
-    if (offset_bytes >= end) return Ok();
-    first = Impl::PagesFor(offset_bytes);
-    // What lies behind the size is zero anyway, so a hole that reaches it takes the last page whole.
-    end_page = end == size_bytes() ? Impl::PagesFor(end) : end >> kPageShift;
-    if ((offset_bytes & kPageMask) != 0)
-      REMORA_RETURN_IF_ERROR(impl.ZeroPart(offset_bytes, std::min(end, first << kPageShift)));
-    if (end_page >= first && (end_page << kPageShift) < end)
-      REMORA_RETURN_IF_ERROR(impl.ZeroPart(end_page << kPageShift, end));
-    if (end_page <= first) return Ok();
     WriterLock lock(&impl.mu);
     impl.Drop(first, end_page - first, &retired);
   }
-  impl.RemoveFromSpaces(first, end_page - first, /*private_copies_too=*/false);
+  impl.RemoveFromSpaces(first, end_page - first, /*private_copies_too=*/false, &visited);
+  retired.DropCode();
   return Ok();
 }
 

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/errno_or.h"
 #include "base/mutex.h"
+#include "base/ref_counted.h"
 #include "mm/frame_map.h"
 #include "mm/frame_pool.h"
 #include "mm/page_cache.h"
@@ -74,8 +76,9 @@ struct FilePages::Impl {
   ErrnoOr<void> ZeroPart(uint64_t from, uint64_t end);
   // Takes pages out of the cache, but not yet out of the spaces.
   void Drop(uint64_t first, uint64_t num_pages, RetiredFrames* retired) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-  // Takes pages out of every space that maps them. Without any lock.
-  void RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too);
+  // Takes pages out of every space that maps them, with no lock but write_mu; who lets go of `visited` has none.
+  void RemoveFromSpaces(uint64_t first, uint64_t num_pages, bool private_copies_too,
+                        std::vector<Ref<AddressSpace>>* visited);
   bool IsMapped() {
     MutexLock lock(&mappings_mu);
     return !mapped_pages.empty();

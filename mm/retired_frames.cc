@@ -24,6 +24,11 @@ void RetiredFrames::Add(FrameId frame) {
   batches_->ids[batches_->count++] = frame;
 }
 
+void RetiredFrames::DropCode() {
+  for (const Batch* batch = batches_; batch != nullptr; batch = batch->next)
+    for (uint32_t i = 0; i < batch->count; ++i) frames_->DropCode(batch->ids[i]);
+}
+
 void RetiredFrames::Flush() {
   while (batches_ != nullptr) {
     Batch* batch = batches_;

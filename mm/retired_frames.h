@@ -20,6 +20,8 @@ class RetiredFrames {
 
   // Takes over one reference. The zero frame is ignored.
   void Add(FrameId frame);
+  // FramePool::DropCode of all that are here.
+  void DropCode();
   void Flush();
   FramePool& frames() const { return *frames_; }
 

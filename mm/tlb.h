@@ -10,6 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "base/counter.h"
+#include "mm/code_mapping.h"
 #include "mm/host_runs.h"
 #include "mm/types.h"
 
@@ -38,6 +39,10 @@ class TlbSource {
   // Must succeed before code of `page` is decoded: marks its frame kHasCode and, if the frame was ever writable, takes
   // write rights to it away everywhere. FaultKind::kMustWait: other workers have to acknowledge that first.
   virtual Translation PrepareCode(PageNumber page) = 0;
+  // The mapping that the page is code of. Who has it has, until fetch rights to any of its pages are lost, at each of
+  // its pages the frame that everybody has there who has it, present or not; if that becomes another one, the code of
+  // the earlier one is dropped first. Not valid: it is not to be counted on.
+  virtual CodeMapping CodeMappingOf(PageNumber) { return {}; }
   // Whether the page belongs to a mapping of a file that the next run may find, too.
   virtual bool IsOfHostFile(PageNumber) { return false; }
   // Runs `store`, which takes no lock, unless something was taken away since `generation`; meanwhile nothing is. False:

@@ -55,6 +55,7 @@ void VmaSet::SplitAt(PageNumber page) {
   --it;
   Vma& lower = it->second;
   if (lower.range.first == page || lower.range.end <= page) return;
+  NoteChange(&lower);
   Vma upper = lower;
   upper.first_page_index = lower.PageIndexOf(page);
   upper.range.first = page;
@@ -73,6 +74,9 @@ void VmaSet::MergeAround(PageRange range) {
       continue;
     }
     const PageNumber first = it->first;
+    NoteChange(&it->second);
+    NoteChange(&next->second);
+    it->second.may_differ |= next->second.may_differ;
     it->second.range.end = next->second.range.end;
     vmas_.erase(next);
     it = vmas_.find(first);  // an erase invalidates the iterators of a btree
@@ -95,6 +99,7 @@ void VmaSet::Remove(PageRange range, absl::FunctionRef<void(const Vma&)> visit) 
   const auto end = vmas_.lower_bound(range.end);
   for (auto it = first; it != end; ++it) {
     num_pages_ -= it->second.range.num_pages();
+    NoteChange(&it->second);
     visit(it->second);
   }
   vmas_.erase(first, end);
@@ -107,6 +112,7 @@ void VmaSet::Change(PageRange range, absl::FunctionRef<void(Vma&)> change) {
   const auto end = vmas_.lower_bound(range.end);
   for (auto it = vmas_.lower_bound(range.first); it != end; ++it) {
     const PageRange before = it->second.range;
+    NoteChange(&it->second);
     change(it->second);
     CHECK(it->second.range == before);
   }
@@ -118,6 +124,7 @@ void VmaSet::GrowDown(PageNumber page, PageNumber first) {
   CHECK(found != nullptr && first <= found->range.first);
   if (first == found->range.first) return;
   Vma vma = *found;
+  NoteChange(&vma);
   const uint64_t added = vma.range.first - first;
   CHECK(!Overlaps({first, vma.range.first}));
   CHECK(vma.object == nullptr || vma.first_page_index >= added);
@@ -128,6 +135,12 @@ void VmaSet::GrowDown(PageNumber page, PageNumber first) {
   vmas_.emplace(first, std::move(vma));
   num_pages_ += added;
   MergeAround(range);
+}
+
+void VmaSet::MarkAsCode(PageNumber page) {
+  const Vma* vma = Find(page);
+  CHECK(vma != nullptr);
+  vmas_.find(vma->range.first)->second.is_code = true;
 }
 
 void VmaSet::ForEach(PageRange range, absl::FunctionRef<void(const Vma&)> visit) const {

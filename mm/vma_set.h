@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 #include "absl/functional/function_ref.h"
@@ -24,6 +26,8 @@ struct Vma {
   // MAP_DENYWRITE: of a program, whose file nobody changes meanwhile. (Linux ignores it: there, what has been read of a
   // private mapping, but not written, follows the file.)
   bool deny_write = false;
+  bool may_differ = false;        // pages of it may be, have been or become others than the object's
+  bool is_code = false;           // somebody counts on it as it is: see VmaSet::MarkAsCode
   Ref<Mappable> object{};         // null: private anonymous memory
   uint64_t first_page_index = 0;  // of `object`, at range.first; unused where object is null
   std::string name{};             // "[heap]", "[stack]"; else empty
@@ -40,6 +44,7 @@ struct Vma {
 // Invariants:
 //  1. VMAs are not empty and do not overlap.
 //  2. No VMA continues in its neighbour (ContinuesIn): those have been merged.
+//  3. A VMA that was marked as code is as it was then, or its range of then is among TakeChangedCode's next answers.
 //
 // Linux twin: mm_struct's tree of vm_area_structs. Difference: anonymous memory has no page offset that could keep
 // neighbours from merging. Thread safety: none; guarded by the address space's lock. Copyable, as fork needs it.
@@ -69,6 +74,12 @@ class VmaSet {
   // Moves the start of the VMA that contains `page` down to `first` (a stack that grows). The pages between are free.
   void GrowDown(PageNumber page, PageNumber first);
 
+  // The VMA that `page` lies in: whatever becomes of it will be told.
+  void MarkAsCode(PageNumber page);
+  // Ranges, as they were, of VMAs that were marked and have been split, merged, changed or removed since the last call.
+  std::vector<PageRange> TakeChangedCode() { return std::exchange(changed_code_, {}); }
+  bool has_changed_code() const { return !changed_code_.empty(); }
+
   // Visits the VMAs that meet `range`, whole, in address order.
   void ForEach(PageRange range, absl::FunctionRef<void(const Vma&)> visit) const;
   void ForEach(absl::FunctionRef<void(const Vma&)> visit) const;
@@ -87,10 +98,14 @@ class VmaSet {
 
   // Cuts the VMA that has `page` inside (not at its start) in two.
   void SplitAt(PageNumber page);
+  void NoteChange(Vma* vma) {
+    if (std::exchange(vma->is_code, false)) changed_code_.push_back(vma->range);
+  }
   // Merges all neighbours that touch at a point of [range.first, range.end].
   void MergeAround(PageRange range);
 
   Map vmas_;
+  std::vector<PageRange> changed_code_;
   uint64_t num_pages_ = 0;
 };
 

@@ -226,5 +226,62 @@ TEST(VmaSetModelTest, AgreesWithAMapOfPages) {
   }
 }
 
+TEST(VmaSetTest, WhatWasMarkedAsCodeIsToldWhateverBecomesOfIt) {
+  const Ref<Mappable> object = MakeRef<FakeObject>(1);
+  VmaSet set;
+  const auto marked = [&](uint64_t first, uint64_t end) {
+    set.clear();
+    set.Insert(OfObject(object, first, end, first));
+    set.MarkAsCode(PageNumber(first + 1));
+    EXPECT_TRUE(set.Find(PageNumber(first))->is_code);
+    EXPECT_FALSE(set.has_changed_code());
+  };
+  const auto expect_told = [&](const std::vector<PageRange>& ranges) {
+    EXPECT_EQ(set.has_changed_code(), !ranges.empty());
+    EXPECT_EQ(set.TakeChangedCode(), ranges);
+    EXPECT_FALSE(set.has_changed_code());
+    set.ForEach([](const Vma& vma) { EXPECT_FALSE(vma.is_code); });
+  };
+  marked(10, 20);
+  set.Remove(Pages(12, 14));
+  expect_told({Pages(10, 20)});
+  set.Remove(Pages(10, 12));
+  expect_told({});  // it has been told of
+  marked(10, 20);
+  set.Remove(Pages(0, 30));
+  expect_told({Pages(10, 20)});
+  marked(10, 20);
+  set.Change(Pages(19, 20), [](Vma& vma) { vma.page_by_page = true; });
+  expect_told({Pages(10, 20)});
+  marked(10, 20);
+  set.Change(Pages(10, 20), [](Vma& vma) { vma.page_by_page = true; });
+  expect_told({Pages(10, 20)});
+  marked(10, 20);
+  set.Insert(OfObject(object, 20, 22, 20));
+  expect_told({Pages(10, 20)});
+  marked(10, 20);
+  set.Insert(OfObject(object, 5, 10, 5));
+  expect_told({Pages(10, 20)});
+  marked(10, 20);
+  set.Insert(OfObject(object, 20, 22, 3));  // no continuation
+  EXPECT_FALSE(set.has_changed_code());
+  EXPECT_TRUE(set.Find(PageNumber(10))->is_code);
+}
+
+TEST(VmaSetTest, WhatMayDifferDoesBehindAMerge) {
+  const Ref<Mappable> object = MakeRef<FakeObject>(1);
+  for (const bool first : {false, true}) {
+    VmaSet set;
+    Vma vma = OfObject(object, 10, 20, 0);
+    vma.may_differ = first;
+    set.Insert(vma);
+    vma = OfObject(object, 20, 30, 10);
+    vma.may_differ = !first;
+    set.Insert(vma);
+    EXPECT_EQ(set.size(), 1u);
+    EXPECT_TRUE(set.Find(PageNumber(10))->may_differ);
+  }
+}
+
 }  // namespace
 }  // namespace remora::mm
