@@ -19,6 +19,7 @@
 #include "cpu/engine.h"
 #include "cpu/interpreter.h"
 #include "cpu/testing/engine_under_test.h"
+#include "mm/code_mapping.h"
 #include "mm/frame_pool.h"
 #include "mm/tlb.h"
 #include "mm/types.h"
@@ -46,9 +47,11 @@ class FakeMemory final : public mm::TlbSource {
     const auto [place, is_new] = pages_.try_emplace(to >> kPageShift);
     if (!is_new) frames_->Release(place->second.frame);
     place->second = {frame, protection};
+    if (code_mapping.Contains(to)) ++code_mapping.object;  // it is another one now
   }
   void Protect(uint64_t address, mm::Protection protection) {
     pages_.at(address >> kPageShift).protection = protection;
+    if (code_mapping.Contains(address)) ++code_mapping.object;
     ++generation_;
   }
   mm::FrameId FrameAt(uint64_t address) const { return pages_.at(address >> kPageShift).frame; }
@@ -96,6 +99,10 @@ class FakeMemory final : public mm::TlbSource {
   }
   bool IsOfHostFile(PageNumber) override { return of_files; }
   bool of_files = false;  // all pages
+  mm::CodeMapping CodeMappingOf(PageNumber page) override {
+    return code_mapping.pages.Contains(page) ? code_mapping : mm::CodeMapping();
+  }
+  mm::CodeMapping code_mapping;  // that there is; whoever changes it, or pages of it, flushes
   Translation PrepareCode(PageNumber page) override {
     const Translation translation = Translate(page, mm::Access::kFetch);
     if (translation.host_page == nullptr) return translation;
@@ -136,6 +143,7 @@ class FakeMachine {
     frames.set_code_observer(&cache);
     participant_.Online();
     memory.Map(kCode, kPages, mm::Protection(5));
+    memory.code_mapping = {.object = 1, .pages = {GuestAddr(kCode).page(), GuestAddr(kCode).page() + kPages}};
     memory.Map(kData, kPages, mm::Protection(3));
     memory.Map(kStackTop - kPages * kPageSize, kPages, mm::Protection(3));
     tlb->Bind(&memory, 1);

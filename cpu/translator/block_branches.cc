@@ -301,7 +301,7 @@ void BlockWriter::WriteJcc(const GuestInstruction& instruction) {
 }
 
 void BlockWriter::BranchTo(unsigned condition, uint64_t target, uint32_t live) {
-  if (optimizations_.chain && InPage(target)) return LinkedJump(static_cast<int>(condition), target, live);
+  if (CanBeLinked(target)) return LinkedJump(static_cast<int>(condition), target, live);
   AddCold(
       {.kind = Cold::Kind::kLink, .jump = code_.JumpIf(condition), .index = index_, .from = index_pc_, .pc = target});
 }
@@ -392,7 +392,11 @@ void BlockWriter::LinkedJump(int condition, uint64_t target, uint32_t live) {
   } else {
     AlignDisplacement(condition == kAlways ? 1 : 2);
     const uint32_t displacement = jump();
-    out_.links.push_back({displacement, saved, NeedNotCount(target), target});
+    const Link link = {displacement, saved, NeedNotCount(target), target};
+    if (InPage(target))
+      out_.links.push_back(link);
+    else
+      out_.far_links.push_back({link});
     AddCold({.kind = Cold::Kind::kLink, .jump = displacement, .index = index_, .from = index_pc_, .pc = target});
   }
   flags_ = flags;
@@ -420,7 +424,7 @@ void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
 void BlockWriter::GoTo(uint64_t pc, uint32_t live) {
   SettleFlags(live);
   ReturnStandIns();
-  if (optimizations_.chain && InPage(pc)) return LinkedJump(kAlways, pc, live);
+  if (CanBeLinked(pc)) return LinkedJump(kAlways, pc, live);
   InPage(pc) ? GoByTable(pc, live) : GoAcross(pc, live);
 }
 

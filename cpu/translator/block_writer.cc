@@ -63,6 +63,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   out_.relocations.clear();
   out_.numbered.clear();
   out_.links.clear();
+  out_.far_links.clear();
   out_.branches.clear();
   out_.branch_displacement = out_.branch_unknown = out_.branch_by_table = 0;
   out_.marks.clear();
@@ -155,6 +156,7 @@ BlockWriter::Position BlockWriter::position() const {
           .relocations = out_.relocations.size(),
           .numbered = out_.numbered.size(),
           .links = out_.links.size(),
+          .far_links = out_.far_links.size(),
           .branches = out_.branches.size(),
           .marks = out_.marks.size(),
           .cold = cold_.size(),
@@ -173,6 +175,7 @@ void BlockWriter::ReturnTo(const Position& position) {
   out_.relocations.resize(position.relocations);
   out_.numbered.resize(position.numbered);
   out_.links.resize(position.links);
+  out_.far_links.resize(position.far_links);
   out_.branches.resize(position.branches);
   out_.marks.resize(position.marks);
   cold_.resize(position.cold);
@@ -369,7 +372,12 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return GoTo(cold.pc, cold.live);
     case Cold::Kind::kLink:
       index_pc_ = cold.from;
-      if (!InPage(cold.pc)) return GoAcross(cold.pc, kAllFlags);
+      if (!InPage(cold.pc)) {
+        const auto far = std::ranges::find(out_.far_links, cold.jump, &FarLink::displacement_offset);
+        DCHECK(far == out_.far_links.end() || cold.flags != Flags::kReplayable);  // which would be saved before
+        if (far != out_.far_links.end()) far->cold_offset = code_.size();
+        return GoAcross(cold.pc, kAllFlags);
+      }
       // Where the link leads at first, and for ever if the target goes on in the next page. There are many.
       SaveFlags(kAllFlags);
       return LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, cold.pc);

@@ -54,6 +54,9 @@ class BlockWriter {
   BlockWriter(const Routines& routines, BlockNumbers* numbers, InstructionDecoder* decoder,
               Optimizations optimizations);
 
+  // The pages of the mapping that the code belongs to: far links lead to these, until the next call. Empty: there are
+  // none.
+  void set_neighbours(PageRange pages) { neighbours_ = pages; }
   // Valid until the next call. `crosses_page`: no jump may lead into the block or out of it but through the table.
   // `alone`: each memory operand is probed by itself.
   const GeneratedBlock& Write(std::span<const GuestInstruction> instructions, bool crosses_page, bool alone,
@@ -160,7 +163,7 @@ class BlockWriter {
   // All that writing an instruction changes.
   struct Position {
     uint32_t code;
-    size_t relocations, numbered, links, branches, marks, cold;
+    size_t relocations, numbered, links, far_links, branches, marks, cold;
     Flags flags;
     Maker maker = {};
     int32_t stack_moved;
@@ -356,6 +359,11 @@ class BlockWriter {
   void InterpretHere(uint32_t index, uint64_t pc);
   // Whether blocks there may be linked to: on the block's own page, or one that its path is known to be on.
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) / kPageSize == 0 || IsOnPath(pc)); }
+  // Whether a link may lead there, or a far one.
+  bool CanBeLinked(uint64_t pc) const {
+    if (InPage(pc)) return optimizations_.chain;
+    return optimizations_.across_pages && !crosses_page_ && neighbours_.Contains(GuestAddr(pc).page());
+  }
   // Whether the branch under way leads to where its block need not be counted. Who leaves a path is counted: slices end
   // where something is, and so find what is hot there.
   bool NeedNotCount(uint64_t pc) const { return !is_path_ && IsForward(index_pc_, pc); }
@@ -390,6 +398,7 @@ class BlockWriter {
   uint32_t charge_ = 0;  // those that are taken off `remaining`
   uint32_t index_ = 0;   // of the one being written
   uint64_t index_pc_ = 0;
+  PageRange neighbours_{};
   bool crosses_page_ = false;
   bool is_path_ = false;
   bool goes_round_ = false;

@@ -33,6 +33,11 @@ struct Link {
   uint64_t target = 0;
 };
 
+// Likewise to another page of the same mapping (mm::CodeMapping): it may have to lead to the cold code again.
+struct FarLink : Link {
+  uint32_t cold_offset = 0;
+};
+
 // What is where in a block's code, in bytes from its beginning, and how it behaves.
 struct BlockShape {
   uint16_t code_bytes = 0;
@@ -82,6 +87,7 @@ struct GeneratedBlock : BlockShape {
   std::vector<Relocation> relocations;
   std::vector<Numbered> numbered;
   std::vector<Link> links;
+  std::vector<FarLink> far_links;
   std::vector<Branch> branches;
   std::vector<Mark> marks;
   // Where the guest goes on after a call, or what the interpreter does, that the block ends with; 0: with neither.

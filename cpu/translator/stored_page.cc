@@ -92,10 +92,11 @@ std::optional<StoredBlockView> StoredBlockView::Parse(std::span<const std::byte>
   if (!reader.Take(1, &beginning)) return std::nullopt;
   const StoredBlock& block = beginning[0];
   StoredBlockView view{.block = &block};
-  const bool complete = reader.Take(block.num_numbered, &view.numbered) && reader.Take(block.num_marks, &view.marks) &&
-                        reader.Take(block.num_relocations, &view.relocations) &&
-                        reader.Take(block.num_links, &view.links) && reader.Take(block.num_branches, &view.branches) &&
-                        reader.Take(block.shape.code_bytes, &view.code) && reader.at_end();
+  const bool complete =
+      reader.Take(block.num_numbered, &view.numbered) && reader.Take(block.num_marks, &view.marks) &&
+      reader.Take(block.num_relocations, &view.relocations) && reader.Take(block.num_links, &view.links) &&
+      reader.Take(block.num_far_links, &view.far_links) && reader.Take(block.num_branches, &view.branches) &&
+      reader.Take(block.shape.code_bytes, &view.code) && reader.at_end();
   return complete ? std::optional(view) : std::nullopt;
 }
 
@@ -147,8 +148,8 @@ void StoredPage::Place(uint32_t page_offset, size_t offset) {
 bool StoredPage::Add(uint32_t page_offset, const GeneratedBlock& block, const std::byte* buffer, KeyOf key_of) {
   DCHECK(page_offset < kPageSize && block.path.empty() && block.code.size() == block.code_bytes);
   if (begins_.test(page_offset)) return false;
-  for (const size_t number :
-       {block.relocations.size(), block.links.size(), block.branches.size(), block.numbered.size(), block.marks.size()})
+  for (const size_t number : {block.relocations.size(), block.links.size(), block.far_links.size(),
+                              block.branches.size(), block.numbered.size(), block.marks.size()})
     if (number > kMostOfABlock) return false;
   const auto target_of = [buffer](const GeneratedBlock::Relocation& relocation) {
     return static_cast<uint64_t>(static_cast<const std::byte*>(relocation.target) - buffer);
@@ -160,6 +161,7 @@ bool StoredPage::Add(uint32_t page_offset, const GeneratedBlock& block, const st
                            .num_marks = Narrow(block.marks.size()),
                            .num_relocations = Narrow(block.relocations.size()),
                            .num_links = Narrow(block.links.size()),
+                           .num_far_links = Narrow(block.far_links.size()),
                            .num_branches = Narrow(block.branches.size()),
                            .shape = block};
   if (block.comes_back_at != 0 && block.comes_back_at / kPageSize == page_number_)
@@ -177,6 +179,13 @@ bool StoredPage::Add(uint32_t page_offset, const GeneratedBlock& block, const st
                       .page_offset = Narrow(link.target % kPageSize),
                       .flags_saved = link.flags_saved,
                       .forward = link.forward};
+  });
+  AppendEach(block.far_links, &blocks_, [](const FarLink& link) {
+    return StoredFarLink{.target = link.target,
+                         .displacement_offset = Narrow(link.displacement_offset),
+                         .cold_offset = Narrow(link.cold_offset),
+                         .flags_saved = link.flags_saved,
+                         .forward = link.forward};
   });
   AppendEach(block.branches, &blocks_, [](const GeneratedBlock::Branch& branch) {
     return StoredBranch{

@@ -33,10 +33,10 @@ struct StoredPlace {
 };
 static_assert(sizeof(StoredPlace) == 24);
 
-// The beginning of a block, before its numbers, marks, relocations, links, branches and code.
+// The beginning of a block, before its numbers, marks, relocations, links, far links, branches and code.
 struct StoredBlock {
   static constexpr uint16_t kNowhere = kPageSize;
-  uint16_t num_numbered = 0, num_marks = 0, num_relocations = 0, num_links = 0, num_branches = 0;
+  uint16_t num_numbered = 0, num_marks = 0, num_relocations = 0, num_links = 0, num_far_links = 0, num_branches = 0;
   uint16_t comes_back_at = kNowhere;  // as GeneratedBlock, in the page
   BlockShape shape;
 };
@@ -51,6 +51,13 @@ struct StoredLink {
   uint16_t page_offset = 0;  // the target's
   bool flags_saved = false;
   bool forward = false;
+};
+struct StoredFarLink {
+  uint64_t target = 0;
+  uint16_t displacement_offset = 0, cold_offset = 0;
+  bool flags_saved = false;
+  bool forward = false;
+  uint8_t unused[2] = {};
 };
 struct StoredBranch {
   uint32_t word_offset = 0;
@@ -80,6 +87,7 @@ struct StoredBlockView {
   std::span<const Mark> marks = {};
   std::span<const StoredRelocation> relocations = {};
   std::span<const StoredLink> links = {};
+  std::span<const StoredFarLink> far_links = {};
   std::span<const StoredBranch> branches = {};
   std::span<const uint8_t> code = {};
 

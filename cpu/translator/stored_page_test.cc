@@ -44,6 +44,9 @@ class StoredPageTest : public testing::Test {
     for (uint32_t i = below(5); i > 0; --i) block.relocations.push_back({4 * below(words), buffer_ + below(282'000)});
     for (uint32_t i = below(5); i > 0; --i)
       block.links.push_back({4 * below(words), below(2) == 0, below(2) == 0, kPageNumber * kPageSize + below(4096)});
+    for (uint32_t i = below(5); i > 0; --i)
+      block.far_links.push_back(
+          {{4 * below(words), below(2) == 0, below(2) == 0, uint64_t{below(1 << 30)} << 16}, below(words)});
     for (uint32_t i = below(3); i > 0; --i) block.branches.push_back({4 * below(words), below(64), below(2) == 0});
     for (uint32_t i = 1 + below(8); i > 0; --i)
       block.marks.push_back({.host_offset = static_cast<uint16_t>(below(60))});
@@ -102,6 +105,14 @@ void ExpectSame(const StoredBlockView& parts, const GeneratedBlock& block, const
     EXPECT_EQ(kPageNumber * kPageSize + parts.links[i].page_offset, block.links[i].target);
     EXPECT_EQ(parts.links[i].flags_saved, block.links[i].flags_saved);
     EXPECT_EQ(parts.links[i].forward, block.links[i].forward);
+  }
+  ASSERT_EQ(parts.far_links.size(), block.far_links.size());
+  for (size_t i = 0; i < block.far_links.size(); ++i) {
+    EXPECT_EQ(parts.far_links[i].displacement_offset, block.far_links[i].displacement_offset);
+    EXPECT_EQ(parts.far_links[i].cold_offset, block.far_links[i].cold_offset);
+    EXPECT_EQ(parts.far_links[i].target, block.far_links[i].target);
+    EXPECT_EQ(parts.far_links[i].flags_saved, block.far_links[i].flags_saved);
+    EXPECT_EQ(parts.far_links[i].forward, block.far_links[i].forward);
   }
   ASSERT_EQ(parts.branches.size(), block.branches.size());
   for (size_t i = 0; i < block.branches.size(); ++i) {

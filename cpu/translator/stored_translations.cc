@@ -27,11 +27,12 @@ void TranslationCache::NoteUnstored(mm::FrameId frame, uint64_t page_number) {
     code.asked.push_back({.number = page_number});
 }
 
-void TranslationCache::AskStore(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
+void TranslationCache::AskStore(const CodePage& asked_page, std::span<const std::byte, kPageSize> bytes,
                                 uint64_t generation_before) {
+  const uint64_t page_number = asked_page.number.value();
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return;
-  FrameCode& code = frames_[frame.value()];
+  FrameCode& code = CodeFor(asked_page);
   // Another engine may have been first.
   if (code.FindAsked(page_number) != nullptr || code.asked.size() == FrameCode::kMaxAsked) return;
   TranslationStore::Page* page = store_->Ask(page_number, bytes);
@@ -124,12 +125,17 @@ void TranslationCache::FindWanted(const FrameCode& code, uint64_t pc, const Tran
   }
 }
 
-TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64_t pc,
+TranslationCache::Stored TranslationCache::AdoptStored(const CodePage& page, uint64_t pc,
                                                        std::vector<const Translation*>* blocks) {
+  const mm::FrameId frame = page.frame;
   MutexLock lock(&mu_);
   // What has been asked goes when the frame's code is dropped.
   const auto known = frames_.find(frame.value());
   if (known == frames_.end()) return Stored::kNotAsked;
+  if (!known->second.MayRunFor(page)) {
+    ForgetMappingLocked(page);
+    return Stored::kNotAsked;
+  }
   FrameCode* code = &known->second;
   FrameCode::AskedPage* asked = code->FindAsked(pc / kPageSize);
   if (asked == nullptr) return code->asked.size() == FrameCode::kMaxAsked ? Stored::kNothing : Stored::kNotAsked;
@@ -174,11 +180,15 @@ TranslationCache::Stored TranslationCache::AdoptStored(mm::FrameId frame, uint64
     PatchLink(link, *code->Find(Key(link.target, /*alone=*/false)));
     return true;
   });
-  for (const Wanted& wanted : wanted_)
-    if (wanted.made != nullptr)
-      for (const StoredLink& link : wanted.block.links)
-        LeadLocked(code, LinkAt(wanted.made->code + link.displacement_offset, PageRoundDown(pc) + link.page_offset,
-                                link.flags_saved, link.forward));
+  for (const Wanted& wanted : wanted_) {
+    if (wanted.made == nullptr) continue;
+    for (const StoredLink& link : wanted.block.links)
+      LeadLocked(code, LinkAt(wanted.made->code + link.displacement_offset, PageRoundDown(pc) + link.page_offset,
+                              link.flags_saved, link.forward));
+    LeadToLocked(*code, *wanted.made);
+    if (!IsMapped(*code, *wanted.made)) continue;
+    for (const StoredFarLink& link : wanted.block.far_links) LeadFarLocked(*code, FarJumpOf(*wanted.made, link));
+  }
   return Stored::kSomething;
 }
 

@@ -36,6 +36,7 @@
 #include "cpu/translator/translation_cache.h"
 #include "cpu/translator/translation_store.h"
 #include "cpu/translator/translator.h"
+#include "mm/code_mapping.h"
 #include "mm/types.h"
 #include "sync/reclaimer.h"
 
@@ -65,14 +66,13 @@ struct Side {
     if (!image.empty()) EXPECT_TRUE(store.AddImage(image));
   }
   void Ask(uint64_t pc, const std::byte* page) {
-    cache.AskStore(FrameOf(pc / kPageSize), pc / kPageSize, std::span<const std::byte, kPageSize>(page, kPageSize),
-                   cache.generation());
+    cache.AskStore(PageOf(pc), std::span<const std::byte, kPageSize>(page, kPageSize), cache.generation());
   }
   // Asks the store, too.
   std::vector<const translator::Translation*> Adopt(uint64_t pc, const std::byte* page) {
     Ask(pc, page);
     std::vector<const translator::Translation*> blocks;
-    stored = cache.AdoptStored(FrameOf(pc / kPageSize), pc, &blocks);
+    stored = cache.AdoptStored(PageOf(pc), pc, &blocks);
     return blocks;
   }
   const translator::Translation* Translate(uint64_t pc, const std::byte* page) {
@@ -80,13 +80,16 @@ struct Side {
     const std::span instructions = collector.instructions();
     if (instructions.empty() || instructions[0].action == translator::Action::kInterpret) return nullptr;
     lookahead.Begin(PageRoundDown(pc), page, FrameOf(pc / kPageSize), cache.generation());
+    writer.set_neighbours(mapping.pages);
     const translator::GeneratedBlock& block = writer.Write(
         instructions, false, false, [this](uint64_t at) { return lookahead.LiveAt(at); },
         translator::BlockWriter::NoneShared);
-    return cache.Publish(pc, FrameOf(pc / kPageSize), mm::FrameId(), &block, false, false, cache.generation());
+    return cache.Publish(PageOf(pc), pc, mm::FrameId(), &block, false, false, cache.generation());
   }
+  translator::CodePage PageOf(uint64_t pc) const { return {GuestAddr(pc).page(), FrameOf(pc / kPageSize), mapping}; }
   static mm::FrameId FrameOf(uint64_t page) { return mm::FrameId(static_cast<uint32_t>(page % 1'000'000)); }
 
+  mm::CodeMapping mapping{};                    // of all pages
   translator::TranslationCache::Stored stored;  // what Adopt was told last
   sync::Reclaimer reclaimer;
   TranslationStore store;
@@ -118,8 +121,17 @@ std::span<const std::byte> CompiledCode() {
   return longest;
 }
 
-TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
+// Whether all pages belong to one mapping.
+class StoredTranslationsOfCompiledCodeTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Mapped, StoredTranslationsOfCompiledCodeTest, testing::Bool());
+
+TEST_P(StoredTranslationsOfCompiledCodeTest, AreWhatThisRunWouldHaveMade) {
   const std::span<const std::byte> code = CompiledCode();
+  const auto map = [&](Side* side) {
+    const uint64_t first = reinterpret_cast<uint64_t>(code.data()) / kPageSize;
+    if (GetParam())
+      side->mapping = {.object = 1, .pages = {PageNumber(first), PageNumber(first + code.size() / kPageSize)}};
+  };
   constexpr size_t kPages = 48, kBlocksOfPage = 60;
   ASSERT_GE(code.size(), kPages * kPageSize);
   const auto each_block = [&](const std::function<void(uint64_t, const std::byte*)>& visit) {
@@ -134,12 +146,14 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
   size_t together = 0;
   {
     Side any({});
+    map(&any);
     each_block([&](uint64_t pc, const std::byte* page) {
       any.Ask(pc, page);
       any.Translate(pc, page);
     });
     const std::string image = ImageOf(any.store);
     Side taking(AsBytes(image));
+    map(&taking);
     each_block([&](uint64_t pc, const std::byte* page) {
       const std::vector<const translator::Translation*> taken = taking.Adopt(pc, page);
       together += taken.size() > 1 ? 1 : 0;
@@ -149,6 +163,8 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
     EXPECT_GT(together, 5u);
   }
   Side earlier({}), fresh({});
+  map(&earlier);
+  map(&fresh);
   // So that nothing has the number there that it has here.
   for (uint64_t i = 0; i < 300; ++i) {
     earlier.cache.WayTo(0x1000 + i);
@@ -162,6 +178,7 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
   }
   const std::string image = ImageOf(earlier.store);
   Side later(AsBytes(image));
+  map(&later);
   ASSERT_GT(made, kPages * kBlocksOfPage / 2);
   // What is numbered has the numbers that it has without a store.
   for (; fresh.cache.way_targets()[ways] != 0; ++ways) later.cache.WayTo(fresh.cache.way_targets()[ways]);
@@ -181,7 +198,7 @@ TEST(StoredTranslationsTest, AreWhatThisRunWouldHaveMade) {
   });
   // Now that all links lead where they will.
   for (const translator::Translation* block : all) {
-    const translator::Translation* same = fresh.cache.Find(block->frame, block->pc, false);
+    const translator::Translation* same = fresh.cache.Peek(block->frame, block->pc);
     ASSERT_NE(same, nullptr);
     EXPECT_EQ(block->code - later.cache.buffer().permanent(), same->code - fresh.cache.buffer().permanent());
     ASSERT_EQ(block->code_bytes, same->code_bytes);
@@ -250,7 +267,7 @@ TEST(StoredTranslationsTest, WhatThisRunHasMadeStaysAndIsLinked) {
   ASSERT_EQ(adopted.size(), 1u);
   EXPECT_EQ(adopted[0]->pc, kPage + 64);
   EXPECT_EQ(later.cache.num_translations(), 2u);
-  EXPECT_EQ(later.cache.Find(here->frame, kPage, false), here);
+  EXPECT_EQ(later.cache.Peek(here->frame, kPage), here);
   EXPECT_TRUE(LeadsTo(*here, *adopted[0]));
 }
 

@@ -59,20 +59,44 @@ TranslationCache::~TranslationCache() {
     for (Translation* translation : region) Translation::Free(translation);
 }
 
-Translation* TranslationCache::Find(mm::FrameId frame, uint64_t pc, bool alone) const {
+Translation* TranslationCache::Find(const CodePage& page, uint64_t pc, bool alone) {
   MutexLock lock(&mu_);
-  const auto found = frames_.find(frame.value());
-  return found == frames_.end() ? nullptr : found->second.Find(Key(pc, alone));
+  const auto found = frames_.find(page.frame.value());
+  if (found == frames_.end()) return nullptr;
+  if (found->second.MayRunFor(page)) [[likely]]
+    return found->second.Find(Key(pc, alone));
+  ForgetMappingLocked(page);
+  return nullptr;
 }
 
-void TranslationCache::FindPage(mm::FrameId frame, PageNumber page, std::vector<const Translation*>* blocks) const {
+bool TranslationCache::MayRun(const CodePage& page) {
+  MutexLock lock(&mu_);
+  const auto found = frames_.find(page.frame.value());
+  if (found == frames_.end() || found->second.MayRunFor(page)) return true;
+  ForgetMappingLocked(page);
+  return false;
+}
+
+void TranslationCache::Forget(mm::FrameId frame) {
+  MutexLock lock(&mu_);
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  DropLocked(frame.value());
+}
+
+const Translation* TranslationCache::Peek(mm::FrameId frame, uint64_t pc) const {
+  MutexLock lock(&mu_);
+  const auto found = frames_.find(frame.value());
+  return found == frames_.end() ? nullptr : found->second.Find(Key(pc, /*alone=*/false));
+}
+
+void TranslationCache::FindPage(const CodePage& page, std::vector<const Translation*>* blocks) const {
   // More than a page has at one address: it is not worth while to look for this one's among those of many.
   constexpr size_t kMost = 1024;
   MutexLock lock(&mu_);
-  const auto found = frames_.find(frame.value());
-  if (found == frames_.end() || found->second.translations.size() > kMost) return;
+  const auto found = frames_.find(page.frame.value());
+  if (found == frames_.end() || found->second.translations.size() > kMost || !found->second.MayRunFor(page)) return;
   for (const Translation* translation : found->second.translations) {
-    const bool is_there = GuestAddr(translation->pc).page() == page && !translation->alone;
+    const bool is_there = GuestAddr(translation->pc).page() == page.number && !translation->alone;
     // Who comes to a path has to see whether its pages are there.
     if (is_there && translation->can_be_joined() && translation->gate == GuestContext::kNoGate)
       blocks->push_back(translation);
@@ -127,11 +151,7 @@ uint32_t TranslationCache::NewGate() {
 }
 
 void TranslationCache::PatchLink(const PendingLink& link, const Translation& target) {
-  const uint32_t entry = !link.flags_saved ? target.host_entry
-                         : link.forward    ? target.forward_entry
-                                           : target.saved_entry;
-  const std::byte* to = target.code + entry;
-  PatchDisplacement(memory_->buffer.permanent() + link.displacement, to);
+  PatchDisplacement(memory_->buffer.permanent() + link.displacement, EntryFor(target, link.flags_saved, link.forward));
 }
 
 void TranslationCache::PatchDisplacement(const std::byte* at, const std::byte* to) {
@@ -187,6 +207,55 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
   });
 }
 
+TranslationCache::FrameCode& TranslationCache::CodeFor(const CodePage& page) {
+  FrameCode& code = frames_[page.frame.value()];
+  // What is there already may be run by who has another mapping.
+  const bool is_new = code.translations.empty() && code.replaced.empty() && code.mapping == nullptr;
+  if (!is_new || !page.mapping.valid() || unmapped_.contains(page.frame.value())) return code;
+  // Null: the file's page has just got another frame.
+  code.mapping = far_links_.AddPage(page.mapping, page.number, page.frame);
+  code.mapped_at = page.number;
+  return code;
+}
+
+void TranslationCache::ForgetMappingLocked(const CodePage& page) {
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  DropLocked(page.frame.value());
+  unmapped_.insert(page.frame.value());
+}
+
+void TranslationCache::LeadFarLocked(const FrameCode& code, const FarLinks::Jump& jump) {
+  if (!code.mapping->shape().Contains(jump.target)) return;
+  far_links_.Add(code.mapping, jump, [&](mm::FrameId frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto code = frames_.find(frame.value());
+    CHECK(code != frames_.end());
+    const Translation* target = code->second.Find(Key(jump.target, /*alone=*/false));
+    if (target == nullptr || !target->can_be_joined()) return false;
+    PatchFarLink(jump, EntryFor(*target, jump.flags_saved, jump.forward));
+    return true;
+  });
+}
+
+void TranslationCache::PatchFarLink(const FarLinks::Jump& jump, const std::byte* to) {
+  PatchDisplacement(memory_->buffer.permanent() + jump.displacement, to);
+}
+
+bool TranslationCache::IsMapped(const FrameCode& code, const Translation& made) {
+  return code.mapping != nullptr && code.mapped_at == GuestAddr(made.pc).page();
+}
+
+void TranslationCache::LeadFarLinksLocked(const FrameCode& code, const Translation& made, const GeneratedBlock& block) {
+  if (!IsMapped(code, made)) return;
+  for (const FarLink& link : block.far_links) LeadFarLocked(code, FarJumpOf(made, link));
+}
+
+void TranslationCache::LeadToLocked(const FrameCode& code, const Translation& made) {
+  if (!IsMapped(code, made) || !made.can_be_joined()) return;
+  far_links_.LeadWaiting(code.mapping, made.pc, [&](const FarLinks::Jump& jump) {
+    PatchFarLink(jump, EntryFor(made, jump.flags_saved, jump.forward));
+  });
+}
+
 void TranslationCache::WriteBranchSite(std::byte* word, const std::byte* branch, bool popped) const {
   const BranchSite site = {.host_offset = static_cast<uint32_t>(branch - memory_->buffer.permanent()) & INT32_MAX,
                            .popped = popped};
@@ -214,12 +283,17 @@ Translation::Owner TranslationCache::WriteBlock(const CodeBuffer::Piece& piece, 
   return made;
 }
 
-Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame,
+Translation* TranslationCache::Publish(const CodePage& page, uint64_t pc, mm::FrameId tail_frame,
                                        const GeneratedBlock* block, bool repeats, bool alone,
                                        uint64_t generation_before) {
+  const mm::FrameId frame = page.frame;
   MutexLock lock(&mu_);
   if (generation_.load(std::memory_order_relaxed) != generation_before) return nullptr;
   if (const auto found = frames_.find(frame.value()); found != frames_.end()) {
+    if (!found->second.MayRunFor(page)) {
+      ForgetMappingLocked(page);
+      return nullptr;
+    }
     if (Translation* other = found->second.Find(Key(pc, alone))) {
       if (other->tail_frame == tail_frame) return other;
       // The page behind is another one here: one of the two has to go.
@@ -250,9 +324,11 @@ Translation* TranslationCache::Publish(uint64_t pc, mm::FrameId frame, mm::Frame
   made->repeats = repeats;
   made->alone = alone;
   if (block != nullptr) in_region_[piece.region].push_back(made.get());
-  FrameCode& code = frames_[frame.value()];
+  FrameCode& code = CodeFor(page);
   if (block != nullptr) {
     LinkLocked(&code, *made, *block);
+    LeadFarLinksLocked(code, *made, *block);
+    if (!alone) LeadToLocked(code, *made);
     if (store_ != nullptr && !alone && !tail_frame.valid()) StoreLocked(&code, pc, *block);
   } else if (!alone) {
     std::erase_if(code.pending, [pc](const PendingLink& link) { return link.target == pc; });  // to cold code for good
@@ -291,6 +367,7 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
                         target->code + (link.flags_saved ? target->saved_entry : target->host_entry));
   }
   FrameCode& code = frames_[pages[0].frame.value()];
+  LeadFarLinksLocked(code, *made, block);
   code.translations.erase(replaced);
   code.translations.insert(made.get());
   code.replaced.push_back(replaced);
@@ -308,13 +385,13 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
   return made.release();
 }
 
-uint64_t TranslationCache::BytesFor(const Translation& translation) const {
+uint64_t TranslationCache::BytesFor(const Translation& translation, size_t num_far_links) const {
   // What the arena rounds up, and tables that are between half and wholly full.
   constexpr uint64_t kAllocation = 16,
                      kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =
       translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
-  bytes += translation.pages().size_bytes();
+  bytes += translation.pages().size_bytes() + num_far_links * FarLinks::kBytesForJump;
   MutexLock lock(&mu_);
   if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
     const std::byte* first = memory_->buffer.permanent();
@@ -332,6 +409,8 @@ void TranslationCache::EvictLocked() {
   if (!memory_->buffer.BeginEviction(&region)) return;
   has_evicted_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_acq_rel);
+  const uint64_t first = CodeBuffer::kPermanentBytes + region * memory_->buffer.region_bytes();
+  far_links_.EraseFrom(static_cast<uint32_t>(first), static_cast<uint32_t>(first + memory_->buffer.region_bytes()));
   auto* eviction = new Eviction{memory_, region, std::exchange(in_region_[region], {})};
   memory_->draining[region].store(eviction, std::memory_order_release);
   for (const Translation* translation : eviction->translations) DropLocked(translation->frame.value());
@@ -354,6 +433,13 @@ void TranslationCache::DropFrameLocked(uint32_t frame, std::vector<uint32_t>* he
   if (found == frames_.end()) return;
   FrameCode code = std::move(found->second);
   frames_.erase(found);
+  if (code.mapping != nullptr) {
+    far_links_.RemovePage(code.mapping, code.mapped_at,
+                          [&](const FarLinks::Jump& jump) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+                            const std::byte* at = memory_->buffer.permanent() + jump.displacement;
+                            PatchDisplacement(at, at + jump.to_cold);
+                          });
+  }
   const auto drop = [this](const Translation& translation) {
     PatchEntries(translation, translation.code + translation.dropped_host,
                  translation.code + translation.dropped_saved);
@@ -378,6 +464,7 @@ void TranslationCache::DropCode(mm::FrameId frame) {
   MutexLock lock(&mu_);
   generation_.fetch_add(1, std::memory_order_acq_rel);
   DropLocked(frame.value());
+  unmapped_.erase(frame.value());
 }
 
 uint64_t TranslationCache::RegionOf(const std::byte* host) const {

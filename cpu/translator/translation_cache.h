@@ -20,6 +20,7 @@
 #include "cpu/block_arena.h"
 #include "cpu/translator/block_numbers.h"
 #include "cpu/translator/code_buffer.h"
+#include "cpu/translator/far_links.h"
 #include "cpu/translator/generated_block.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/host_code.h"
@@ -28,10 +29,18 @@
 #include "cpu/translator/stored_paths.h"
 #include "cpu/translator/translation.h"
 #include "cpu/translator/translation_store.h"
+#include "mm/code_mapping.h"
 #include "mm/frame_pool.h"
 #include "sync/reclaimer.h"
 
 namespace remora::cpu::translator {
+
+// A page of code as an address space has it.
+struct CodePage {
+  PageNumber number;
+  mm::FrameId frame;
+  mm::CodeMapping mapping{};  // not valid: it has none, or that is not to be counted on
+};
 
 // All translated code of a Kernel, by frame and address: processes that have a page of code at the same address share
 // what was translated from it.
@@ -41,13 +50,15 @@ namespace remora::cpu::translator {
 //
 // Invariants:
 //  1. A translation is published only if nothing was dropped since before its bytes were read.
-//  2. Jumps from one translation into another (links) stay within a frame, or lead from a path to one of its frames:
-//     nothing is dropped without what leads to it. All other ways in lead through an engine's tables, which it clears
-//     when generation() has grown.
+//  2. Jumps from one translation into another stay within a frame, or lead from a path to one of its frames (links), or
+//     to another page of the same mapping (FarLinks): nothing is dropped without what leads to it, or is led elsewhere.
+//     All other ways in lead through an engine's tables, which it clears when generation() has grown.
 //  3. Who enters a dropped translation leaves at once to look its address up again: its entries are patched before
 //     DropCode returns. Who is inside goes on to its end.
 //     Where a call returns to (BlockWriter::WriteHostCall), which GuestContext::returns leads to, is no entry: all that
 //     it leads on to is.
+//     What has far links is found for pages of that mapping only (FrameCode::mapping), and a path, which links may lead
+//     on from, where all its pages may run what there is of them.
 //  4. A region of the buffer is used again only when every worker has been quiescent since its translations were
 //     dropped.
 // Linux twin: none; hardware's instruction cache. Thread safety: all methods from any thread. Translations that were
@@ -65,14 +76,23 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // Null: not translated. Where it goes on in the page behind (Translation::tail_frame) the caller has to see whether
   // that is there. `alone`: the one whose memory operands are each probed by themselves, for addresses where that of
   // groups fails.
-  Translation* Find(mm::FrameId frame, uint64_t pc, bool alone) const;
-  // Adds to `blocks` those of a page of code at its address that jumps may lead straight to; none where the frame has
-  // more code than one page.
-  void FindPage(mm::FrameId frame, PageNumber page, std::vector<const Translation*>* blocks) const;
+  // Where the frame's code counts on another mapping than the page has, that code is dropped, and what will be made of
+  // it counts on none.
+  Translation* Find(const CodePage& page, uint64_t pc, bool alone);
+  // Whether the page may run what there is of its frame; what it may not is dropped, as above.
+  bool MayRun(const CodePage& page);
+  // Drops the frame's code, though its bytes are the same.
+  void Forget(mm::FrameId frame);
+  // To look at, not to be run.
+  const Translation* Peek(mm::FrameId frame, uint64_t pc) const;
+  // Adds to `blocks` those of a page of code that jumps may lead straight to; none where the frame has more code than
+  // one page.
+  void FindPage(const CodePage& page, std::vector<const Translation*>* blocks) const;
   // `block` null: an address whose instruction is to be interpreted, `repeats` if it has a REP prefix. Answers what was
   // published first, or null if something was dropped since generation() was `generation_before`, or while there is no
   // room.
-  Translation* Publish(uint64_t pc, mm::FrameId frame, mm::FrameId tail_frame, const GeneratedBlock* block,
+  // The page's mapping is the one that it has had with this frame.
+  Translation* Publish(const CodePage& page, uint64_t pc, mm::FrameId tail_frame, const GeneratedBlock* block,
                        bool repeats, bool alone, uint64_t generation_before);
   // A path that begins at `pc`, on the first of `pages`, and goes through all of them. It takes the place of the block,
   // or path, that Find has answered there, whose entries lead to it from now on; it is dropped with any of its pages.
@@ -82,15 +102,14 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   bool has_store() const { return store_ != nullptr; }
   // Asks the store for a page of code, and has it keep what will be translated of the page. Does nothing if something
   // was dropped since generation() was `generation_before`.
-  void AskStore(mm::FrameId frame, uint64_t page_number, std::span<const std::byte, kPageSize> bytes,
-                uint64_t generation_before);
+  void AskStore(const CodePage& page, std::span<const std::byte, kPageSize> bytes, uint64_t generation_before);
   // The page is not the store's business.
   void NoteUnstored(mm::FrameId frame, uint64_t page_number);
   // What the store has of a page, as far as it has been asked.
   enum class Stored : uint8_t { kNotAsked, kNothing, kSomething };
   // Publishes what the store has of the block at `pc` and of those of its page that it leads to, they lead to and so
   // on: a function, mostly. Adds to `blocks` what is new here.
-  Stored AdoptStored(mm::FrameId frame, uint64_t pc, std::vector<const Translation*>* blocks);
+  Stored AdoptStored(const CodePage& page, uint64_t pc, std::vector<const Translation*>* blocks);
   // Paths of earlier runs that this one may make, of the pages that the store has been asked for; see StoredPaths.
   bool has_stored_paths() const { return num_stored_paths_.load(std::memory_order_relaxed) != 0; }
   bool HasStoredPathAt(uint64_t pc) const;
@@ -124,8 +143,8 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
 
   // Grows when something is dropped.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
-  // What a translation that has just been published takes: its code, and what is known about it here.
-  uint64_t BytesFor(const Translation& translation) const;
+  // What a translation that has just been published takes: its code, and what is known about it and its far links here.
+  uint64_t BytesFor(const Translation& translation, size_t num_far_links) const;
   // Whether there has been too little room for all code.
   bool has_evicted() const { return has_evicted_.load(std::memory_order_relaxed); }
   uint64_t num_translations() const { return num_translations_.load(std::memory_order_relaxed); }
@@ -172,7 +191,13 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
     };
     static constexpr size_t kMaxAsked = 8;  // where a guest has it at more, the store is left out
     std::vector<AskedPage> asked;
+    // Far links of the code of this page lead to other pages of the mapping. Null: there are none.
+    FarLinks::Mapping* mapping = nullptr;
+    PageNumber mapped_at;
 
+    bool MayRunFor(const CodePage& page) const {
+      return mapping == nullptr || mapped_at != page.number || mapping->shape() == page.mapping;
+    }
     Translation* Find(uint64_t key) const {
       const auto found = translations.find(key);
       return found == translations.end() ? nullptr : *found;
@@ -183,6 +208,28 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
     }
   };
 
+  // The frame's code, for what is made of the page.
+  FrameCode& CodeFor(const CodePage& page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Drops code that the page may not run.
+  void ForgetMappingLocked(const CodePage& page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The jump, of mapped code, leads to its target, or waits for it.
+  void LeadFarLocked(const FrameCode& code, const FarLinks::Jump& jump) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LeadFarLinksLocked(const FrameCode& code, const Translation& made, const GeneratedBlock& block)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What waits for it is led there.
+  void LeadToLocked(const FrameCode& code, const Translation& made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the code's far links are its own, too.
+  static bool IsMapped(const FrameCode& code, const Translation& made);
+  // `link`: a FarLink, or a StoredFarLink.
+  FarLinks::Jump FarJumpOf(const Translation& made, const auto& link) const {
+    const std::byte* displacement = made.code + link.displacement_offset;
+    return {.displacement = static_cast<uint32_t>(displacement - memory_->buffer.permanent()),
+            .to_cold = static_cast<uint16_t>(link.cold_offset - link.displacement_offset),
+            .flags_saved = link.flags_saved,
+            .forward = link.forward,
+            .target = link.target};
+  }
+  void PatchFarLink(const FarLinks::Jump& jump, const std::byte* to);
   // With what goes on in the frame, from others.
   void DropLocked(uint32_t frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The frame's own; adds to `heads` the frames whose translations go on in it.
@@ -235,6 +282,10 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   // Leads a 4-byte displacement within 16 aligned bytes of the buffer to `to`, in one store.
   void PatchDisplacement(const std::byte* at, const std::byte* to);
   void PatchLink(const PendingLink& link, const Translation& target);
+  // Where a jump leads that links to it.
+  static const std::byte* EntryFor(const Translation& target, bool flags_saved, bool forward) {
+    return target.code + (!flags_saved ? target.host_entry : forward ? target.forward_entry : target.saved_entry);
+  }
   // Puts code where it belongs; answers where that can be written.
   std::byte* WritePiece(const std::byte* at, std::span<const uint8_t> code,
                         std::span<const GeneratedBlock::Relocation> relocations);
@@ -258,9 +309,11 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   absl::flat_hash_map<uint64_t, uint32_t> pages_ ABSL_GUARDED_BY(mu_);
   uint32_t next_page_ ABSL_GUARDED_BY(mu_) = 0;  // those where LooksStored holds are left out
   absl::flat_hash_map<uint32_t, FrameCode> frames_ ABSL_GUARDED_BY(mu_);
-  std::atomic<uint32_t> gates_{0};                             // the last one that was given away
-  std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};  // how many were given away
-  HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                 // being written
+  FarLinks far_links_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<uint32_t> unmapped_ ABSL_GUARDED_BY(mu_);  // frames whose code has no mapping any more
+  std::atomic<uint32_t> gates_{0};                               // the last one that was given away
+  std::array<std::atomic<uint32_t>, kSizeClasses> extents_{};    // how many were given away
+  HostCode inline_cache_ ABSL_GUARDED_BY(mu_);                   // being written
   std::vector<GeneratedBlock::Relocation> inline_cache_relocations_ ABSL_GUARDED_BY(mu_);
   std::vector<Wanted> wanted_ ABSL_GUARDED_BY(mu_);  // being adopted
   StoredPaths stored_paths_ ABSL_GUARDED_BY(mu_);

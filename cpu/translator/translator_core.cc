@@ -150,7 +150,7 @@ void TranslatorCore::ForgetTargets(Bound* bound) {
   if (bound->tables_filled) bound->context->returns.fill(cache_->routines().return_by_table);
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
   bound->used_targets.clear();
-  bound->pages_looked_at.clear();
+  bound->pages.clear();
   GuestContext& context = *bound->context;
   for (uint32_t i = 0; i < context.num_used_ways; ++i)
     context.ways[context.used_ways[i]] = UnsetWay(context.used_ways[i]);
@@ -242,23 +242,30 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
   for (int i = 0; i < kMaxTries; ++i) {
     if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(PageRoundDown(pc))) == nullptr) return nullptr;
     const mm::FrameId frame = tlb.FetchFrame(page);
-    if (bound_->tables_filled && bound_->pages_looked_at.insert(page.value()).second) InstallPage(page, frame);
+    const std::optional<CodePage> come_to = ComeTo(page, frame);
+    if (!come_to) {
+      tlb.Synchronize();
+      if (!FollowChanges(*bound_->context)) ForgetTargets(bound_);
+      continue;
+    }
+    const CodePage& code = *come_to;
     Found& found = FoundAt(pc, alone);
     Translation* translation = nullptr;
-    if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation()) {
+    if (found.pc == pc && found.frame == frame && found.alone == alone && found.generation == cache_->generation() &&
+        found.mapping == code.mapping) {
       translation = found.translation;
       while (Translation* path = translation->replaced_by.load(std::memory_order_acquire)) translation = path;
     } else {
       lookups_.Add();
-      translation = cache_->Find(frame, pc, alone);
+      translation = cache_->Find(code, pc, alone);
     }
     if (translation != nullptr && translation->tail_frame.valid()) {
       if (tlb.Lookup<mm::Access::kFetch>(GuestAddr(page + 1)) == nullptr) return nullptr;
       if (tlb.FetchFrame(page + 1) != translation->tail_frame) translation = nullptr;
     }
     bool warm = translation != nullptr || alone || !options_.optimizations.warm || IsWarm(pc);
-    if (translation == nullptr && !alone && TakeFromStore(pc, frame)) {
-      translation = cache_->Find(frame, pc, alone);
+    if (translation == nullptr && !alone && TakeFromStore(pc, code)) {
+      translation = cache_->Find(code, pc, alone);
       // What the store has goes on in no other page: that one is not looked at here.
       if (translation != nullptr && translation->tail_frame.valid()) translation = nullptr;
       warm = true;  // an earlier run has come by
@@ -284,11 +291,11 @@ Translation* TranslatorCore::Find(uint64_t pc, bool alone) {
     if (translation == nullptr) continue;
     if (closed && !opens) {
       // Another space has other pages behind the same one.
-      cache_->DropCode(frame);
+      cache_->Forget(frame);
       continue;
     }
     if (opens) OpenGate(translation->gate);
-    found = {pc, bound_->code_generation, frame, alone, translation};
+    found = {pc, bound_->code_generation, frame, alone, translation, code.mapping};
     if (!bound_->tables_filled) FillTables(bound_);
     Install(*translation);
     return translation;
@@ -328,12 +335,28 @@ void TranslatorCore::InstallTarget(const Translation& translation) {
   target = {translation.pc, &translation};
 }
 
-void TranslatorCore::InstallPage(PageNumber page, mm::FrameId frame) {
+std::optional<CodePage> TranslatorCore::ComeTo(PageNumber page, mm::FrameId frame) {
   // A guest may have few frames at very many addresses.
   constexpr size_t kMostPages = 16384;
-  if (bound_->pages_looked_at.size() > kMostPages) bound_->pages_looked_at.clear();
+  if (bound_->pages.size() > kMostPages) bound_->pages.clear();
+  Bound::Page& known = bound_->pages[page.value()];
+  if (known.generation == 0 && !AskForMapping(page, &known)) return std::nullopt;
+  const CodePage code = {page, frame, known.mapping};
+  if (bound_->tables_filled && !std::exchange(known.is_installed, true)) InstallPage(code);
+  return code;
+}
+
+bool TranslatorCore::AskForMapping(PageNumber page, Bound::Page* known) {
+  const mm::Tlb& tlb = *bound_->context->tlb;
+  if (options_.optimizations.across_pages) known->mapping = tlb.source()->CodeMappingOf(page);
+  const bool is_true = tlb.source()->generation() == tlb.seen_generation();
+  known->generation = is_true ? tlb.seen_generation() : 0;
+  return is_true;
+}
+
+void TranslatorCore::InstallPage(const CodePage& page) {
   adopted_.clear();
-  cache_->FindPage(frame, page, &adopted_);
+  cache_->FindPage(page, &adopted_);
   if (!FollowChanges(*bound_->context)) return;
   for (const Translation* translation : adopted_) {
     // What is known is not given away for what may never be wanted.
@@ -351,14 +374,22 @@ const std::byte* TranslatorCore::PrepareCode(PageNumber page) {
   return tlb.FetchFrame(page) == code.frame ? code.host_page : nullptr;
 }
 
-bool TranslatorCore::TakeFromStore(uint64_t pc, mm::FrameId frame) {
+std::optional<CodePage> TranslatorCore::Prepared(PageNumber page, mm::FrameId frame) {
+  mm::Tlb& tlb = *bound_->context->tlb;
+  if (tlb.FetchFrame(page) != frame) return std::nullopt;
+  Bound::Page& known = bound_->pages[page.value()];
+  if (known.generation != tlb.seen_generation() && !AskForMapping(page, &known)) return std::nullopt;
+  return CodePage{page, frame, known.mapping};
+}
+
+bool TranslatorCore::TakeFromStore(uint64_t pc, const CodePage& page) {
   if (!cache_->has_store() || cache_->has_evicted()) return false;
   using Stored = TranslationCache::Stored;
   adopted_.clear();
-  Stored stored = cache_->AdoptStored(frame, pc, &adopted_);
+  Stored stored = cache_->AdoptStored(page, pc, &adopted_);
   if (stored == Stored::kNotAsked) {
-    AskStore(GuestAddr(pc).page(), frame);
-    stored = cache_->AdoptStored(frame, pc, &adopted_);
+    AskStore(page.number, page.frame);
+    stored = cache_->AdoptStored(page, pc, &adopted_);
   }
   blocks_adopted_.Add(adopted_.size());
   // Where code comes by them it does not have to come back for each.
@@ -374,10 +405,12 @@ void TranslatorCore::AskStore(PageNumber page, mm::FrameId frame) {
   const uint64_t generation = cache_->generation();
   const std::byte* host = PrepareCode(page);
   tlb.ForgetFault();
-  if (host == nullptr || tlb.FetchFrame(page) != frame) return;
+  if (host == nullptr) return;
+  const std::optional<CodePage> code = Prepared(page, frame);
+  if (!code) return;
   // What a program makes itself it will hardly make a second time.
   if (tlb.source()->IsOfHostFile(page))
-    cache_->AskStore(frame, page.value(), std::span<const std::byte, kPageSize>(host, kPageSize), generation);
+    cache_->AskStore(*code, std::span<const std::byte, kPageSize>(host, kPageSize), generation);
   else
     cache_->NoteUnstored(frame, page.value());
 }
@@ -388,7 +421,9 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   const uint64_t generation = cache_->generation();
   tlb.ForgetFault();
   const std::byte* host = PrepareCode(page);
-  if (host == nullptr || tlb.FetchFrame(page) != frame) return nullptr;
+  if (host == nullptr) return nullptr;
+  const std::optional<CodePage> code = Prepared(page, frame);
+  if (!code) return nullptr;
   mm::FrameId tail;
   const bool crosses = !collector_.Collect(pc, host, nullptr);
   if (crosses) {
@@ -400,7 +435,7 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
   const std::span instructions = collector_.instructions();
   if (instructions.empty()) return nullptr;
   if (instructions[0].action == Action::kInterpret)
-    return cache_->Publish(pc, frame, tail, nullptr, instructions[0].repeats(), alone, generation);
+    return cache_->Publish(*code, pc, tail, nullptr, instructions[0].repeats(), alone, generation);
   lookahead_.Begin(PageRoundDown(pc), host, frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
   // Not where a path will begin, whose registers are others.
@@ -412,19 +447,21 @@ Translation* TranslatorCore::Translate(uint64_t pc, bool alone, mm::FrameId fram
     return extent_sharing_.Choose(bound_->context.get(), size_class, write, *address,
                                   [&] { return cache_->NewExtent(size_class); });
   };
+  writer_.set_neighbours(code->mapping.pages);
   const GeneratedBlock& block = writer_.Write(instructions, crosses, alone, live_at, shared_extent);
-  Translation* made = cache_->Publish(pc, frame, tail, &block, false, alone, generation);
-  if (made != nullptr) NoteTranslated(*made, instructions);
+  Translation* made = cache_->Publish(*code, pc, tail, &block, false, alone, generation);
+  if (made != nullptr) NoteTranslated(*made, instructions, block.far_links.size());
   return made;
 }
 
-void TranslatorCore::NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions) {
+void TranslatorCore::NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions,
+                                    size_t num_far_links) {
   blocks_translated_.Add();
   uint64_t guest_bytes = 0;
   for (const GuestInstruction& instruction : instructions.first(std::min<size_t>(made.count(), instructions.size())))
     guest_bytes += instruction.decoded.info.length;
   guest_bytes_.Add(guest_bytes);
-  host_bytes_.Add(cache_->BytesFor(made));
+  host_bytes_.Add(cache_->BytesFor(made, num_far_links));
   if (options_.dumper == nullptr) return;
   const BlockDumper& dumper = *options_.dumper;
   const mm::Tlb& tlb = *bound_->context->tlb;

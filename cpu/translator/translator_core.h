@@ -5,11 +5,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "base/counter.h"
 #include "base/zeroed.h"
 #include "cpu/engine.h"
@@ -83,8 +84,12 @@ class TranslatorCore final : public Engine {
     uint64_t code_generation = 0;
     std::vector<uint16_t> used_entries;  // of the table of targets
     std::vector<uint16_t> used_targets;  // of the larger one
-    // Of which all that others had translated has been put there.
-    absl::flat_hash_set<uint64_t> pages_looked_at;
+    struct Page {
+      mm::CodeMapping mapping;
+      uint64_t generation = 0;    // of the space, when that was asked for; 0: it is not known
+      bool is_installed = false;  // all that others had translated of it has been put into the tables
+    };
+    absl::flat_hash_map<uint64_t, Page> pages;  // of code, that were come to
   };
 
   // What the cache was once asked for: a look-up without its lock, whatever space asks, for as long as nothing is
@@ -94,6 +99,7 @@ class TranslatorCore final : public Engine {
     mm::FrameId frame;
     bool alone = false;
     Translation* translation = nullptr;
+    mm::CodeMapping mapping;
   };
   static constexpr uint32_t kFound = 8192;
   Found& FoundAt(uint64_t pc, bool alone) { return found_.get()[(pc ^ pc >> 12 ^ uint64_t{alone} << 5) % kFound]; }
@@ -109,16 +115,23 @@ class TranslatorCore final : public Engine {
   // The translation of the block at `pc`; null: let the interpreter go on there. `alone`: see Translation.
   Translation* Find(uint64_t pc, bool alone);
   Translation* Translate(uint64_t pc, bool alone, mm::FrameId frame);
+  // The page, whose frame that is as far as the TLB knows, with its mapping; what others translated of it is installed.
+  // Nothing: it has just changed.
+  std::optional<CodePage> ComeTo(PageNumber page, mm::FrameId frame);
+  // False: the page has changed since the TLB looked, so its frame there may be another one's than the mapping's.
+  bool AskForMapping(PageNumber page, Bound::Page* known);
+  // What has just been prepared, with the mapping that it has at the same time. Nothing: that has changed.
+  std::optional<CodePage> Prepared(PageNumber page, mm::FrameId frame);
   // Publishes what the store has of the code at `pc`. True: it has something of the page, so the program is not the
   // first to come here.
-  bool TakeFromStore(uint64_t pc, mm::FrameId frame);
+  bool TakeFromStore(uint64_t pc, const CodePage& page);
   void AskStore(PageNumber page, mm::FrameId frame);
   // Whether the block at `pc` is worth translating: the engine has run for a while, or it is come to often; counts.
   bool IsWarm(uint64_t pc);
   // The page's bytes, to translate them; null: it cannot be executed here (any more).
   const std::byte* PrepareCode(PageNumber page);
   // What is counted and shown of a new translation.
-  void NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions);
+  void NoteTranslated(const Translation& made, std::span<const GuestInstruction> instructions, size_t num_far_links);
 
   // --- paths (translator_paths.cc) ---
   // A slice has ended at `pc`.
@@ -160,7 +173,7 @@ class TranslatorCore final : public Engine {
   void Install(const Translation& translation);
   void InstallTarget(const Translation& translation);
   // What has been translated of a page, by others and for other spaces: once, when code first comes to it here.
-  void InstallPage(PageNumber page, mm::FrameId frame);
+  void InstallPage(const CodePage& page);
   // Runs translated code from state.rip for at most what is left of the budget. Between two portions it sees whether it
   // is to come back earlier.
   void Enter(const Translation& translation);

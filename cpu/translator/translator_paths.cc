@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -49,7 +50,7 @@ bool TranslatorCore::CanFetch(uint64_t pc) const {
 const Translation* TranslatorCore::PathAt(uint64_t pc) const {
   if (!CanFetch(pc)) return nullptr;
   const mm::FrameId frame = bound_->context->tlb->FetchFrame(GuestAddr(pc).page());
-  const Translation* there = cache_->Find(frame, pc, /*alone=*/false);
+  const Translation* there = cache_->Peek(frame, pc);
   return there != nullptr && there->is_path ? there : nullptr;
 }
 
@@ -218,14 +219,17 @@ void TranslatorCore::MakeStoredPath(const StoredPath& path) {
   const bool goes_round = collector_.CollectPath(steps, begin) && path.goes_round;
   if (goes_round != path.goes_round || collector_.instructions().size() != steps.size()) return;
   PublishPath(steps[0].page, goes_round, generation);
-  const Translation* made = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
+  const Translation* made = cache_->Peek(path_pages_[0].frame, begin);
   if (made != nullptr && made->is_path) paths_made_again_.Add();
 }
 
 bool TranslatorCore::HasItsPages(const Translation& path) {
   return std::ranges::all_of(path.pages(), [&](const Translation::Page& page) {
     const GuestAddr address(page.number * kPageSize);
-    return CanFetch(address.value()) && bound_->context->tlb->FetchFrame(address.page()) == page.frame;
+    if (!CanFetch(address.value()) || bound_->context->tlb->FetchFrame(address.page()) != page.frame) return false;
+    // Its links lead to code of that page, which may count on others behind that.
+    const std::optional<CodePage> code = ComeTo(address.page(), page.frame);
+    return code && cache_->MayRun(*code);
   });
 }
 
@@ -298,7 +302,7 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   std::span<const GuestInstruction> instructions = collector_.instructions();
   if (instructions.size() < kMinLength) return false;
   const uint64_t begin = instructions[0].pc;
-  const Translation* replaced = cache_->Find(path_pages_[0].frame, begin, /*alone=*/false);
+  const Translation* replaced = cache_->Peek(path_pages_[0].frame, begin);
   if (replaced == nullptr || (replaced->is_path && !replaces_path)) return true;
   // Without calls, returns and switches it has to be longer than a block by half.
   if (!replaced->is_path &&
@@ -318,6 +322,9 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   if (gate == GuestContext::kGates) return false;
   lookahead_.Begin(PageRoundDown(begin), bytes, path_pages_[0].frame, generation);
   const auto live_at = [this](uint64_t at) { return lookahead_.LiveAt(at); };
+  // What does not belong to its frame's code goes by its ways.
+  const auto page = bound_->pages.find(path_pages_[0].number);
+  writer_.set_neighbours(page == bound_->pages.end() ? PageRange{} : page->second.mapping.pages);
   const GeneratedBlock* written = writer_.WritePath(instructions, gate, goes_round, live_at);
   while (written == nullptr) {
     if (replaces_path) return false;
@@ -329,7 +336,7 @@ bool TranslatorCore::PublishPath(const std::byte* bytes, bool goes_round, uint64
   }
   const Translation* made = cache_->PublishPath(begin, path_pages_, *written, *replaced, generation);
   if (made == nullptr) return true;
-  NoteTranslated(*made, instructions);
+  NoteTranslated(*made, instructions, written->far_links.size());
   if (cache_->has_store()) {
     std::vector<uint64_t> pcs;
     for (const GuestInstruction& instruction : instructions) pcs.push_back(instruction.pc);
