@@ -22,7 +22,7 @@ struct VerifyOptions {
   std::function<void(const std::string& report)> on_difference;
 };
 
-// Both engines in lock-step. Guest code runs in units of some hundred instructions: by `subject`, then, with registers
+// Both engines in lock-step. Guest code runs in units of at most 3,000 instructions: by `subject`, then, with registers
 // and memory put back, by `reference`; how the unit ended, registers, flags that are defined and memory must be the
 // same, and what the reference did stands. System calls are made once, since they happen between two units.
 //
