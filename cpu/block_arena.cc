@@ -30,7 +30,7 @@ void BlockArena::Release(Chunk* chunk) {
 
 void* BlockArena::Allocate(size_t bytes) {
   DCHECK(bytes != 0 && bytes <= kMaxPieceBytes);
-  bytes = (bytes + kAlignment - 1) & ~(kAlignment - 1);
+  bytes = Padded(bytes);
   if (current_ == nullptr || used_bytes_ + bytes > kChunkBytes) {
     if (num_chunks() >= max_chunks_) return nullptr;
     first_ = current_ == nullptr;

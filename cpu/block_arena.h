@@ -25,6 +25,8 @@ class BlockArena {
   // of the first one, which becomes a large page then.
   static constexpr size_t kChunkBytes = kLargePageBytes;
   static constexpr size_t kAlignment = 32;
+  // What a piece takes.
+  static constexpr size_t Padded(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
   // The largest piece.
   static constexpr size_t kMaxPieceBytes = kChunkBytes / 128;
 

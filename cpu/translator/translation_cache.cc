@@ -386,12 +386,11 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
 }
 
 uint64_t TranslationCache::BytesFor(const Translation& translation, size_t num_far_links) const {
-  // What the arena rounds up, and tables that are between half and wholly full.
-  constexpr uint64_t kAllocation = 16,
-                     kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
+  // Tables that are between half and wholly full.
+  constexpr uint64_t kTableEntries = (sizeof(Translation*) + 1) * 3 / 2 + sizeof(Translation*) * 4 / 3;
   uint64_t bytes =
-      translation.code_bytes + sizeof(Translation) + translation.marks().size_bytes() + kAllocation + kTableEntries;
-  bytes += translation.pages().size_bytes() + num_far_links * FarLinks::kBytesForJump;
+      translation.code_bytes + kTableEntries + num_far_links * FarLinks::kBytesForJump +
+      BlockArena::Padded(sizeof(Translation) + translation.marks().size_bytes() + translation.pages().size_bytes());
   MutexLock lock(&mu_);
   if (const auto found = frames_.find(translation.frame.value()); found != frames_.end()) {
     const std::byte* first = memory_->buffer.permanent();
