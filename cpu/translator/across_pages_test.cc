@@ -137,8 +137,7 @@ TEST_F(AcrossPagesTest, AJumpLeadsToItsTargetAsSoonAsThatIsTranslated) {
   }
 }
 
-// Its first instruction is written twice, so that the forward entry can be patched.
-TEST_F(AcrossPagesTest, ABlockThatBeginsWithItHasTheLinkOnce) {
+TEST_F(AcrossPagesTest, ABlockThatIsNothingButAJumpOrCallHasOneLink) {
   const uint64_t from = AddressIn(1, 0), to = AddressIn(5, 0);
   for (const uint8_t opcode : {0xe8, 0xe9}) {
     cache_->DropCode(FrameOf(1));
