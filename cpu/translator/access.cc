@@ -58,12 +58,14 @@ std::byte* FillAccess(GuestContext* context, uint64_t address) {
   return host;
 }
 
-std::byte* FillPlace(GuestContext* context, uint64_t address) {
-  const bool fs = context->place == GuestContext::kFsPlace;
+std::byte* FillPlace(GuestContext* context) {
+  const uint32_t place = std::bit_cast<PlaceSite>(context->site).place;
+  const bool fs = place == GuestContext::kFsPlace;
   AccessSite wanted = {};
-  wanted.write = fs || (context->page_keys[context->place].load(std::memory_order_relaxed) & 1) != 0;
+  wanted.write = fs || context->is_written(place);
   wanted.size_less_one = ((fs ? GuestContext::kFsBytes : 1) - 1) & 0x1ff;
-  return Fill(context, wanted, address) == nullptr ? nullptr : FastPlace(context, address);
+  const uint64_t address = fs ? context->fs_base : context->address_of_page(place);
+  return Fill(context, wanted, address) == nullptr ? nullptr : FastPlace(context);
 }
 
 uint64_t FillStack(GuestContext* context, uint64_t address) {

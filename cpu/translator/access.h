@@ -19,10 +19,9 @@ std::byte* FastAccess(GuestContext* context, uint64_t address);
 uint64_t FastStack(GuestContext* context, uint64_t address);
 uint64_t FillStack(GuestContext* context, uint64_t address);
 
-// Where context->place is on the host, a page or what is behind FS, whose address is given; remembers it. Null: as
-// above. Fast: like FastAccess.
-std::byte* FastPlace(GuestContext* context, uint64_t address);
-std::byte* FillPlace(GuestContext* context, uint64_t address);
+// Where the place of context->site, a PlaceSite, is on the host; remembers it. Null: as above. Fast: like FastAccess.
+std::byte* FastPlace(GuestContext* context);
+std::byte* FillPlace(GuestContext* context);
 
 // The code for context->target, if the larger table knows it. Like FastAccess it needs nothing saved.
 const void* FastTarget(GuestContext* context);

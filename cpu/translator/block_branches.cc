@@ -60,7 +60,8 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   // Behind a call what was in the host's registers may have been put away.
   loop_entry_ = instructions_[count_ - 1].action == Action::kSyscall ? out_.saved_entry : code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
-  AddCold({.kind = Cold::Kind::kShort, .jump = code_.JumpIf(kSign)});
+  const uint32_t is_short = code_.JumpIf(kSign);
+  AddCold({.kind = Cold::Kind::kShort, .jump = is_short, .back = code_.size()});
   out_.forward_entry = out_.saved_entry;
   if (!units_first) {
     if (runs_forward_) {
@@ -363,6 +364,26 @@ void BlockWriter::LoadGuestAddress(uint64_t pc) {
 void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
   LoadGuestAddress(pc);
   JumpTo(routine);
+}
+
+void BlockWriter::WriteUnlinked(uint64_t pc) {
+  // What a path leads to may be on any page, and others than its own know nothing of its links.
+  if (is_path_ || !optimizations_.chain) {
+    SaveFlags(kAllFlags);
+    return LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, pc);
+  }
+  DCHECK(flags_ != Flags::kReplayable);
+  CallRoutine(flags_ == Flags::kHost ? routines_.unlinked_host_flags : routines_.unlinked_saved_flags);
+  constexpr unsigned kRetImm16 = 0xc2;
+  const auto behind = static_cast<unsigned>(pc - pc_) & 0xffffu;
+  for (const unsigned byte : {kRetImm16, behind & 0xffu, behind >> 8}) code_.Byte(byte);
+}
+
+void BlockWriter::WriteByTable() {
+  out_.by_table_host = code_.size();
+  if (live_flags_[0] != 0) WriteSaveFlags();
+  out_.by_table_saved = code_.size();
+  LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, pc_);
 }
 
 void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {

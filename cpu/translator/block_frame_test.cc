@@ -48,7 +48,7 @@ TEST_F(BlockFrameTest, WhatCodeStoresLooksStored) {
         static_cast<const void*>(&context_->spill[1]), static_cast<const void*>(&context_->held),
         static_cast<const void*>(&context_->lent[1]), static_cast<const void*>(&context_->value),
         static_cast<const void*>(&context_->site), static_cast<const void*>(&context_->branch_site),
-        static_cast<const void*>(&context_->place), static_cast<const void*>(&context_->deltas[0]),
+        static_cast<const void*>(&context_->deltas[0]),
         static_cast<const void*>(&context_->deltas[GuestContext::kMaxDeltas - 1])}) {
     const auto displacement =
         static_cast<const std::byte*>(stored) - reinterpret_cast<const std::byte*>(&context_->r10);

@@ -459,9 +459,10 @@ void BlockWriter::WritePop(const GuestInstruction& instruction) {
 
 void BlockWriter::WriteLeaveFrame() {
   KeepFlagsBefore();
+  const uint32_t address_code = code_.size();
   code_.Move(kScratch, kHostRbp);
   constexpr unsigned kWord = 8;
-  Probe(Right::kRead, kWord, Result::kHost, kNoOperand);
+  Probe(Right::kRead, kWord, Result::kHost, kNoOperand, address_code);
   code_.Load(kGuestRspHost, Frame(REMORA_FRAME(stack_delta)));
   code_.Lea(kGuestRspHost, {.base = kHostRbp, .index = kGuestRspHost, .displacement = 8});
   code_.Load(kHostRbp, {.base = kScratch});

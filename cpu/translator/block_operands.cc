@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/check.h"
 #include "cpu/translator/block_frame.h"
@@ -85,7 +86,8 @@ uint32_t BlockWriter::ExtentFor(Right right, unsigned bytes, uint32_t operand) {
   return shared ? *shared : numbers_->NewExtent(size_class);
 }
 
-void BlockWriter::Probe(Right right, unsigned bytes, Result result, uint32_t operand) {
+void BlockWriter::Probe(Right right, unsigned bytes, Result result, uint32_t operand, uint32_t address_code) {
+  const std::span<const uint8_t> address = code_.bytes().subspan(address_code);
   const bool as_delta = result != Result::kHost;
   const bool write = right == Right::kWrite;
   const uint32_t number = ExtentFor(right, bytes, operand);
@@ -105,12 +107,17 @@ void BlockWriter::Probe(Right right, unsigned bytes, Result result, uint32_t ope
   site.write = write;
   site.size_less_one = (bytes - 1) & 0x1ff;
   site.instruction = index_ & (AccessSite::kMaxInstructions - 1);
-  AddCold({.kind = Cold::Kind::kMiss,
-           .jump = missed,
-           .back = code_.size(),
-           .site = std::bit_cast<uint32_t>(site),
-           .routine = (as_delta ? routines_.access_delta : routines_.access)[write],
-           .start = field(offsetof(Extent, start))});
+  Cold cold = {.kind = Cold::Kind::kMiss,
+               .jump = missed,
+               .back = code_.size(),
+               .site = std::bit_cast<uint32_t>(site),
+               .routine = (as_delta ? routines_.access_delta : routines_.access)[write],
+               .start = field(offsetof(Extent, start))};
+  if (address.size() <= cold.address.size()) {
+    cold.address_bytes = static_cast<uint8_t>(address.size());
+    std::ranges::copy(address, cold.address.begin());
+  }
+  AddCold(cold);
 }
 
 uint32_t BlockWriter::StackSite(Right right, unsigned bytes, bool pinned) const {
@@ -209,7 +216,7 @@ void BlockWriter::NotePlace(uint32_t place, GeneratedBlock::Numbered::Kind kind)
   if (place < GuestContext::kPages) out_.numbered.push_back({code_.size() - 4, kind, place});
 }
 
-void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
+void BlockWriter::ProbePlace(uint32_t place) {
   if (std::ranges::find(places_, place) != places_.end()) return LoadKnown(place);
   places_.push_back(place);
   KeepFlagsBefore();
@@ -218,14 +225,13 @@ void BlockWriter::ProbePlace(uint32_t place, uint64_t address) {
   constexpr unsigned kEqual = 4;
   const uint32_t missed = code_.JumpIf(kEqual);
   SpoilFlags();
-  AccessSite site = {};
-  site.instruction = index_ & (AccessSite::kMaxInstructions - 1);
+  const PlaceSite site = {.place = place & PlaceSite::kMaxPlace,
+                          .instruction = index_ & (AccessSite::kMaxInstructions - 1)};
   AddCold({.kind = Cold::Kind::kPlaceMiss,
            .jump = missed,
            .back = code_.size(),
            .place = place,
-           .site = std::bit_cast<uint32_t>(site),
-           .pc = address & ~kPageMask});
+           .site = std::bit_cast<uint32_t>(site)});
 }
 
 void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
@@ -240,15 +246,16 @@ void BlockWriter::ProbeOperand(const GuestInstruction& instruction) {
     const int64_t address = OperandGroups::ConstantAddress(instruction);
     const uint32_t place = PlaceOfConstant(address, address + bytes, write);
     if (place != GuestContext::kNoPage) {
-      ProbePlace(place, static_cast<uint64_t>(address));
+      ProbePlace(place);
       const auto in_page = static_cast<int32_t>(static_cast<uint64_t>(address) & kPageMask);
       if (in_page != 0) code_.Lea(kScratch, {.base = kScratch, .displacement = in_page});
       return;
     }
   }
   KeepFlagsBefore();
+  const uint32_t address_code = code_.size();
   ComputeAddress(instruction, /*keep_flags=*/false);
-  Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost, index_);
+  Probe(write ? Right::kWrite : Right::kRead, bytes, Result::kHost, index_, address_code);
 }
 
 void BlockWriter::MoveKept(unsigned opcode, int number) {
@@ -268,11 +275,12 @@ void BlockWriter::LoadDelta(int number) {
   }
   if (const uint32_t place = PlaceOfGroup(group); place != GuestContext::kNoPage) {
     kept_.set(static_cast<size_t>(number));
-    return ProbePlace(place, static_cast<uint64_t>(group.low));
+    return ProbePlace(place);
   }
   KeepFlagsBefore();
   const auto bytes = static_cast<unsigned>(group.high - group.low);
   const bool constant = group.base == OperandGroups::kConstant;
+  const uint32_t address_code = code_.size();
   if (constant) {
     code_.Constant(kScratch, static_cast<uint64_t>(group.low));
   } else if (IsInContext(group.base)) {
@@ -298,7 +306,7 @@ void BlockWriter::LoadDelta(int number) {
   uint32_t member = index_;
   while (groups_.group_of(member) != number) ++member;
   DCHECK(member < count_);
-  Probe(group.write ? Right::kWrite : Right::kRead, bytes, result, member);
+  Probe(group.write ? Right::kWrite : Right::kRead, bytes, result, member, address_code);
   if (group.index >= 0) {
     if (IsInContext(group.base))
       code_.Memory(0x03, kScratch, InContext(group.base));
@@ -365,9 +373,10 @@ HostPlace BlockWriter::ProbeStack(Right right, int32_t displacement) {
   SpoilFlags();
   held_ = OperandGroups::kNone;
   constexpr unsigned kWord = 8;
+  const uint32_t address_code = code_.size();
   code_.Lea(kScratch, OnStack(displacement));
   code_.Memory(0x03, kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
-  Probe(right, kWord, Result::kHost, kNoOperand);
+  Probe(right, kWord, Result::kHost, kNoOperand, address_code);
   return {.base = kScratch};
 }
 

@@ -66,6 +66,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   out_.far_links.clear();
   out_.branches.clear();
   out_.branch_displacement = out_.branch_unknown = out_.branch_by_table = 0;
+  out_.by_table_host = out_.by_table_saved = 0;
   out_.marks.clear();
   cold_.clear();
   const GuestInstruction& last = instructions.back();
@@ -103,6 +104,7 @@ void BlockWriter::WriteCode(std::span<const GuestInstruction> instructions) {
   }
   out_.cold_offset = code_.size();
   WriteColdCode();
+  if (crosses_page_ && HasRoom()) WriteByTable();
 }
 
 void BlockWriter::WriteNext() {
@@ -315,18 +317,24 @@ void BlockWriter::WriteColdCode() {
   }
 }
 
+void BlockWriter::CallWithSite(const void* routine, const Cold& cold) {
+  CallRoutine(routine);
+  const uint32_t returns_to = code_.size();
+  code_.Land(code_.Jump(), cold.back);
+  code_.NeverRun(cold.site);
+  DCHECK(code_.size() == returns_to + Routines::kSiteBehindReturn + sizeof(cold.site));
+}
+
 void BlockWriter::WriteCold(const Cold& cold) {
   constexpr unsigned kAdd = 0;
   switch (cold.kind) {
     case Cold::Kind::kMiss: {
-      constexpr unsigned kAddTo = 0x03, kTestEaxWith = 0xa9;
-      code_.Memory(kAddTo, kScratch, cold.start);
-      CallRoutine(cold.routine);
-      const uint32_t returns_to = code_.size();
-      code_.Land(code_.Jump(), cold.back);
-      code_.Byte(kTestEaxWith);
-      DCHECK(code_.size() == returns_to + Routines::kSiteBehindReturn);
-      code_.Dword(cold.site);
+      constexpr unsigned kAddTo = 0x03;
+      if (cold.address_bytes != 0)
+        code_.Append(cold.address, cold.address_bytes);
+      else
+        code_.Memory(kAddTo, kScratch, cold.start);
+      CallWithSite(cold.routine, cold);
       return;
     }
     case Cold::Kind::kStackMiss:
@@ -337,25 +345,12 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kAroundStackMiss:
-      // R11 may be of use yet.
-      code_.Store(Frame(REMORA_FRAME(held)), kScratch);
-      code_.Load(kScratch, Frame(REMORA_FRAME(minus_stack_delta)));
-      code_.Lea(kScratch, {.base = kGuestRspHost, .index = kScratch, .displacement = cold.low});
-      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
-      CallRoutine(routines_.access_stack);
-      code_.Load(kScratch, Frame(REMORA_FRAME(held)));
-      code_.Land(code_.Jump(), cold.back);
+      CallWithSite(routines_.access_around_stack, cold);
+      code_.NeverRun(static_cast<uint32_t>(cold.low));
       return;
     case Cold::Kind::kPlaceMiss:
-      if (cold.place == GuestContext::kFsPlace)
-        code_.Load(kScratch, Frame(REMORA_FRAME(fs_base)));
-      else
-        code_.Constant(kScratch, cold.pc);
-      code_.StoreConstant32(Frame(REMORA_FRAME(site)), cold.site);
-      code_.StoreConstant32(Frame(REMORA_FRAME(place)), cold.place);
+      CallWithSite(routines_.access_place, cold);
       NotePlace(cold.place, GeneratedBlock::Numbered::Kind::kPage);
-      CallRoutine(routines_.access_place);
-      code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kInterpret:
       SettleStack();
@@ -378,9 +373,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
         if (far != out_.far_links.end()) far->cold_offset = code_.size();
         return GoAcross(cold.pc, kAllFlags);
       }
-      // Where the link leads at first, and for ever if the target goes on in the next page. There are many.
-      SaveFlags(kAllFlags);
-      return LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, cold.pc);
+      return WriteUnlinked(cold.pc);
     case Cold::Kind::kOtherTarget:
       return WriteOtherTarget(cold);
     case Cold::Kind::kRoundShort:
@@ -389,7 +382,7 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), loop_entry_);
       return;
     case Cold::Kind::kClosed:
-      return LeaveBlock(routines_.leave_lookup, pc_);
+      return CallRoutine(routines_.dropped_saved_flags);
     case Cold::Kind::kBranch:
       return WriteUnknownTarget(cold.refusable);
     case Cold::Kind::kUnit:
@@ -397,14 +390,9 @@ void BlockWriter::WriteCold(const Cold& cold) {
       code_.Land(code_.Jump(), cold.back);
       return;
     case Cold::Kind::kShort:
-      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
-      LoadGuestAddress(pc_);
       CallRoutine(routines_.go_on);
-      code_.Land(code_.Jump(), out_.saved_entry);
-      out_.dropped_host = code_.size();
-      if (live_flags_[0] != 0) WriteSaveFlags();
-      out_.dropped_saved = code_.size();
-      return LeaveBlock(routines_.leave_lookup, pc_);
+      code_.Land(code_.Jump(), cold.back);
+      return;
   }
 }
 

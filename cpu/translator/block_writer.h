@@ -3,6 +3,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include <array>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -127,6 +128,9 @@ class BlockWriter {
     uint32_t place = 0, site = 0;
     const void* routine = nullptr;
     HostPlace start = {};  // what has been subtracted from R11
+    // What gives R11 the address again, where that is shorter than adding `start`.
+    std::array<uint8_t, 7> address = {};
+    uint8_t address_bytes = 0;
     uint32_t index = 0;
     int32_t moved = 0;  // Mark::stack_moved
     int32_t low = 0;    // the first byte, from R10
@@ -180,6 +184,8 @@ class BlockWriter {
   void AddCold(Cold cold);
   void WriteColdCode();
   void WriteCold(const Cold& cold);
+  // The routine finds cold.site behind the call, and returns to where the block goes on.
+  void CallWithSite(const void* routine, const Cold& cold);
 
   // --- flags ---
   // Into the context. `live`: those that may be read from here on.
@@ -213,9 +219,9 @@ class BlockWriter {
   // --- memory operands ---
   // R11 becomes the guest address. The host's flags may be spoilt unless `keep_flags`.
   void ComputeAddress(const GuestInstruction& instruction, bool keep_flags);
-  // From R11, a guest address. Flags are saved, or can be replayed. `operand`: the instruction whose memory operand it
-  // is, or kNoOperand.
-  void Probe(Right right, unsigned bytes, Result result, uint32_t operand);
+  // From R11, a guest address, which the code from `address_code` on has made. Flags are saved, or can be replayed.
+  // `operand`: the instruction whose memory operand it is, or kNoOperand.
+  void Probe(Right right, unsigned bytes, Result result, uint32_t operand, uint32_t address_code);
   // Which extent a site looks into.
   uint32_t ExtentFor(Right right, unsigned bytes, uint32_t operand);
   // An AccessSite for operands on the stack.
@@ -230,7 +236,7 @@ class BlockWriter {
   uint32_t PlaceOfGroup(const OperandGroups::Group& group) const;
   uint32_t PlaceOfConstant(int64_t low, int64_t high, bool write) const;
   // R11 becomes where the place is on the host. `address`: of the page.
-  void ProbePlace(uint32_t place, uint64_t address);
+  void ProbePlace(uint32_t place);
   static HostPlace KnownAt(uint32_t place);
   void LoadKnown(uint32_t place);
   // The last four bytes that were written follow from the number of `place`, if it is a page.
@@ -356,6 +362,10 @@ class BlockWriter {
   // R11 becomes the address.
   void LoadGuestAddress(uint64_t pc);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
+  // Where a link leads whose target is not translated: another block of the page, or of the path's pages.
+  void WriteUnlinked(uint64_t pc);
+  // GeneratedBlock::by_table_host.
+  void WriteByTable();
   void InterpretHere(uint32_t index, uint64_t pc);
   // Whether blocks there may be linked to: on the block's own page, or one that its path is known to be on.
   bool InPage(uint64_t pc) const { return !crosses_page_ && ((pc ^ pc_) / kPageSize == 0 || IsOnPath(pc)); }

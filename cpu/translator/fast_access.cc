@@ -94,19 +94,20 @@ uint64_t FastStack(GuestContext* context, uint64_t address) {
   return host != nullptr && RecordStack(context, address, host, one_page) ? 1 : 0;
 }
 
-std::byte* FastPlace(GuestContext* context, uint64_t address) {
+std::byte* FastPlace(GuestContext* context) {
   const mm::Tlb& tlb = *context->tlb;
-  const uint32_t place = context->place;
+  const uint32_t place = __builtin_bit_cast(PlaceSite, context->site).place;
   if (place == GuestContext::kFsPlace) {
+    const uint64_t address = context->fs_base;
     std::byte* host = (address & kPageMask) + GuestContext::kFsBytes <= kPageSize
                           ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address))
                           : AcrossPages(tlb, address, GuestContext::kFsBytes, /*write=*/true);
     context->fs_host = reinterpret_cast<uint64_t>(host);
     return host;
   }
-  const bool write = (context->page_keys[place].load(std::memory_order_relaxed) & 1) != 0;
+  const GuestAddr address(context->address_of_page(place));
   std::byte* host =
-      write ? tlb.Probe<mm::Access::kWrite>(GuestAddr(address)) : tlb.Probe<mm::Access::kRead>(GuestAddr(address));
+      context->is_written(place) ? tlb.Probe<mm::Access::kWrite>(address) : tlb.Probe<mm::Access::kRead>(address);
   if (host == nullptr) return nullptr;
   context->pages[place] = reinterpret_cast<uint64_t>(host);
   context->known_pages[context->num_known_pages++] = static_cast<uint16_t>(place);

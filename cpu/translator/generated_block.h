@@ -49,8 +49,9 @@ struct BlockShape {
   // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
   uint16_t forward_entry = 0;
   uint16_t cold_offset = 0;  // what is seldom run begins there
-  // Where the entries' jumps lead once the block is dropped.
-  uint16_t dropped_host = 0, dropped_saved = 0;
+  // Where links lead that mean a block which goes on in the next page: by the table, as what is there depends on the
+  // address space. With the flags in the host's register, and saved.
+  uint16_t by_table_host = 0, by_table_saved = 0;
   // The indirect branch that the block ends with, if it may have an inline cache: the 4-byte displacement of a jump,
   // within 16 aligned bytes, where that leads without one, and where it leads if there is to be none. Else 0.
   uint16_t branch_displacement = 0, branch_unknown = 0, branch_by_table = 0;

@@ -32,7 +32,10 @@ enum class Leave : uint32_t {
   kInterpret,  // the instruction at exit_pc is not in the table
   kRepeat,     // likewise, and it has a REP prefix
   kString,     // the string instruction at exit_pc, of form `site`, is not done
-  kGoOn,       // on at exit_pc: `remaining` is less than the block there has, or a call has changed what is known
+  kGoOn,       // on at exit_pc: a call has changed what is known
+  kShort,      // `remaining` is less than the block around exit_host_pc has, which has been charged, but not begun
+  kDropped,    // on at the beginning of the block around exit_host_pc, which was come to, but is not to be run
+  kUnlinked,   // on where a link leads, whose cold code exit_host_pc is in (Routines::unlinked_saved_flags)
   kSyscall,    // SYSCALL; the state is settled already, and the gate, if there is one, has been asked
   kNoAccess,   // the memory operand of site `site`, in the block around exit_host_pc, has no plain host address
   kTrap,       // the host's CPU refused the instruction at exit_host_pc; trap_flags are the flags there
@@ -70,6 +73,15 @@ struct AccessSite {
   uint64_t extent_size() const { return uint64_t{1} << SizeClassOf(extent); }
 };
 static_assert(sizeof(AccessSite) == 4 && kNumExtents <= 1 << 12);
+
+// Likewise what a site tells that found a place not known: a page, by its number, or GuestContext::kFsPlace.
+struct PlaceSite {
+  uint32_t place : 22;
+  uint32_t instruction : 10;  // where AccessSite has it
+
+  static constexpr uint32_t kMaxPlace = (1 << 22) - 1;
+};
+static_assert(sizeof(PlaceSite) == sizeof(AccessSite));
 
 // Which RET or JMP it was that went to a target: its own code's offset in the CodeBuffer. Where there cannot be any
 // code, the interpreter carries the branch out once more, and makes the exception.
@@ -121,13 +133,12 @@ struct alignas(kAlikeBytes) GuestContext {
   uint16_t flags = 0;
   uint64_t target = 0;  // where an indirect or far branch goes
   uint64_t spill[2] = {};
-  uint32_t site = 0;         // AccessSite; of a string instruction: StringForm
+  uint32_t site = 0;         // AccessSite, PlaceSite; of a string instruction: StringForm
   uint32_t branch_site = 0;  // which indirect branch was the last: BranchSite
   uint64_t held = 0;         // R11, while something else needs it
   // The guest's values of the registers that stand in for R10 and R11 in the loop under way.
   uint64_t lent[2] = {};
-  uint64_t value = 0;        // between two accesses of one instruction
-  uint32_t place = kNoPage;  // that is missing: a page, or kFsPlace
+  uint64_t value = 0;  // between two accesses of one instruction
 
   // From here on up to the deltas, blocks only load.
 
@@ -234,6 +245,9 @@ struct alignas(kAlikeBytes) GuestContext {
   const std::atomic<uint64_t>* page_keys = nullptr;  // the guest's page for each, see PageKey
   static constexpr uint32_t kNoPage = kPages, kFsPlace = kPages + 1;
   static uint64_t PageKey(uint64_t address, bool write) { return (address & ~kPageMask) | (write ? 1 : 0); }
+  uint64_t page_key(uint32_t page) const { return page_keys[page].load(std::memory_order_relaxed); }
+  uint64_t address_of_page(uint32_t page) const { return page_key(page) & ~kPageMask; }
+  bool is_written(uint32_t page) const { return (page_key(page) & 1) != 0; }
 
   // Whether the pages of a path are those that it was made for, by GeneratedBlock::gate: 1, or not known. Gate 0 is no
   // path's, nor is a third of the others.

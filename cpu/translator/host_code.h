@@ -136,6 +136,13 @@ class HostCode {
     Dword(static_cast<uint32_t>(value));
   }
 
+  // Four bytes for whoever knows where they are, as the operand of an instruction that is not to be come to.
+  void NeverRun(uint32_t value) {
+    constexpr unsigned kTestEaxWith = 0xa9;
+    Byte(kTestEaxWith);
+    Dword(value);
+  }
+
   // Jumps with a 4-byte displacement, whose offset they answer.
   uint32_t Jump() { return Byte(0xe9), Gap(); }
   uint32_t Call() { return Byte(0xe8), Gap(); }

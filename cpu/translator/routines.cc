@@ -86,8 +86,17 @@ class RoutineWriter : public ContextAssembler {
     ret();
     L(leave);
     pop(rax);
-    StoreField(REMORA_FIELD(exit_pc), kScratchRegister);
-    GoLeave(cpu::translator::Leave::kGoOn);
+    PopField(REMORA_FIELD(exit_host_pc));
+    GoLeave(cpu::translator::Leave::kShort);
+    return at;
+  }
+
+  // Called from where its block is left. `flags_in_host`: to be saved.
+  size_t LeaveFrom(cpu::translator::Leave why, bool flags_in_host) {
+    const size_t at = Begin();
+    PopField(REMORA_FIELD(exit_host_pc));
+    if (flags_in_host) SaveFlags();
+    GoLeave(why);
     return at;
   }
 
@@ -127,13 +136,7 @@ class RoutineWriter : public ContextAssembler {
   size_t WayUnset(bool flags_in_host) {
     const size_t at = Begin();
     PopField(REMORA_FIELD(way_return));
-    if (flags_in_host) {
-      StoreField(REMORA_FIELD(spill[1]), rax);
-      lahf();
-      seto(al);
-      Gs(), mov(word[At(REMORA_FIELD(flags))], ax);
-      LoadField(rax, REMORA_FIELD(spill[1]));
-    }
+    if (flags_in_host) SaveFlags();
     Xbyak::Label unknown;
     PushAll();
     LoadField(rdi, REMORA_FIELD(self));
@@ -183,6 +186,9 @@ class RoutineWriter : public ContextAssembler {
 
   size_t AccessPlace() {
     const size_t at = Begin();
+    mov(kScratchRegister, qword[rsp]);
+    mov(kScratchRegister.cvt32(), dword[kScratchRegister + Routines::kSiteBehindReturn]);
+    Gs(), mov(dword[At(REMORA_FIELD(site))], kScratchRegister.cvt32());
     CallAccess(calls_.fast_place, calls_.fill_place, [&] {
       PopAllAndAnswer();
       ret();
@@ -208,20 +214,23 @@ class RoutineWriter : public ContextAssembler {
     return at;
   }
 
-  // While C++ looks for the stack, R10 is RSP: where it is may change.
+  size_t AccessAroundStack() {
+    const size_t at = Begin();
+    StoreField(REMORA_FIELD(held), kScratchRegister);
+    push(rax);
+    mov(rax, qword[rsp + 8]);
+    movsxd(kScratchRegister, dword[rax + Routines::kDistanceBehindReturn]);
+    mov(eax, dword[rax + Routines::kSiteBehindReturn]);
+    Gs(), mov(dword[At(REMORA_FIELD(site))], eax);
+    pop(rax);
+    add(kScratchRegister, kStackPlace);
+    Gs(), add(kScratchRegister, Field(REMORA_FIELD(minus_stack_delta)));
+    LookForStack([&] { LoadField(kScratchRegister, REMORA_FIELD(held)); });
+    return at;
+  }
   size_t AccessStack() {
     const size_t at = Begin();
-    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
-    const auto pop_all = [&] {
-      PopAll();
-      Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
-    };
-    CallAccess(calls_.fast_stack, calls_.fill_stack, [&] {
-      pop_all();
-      ret();
-    });
-    pop_all();
-    LeaveWithoutAccess();
+    LookForStack([] {});
     return at;
   }
 
@@ -304,6 +313,13 @@ class RoutineWriter : public ContextAssembler {
     align(16);
     return getSize();
   }
+  void SaveFlags() {
+    StoreField(REMORA_FIELD(spill[1]), rax);
+    lahf();
+    seto(al);
+    Gs(), mov(word[At(REMORA_FIELD(flags))], ax);
+    LoadField(rax, REMORA_FIELD(spill[1]));
+  }
   // From the state, which R11 points to.
   void LoadStackPlace() {
     mov(kStackPlace, qword[kScratchRegister + 8 * kRsp]);
@@ -336,6 +352,22 @@ class RoutineWriter : public ContextAssembler {
     SaveX87();
     L(no_x87);
     L(no_units);
+  }
+  // The end of a routine, with an address in R11. While C++ looks for the stack, R10 is RSP: where it is may change.
+  template <typename Found>
+  void LookForStack(Found found) {
+    Gs(), add(kStackPlace, Field(REMORA_FIELD(minus_stack_delta)));
+    const auto pop_all = [&] {
+      PopAll();
+      Gs(), add(kStackPlace, Field(REMORA_FIELD(stack_delta)));
+    };
+    CallAccess(calls_.fast_stack, calls_.fill_stack, [&] {
+      pop_all();
+      found();
+      ret();
+    });
+    pop_all();
+    LeaveWithoutAccess();
   }
   // Returns from the routine if one of the runs recorded last has the address in R11, or the TLB's first way. At about
   // each 8th miss the site's extent becomes that run; at about each 128th C++ is asked.
@@ -681,6 +713,10 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
       {&routines.leave_repeat, writer.LeaveWith(Leave::kRepeat)},
       {&routines.go_on, writer.GoOn()},
+      {&routines.dropped_host_flags, writer.LeaveFrom(Leave::kDropped, /*flags_in_host=*/true)},
+      {&routines.dropped_saved_flags, writer.LeaveFrom(Leave::kDropped, /*flags_in_host=*/false)},
+      {&routines.unlinked_host_flags, writer.LeaveFrom(Leave::kUnlinked, /*flags_in_host=*/true)},
+      {&routines.unlinked_saved_flags, writer.LeaveFrom(Leave::kUnlinked, /*flags_in_host=*/false)},
       {&routines.indirect_miss, writer.IndirectMiss()},
       {&routines.way_unset_host_flags, writer.WayUnset(true)},
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},
@@ -692,6 +728,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
       {&routines.access_delta[0], writer.Access(/*writes=*/false, /*as_delta=*/true)},
       {&routines.access_delta[1], writer.Access(/*writes=*/true, /*as_delta=*/true)},
       {&routines.access_stack, writer.AccessStack()},
+      {&routines.access_around_stack, writer.AccessAroundStack()},
       {&routines.access_place, writer.AccessPlace()},
       {&routines.load_x87, writer.LoadX87()},
       {&routines.string, writer.String()},
@@ -720,6 +757,10 @@ uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
                               routines.leave_interpret,
                               routines.leave_repeat,
                               routines.go_on,
+                              routines.dropped_host_flags,
+                              routines.dropped_saved_flags,
+                              routines.unlinked_host_flags,
+                              routines.unlinked_saved_flags,
                               routines.way_unset_host_flags,
                               routines.way_unset_saved_flags,
                               static_cast<const void*>(routines.way_thunks),
@@ -731,6 +772,7 @@ uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
                               routines.access_delta[0],
                               routines.access_delta[1],
                               routines.access_stack,
+                              routines.access_around_stack,
                               routines.access_place,
                               routines.string,
                               routines.syscall,

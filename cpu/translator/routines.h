@@ -28,9 +28,17 @@ struct Routines {
   const void* go_by_table = nullptr;
   // Jumped to with flags saved, where the guest has returned to what it popped last: there, by that table.
   const void* return_by_table = nullptr;
-  // Called with flags saved and the block's address in R11, where `remaining` is less than the block has: returns with
-  // a portion more, or leaves (Leave::kGoOn).
+  // Called with flags saved from a block's entry where `remaining` was less than it has taken off: returns with a
+  // portion more, or leaves (Leave::kShort).
   const void* go_on = nullptr;
+  // Called where a block begins that is dropped (Leave::kDropped); with the flags in the host's register, or saved.
+  const void* dropped_host_flags = nullptr;
+  const void* dropped_saved_flags = nullptr;
+  // Called by the cold code of a link whose target is not known (Leave::kUnlinked); likewise. Behind the call is a
+  // `ret` that is never run, whose 2-byte operand is how far the target is behind the block's address.
+  const void* unlinked_host_flags = nullptr;
+  const void* unlinked_saved_flags = nullptr;
+  static constexpr int kTargetBehindReturn = 1;
   // Called by the thunks that ways lead to which are not set; with the flags in the host's register, or saved.
   const void* way_unset_host_flags = nullptr;
   const void* way_unset_saved_flags = nullptr;
@@ -53,10 +61,15 @@ struct Routines {
   const void* access_delta[2] = {};
   // From where `access` returns to.
   static constexpr int kSiteBehindReturn = 6;
-  // Likewise for an address on the stack, but what comes back is where R10 is on the host; R11 is spoilt.
+  // Called with flags saved, an address on the stack in R11, and GuestContext::site set. What comes back is where R10
+  // is on the host; R11 is spoilt.
   const void* access_stack = nullptr;
-  // Called with flags saved, the guest address of GuestContext::place in R11, and `site` set. Where it is on the host
-  // in R11; does not return where it is nowhere (Leave::kNoAccess).
+  // Likewise, but called as `access` is, and R11 stays as it is: the address is so far behind RSP, less
+  // Mark::stack_moved, as the last 4 bytes of another instruction behind the first one say (kDistanceBehindReturn).
+  const void* access_around_stack = nullptr;
+  static constexpr int kDistanceBehindReturn = kSiteBehindReturn + 5;
+  // Called as `access` is, but the word is a PlaceSite. Where the place is on the host in R11; does not return where it
+  // is nowhere (Leave::kNoAccess).
   const void* access_place = nullptr;
   // Called with flags saved, its address in R11, its StringForm in GuestContext::site, and not counted: runs a string
   // instruction. R11 is spoilt; where flags change they are in the context. Does not return if that is left
@@ -79,8 +92,8 @@ struct HostCalls {
   std::byte* (*fill_access)(GuestContext* context, uint64_t address);
   uint64_t (*fast_stack)(GuestContext* context, uint64_t address);
   uint64_t (*fill_stack)(GuestContext* context, uint64_t address);
-  std::byte* (*fast_place)(GuestContext* context, uint64_t address);
-  std::byte* (*fill_place)(GuestContext* context, uint64_t address);
+  std::byte* (*fast_place)(GuestContext* context);
+  std::byte* (*fill_place)(GuestContext* context);
   void (*prepare_x87)(GuestContext* context);
   StringEnd (*run_string)(GuestContext* context, PushedRegisters* registers);
   bool (*fill_string)(GuestContext* context, const PushedRegisters* registers);

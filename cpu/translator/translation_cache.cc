@@ -13,8 +13,6 @@
 namespace remora::cpu::translator {
 namespace {
 
-constexpr uint8_t kJmpRel32 = 0xe9;
-
 // What is known of translations takes less than their code; some chunks are still held by regions on their way out.
 uint32_t MaxChunks(uint64_t max_code_bytes) {
   constexpr uint32_t kOnTheirWayOut = 8;
@@ -160,24 +158,27 @@ void TranslationCache::PatchDisplacement(const std::byte* at, const std::byte* t
   __atomic_store_n(reinterpret_cast<int32_t*>(memory_->buffer.Writable(at)), displacement, __ATOMIC_RELEASE);
 }
 
-void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, const std::byte* to) {
+void TranslationCache::PatchEntry(const Translation& translation, uint32_t entry, Patch patch, const void* to) {
   const uint32_t in_word = entry % sizeof(uint64_t);
   CHECK(in_word + kJumpBytes <= sizeof(uint64_t));
   auto* word = reinterpret_cast<uint64_t*>(memory_->buffer.Writable(translation.code + (entry - in_word)));
   uint64_t bytes = *word;
-  const auto displacement = static_cast<int32_t>(to - (translation.code + entry + kJumpBytes));
+  const auto displacement =
+      static_cast<int32_t>(static_cast<const std::byte*>(to) - (translation.code + entry + kJumpBytes));
   std::byte* at = reinterpret_cast<std::byte*>(&bytes) + in_word;
-  std::memcpy(at, &kJmpRel32, 1);
+  std::memcpy(at, &patch, 1);
   std::memcpy(at + 1, &displacement, sizeof(displacement));
   __atomic_store_n(word, bytes, __ATOMIC_RELEASE);
 }
 
-void TranslationCache::PatchEntries(const Translation& translation, const std::byte* host_flags,
-                                    const std::byte* saved_flags) {
-  PatchEntry(translation, translation.host_entry, host_flags);
-  if (translation.saved_entry != translation.host_entry) PatchEntry(translation, translation.saved_entry, saved_flags);
+void TranslationCache::PatchEntries(const Translation& translation, Patch patch, const void* host_flags,
+                                    const void* saved_flags) {
+  // One entry is for both where no flag is live.
+  if (translation.saved_entry != translation.host_entry)
+    PatchEntry(translation, translation.host_entry, patch, host_flags);
+  PatchEntry(translation, translation.saved_entry, patch, saved_flags);
   if (translation.forward_entry != translation.saved_entry)
-    PatchEntry(translation, translation.forward_entry, saved_flags);
+    PatchEntry(translation, translation.forward_entry, patch, saved_flags);
 }
 
 TranslationCache::PendingLink TranslationCache::LinkAt(const std::byte* displacement, uint64_t target, bool flags_saved,
@@ -192,7 +193,7 @@ void TranslationCache::LeadLocked(FrameCode* code, const PendingLink& link) {
   const Translation* target = code->Find(Key(link.target, /*alone=*/false));
   if (target == nullptr)
     code->pending.push_back(link);
-  else if (target->can_be_joined())
+  else if (target->code != nullptr)
     PatchLink(link, *target);
 }
 
@@ -202,7 +203,7 @@ void TranslationCache::LinkLocked(FrameCode* code, const Translation& made, cons
   if (made.alone) return;
   std::erase_if(code->pending, [&](const PendingLink& link) {
     if (link.target != made.pc) return false;
-    if (!made.tail_frame.valid()) PatchLink(link, made);
+    PatchLink(link, made);
     return true;
   });
 }
@@ -377,11 +378,8 @@ Translation* TranslationCache::PublishPath(uint64_t pc, std::span<const Translat
   }
   num_translations_.fetch_add(1, std::memory_order_relaxed);
   replaced->replaced_by.store(made.get(), std::memory_order_release);
-  // What has led to those that it replaced before goes on by its entries. Where it found that no flag is live, these
-  // are one.
-  const bool flags_live = replaced->host_entry != replaced->saved_entry;
-  PatchEntries(*replaced, made->code + (flags_live ? made->host_entry : made->saved_entry),
-               made->code + made->saved_entry);
+  // What has led to those that it replaced before goes on by its entries.
+  PatchEntries(*replaced, Patch::kJump, made->code + made->host_entry, made->code + made->saved_entry);
   return made.release();
 }
 
@@ -440,8 +438,7 @@ void TranslationCache::DropFrameLocked(uint32_t frame, std::vector<uint32_t>* he
                           });
   }
   const auto drop = [this](const Translation& translation) {
-    PatchEntries(translation, translation.code + translation.dropped_host,
-                 translation.code + translation.dropped_saved);
+    PatchEntries(translation, Patch::kCall, routines_.dropped_host_flags, routines_.dropped_saved_flags);
   };
   for (Translation* translation : code.translations) {
     num_translations_.fetch_sub(1, std::memory_order_relaxed);

@@ -284,14 +284,17 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   void PatchLink(const PendingLink& link, const Translation& target);
   // Where a jump leads that links to it.
   static const std::byte* EntryFor(const Translation& target, bool flags_saved, bool forward) {
+    if (target.tail_frame.valid()) return target.code + (flags_saved ? target.by_table_saved : target.by_table_host);
     return target.code + (!flags_saved ? target.host_entry : forward ? target.forward_entry : target.saved_entry);
   }
   // Puts code where it belongs; answers where that can be written.
   std::byte* WritePiece(const std::byte* at, std::span<const uint8_t> code,
                         std::span<const GeneratedBlock::Relocation> relocations);
-  void PatchEntry(const Translation& translation, uint32_t entry, const std::byte* to);
-  // Whoever enters it goes on there: with the flags in the host's register, and with them saved.
-  void PatchEntries(const Translation& translation, const std::byte* host_flags, const std::byte* saved_flags);
+  // Whoever enters it goes on there, by that instruction (kJumpBytes long): with the flags in the host's register, and
+  // with them saved.
+  enum class Patch : uint8_t { kCall = 0xe8, kJump = 0xe9 };
+  void PatchEntries(const Translation& translation, Patch patch, const void* host_flags, const void* saved_flags);
+  void PatchEntry(const Translation& translation, uint32_t entry, Patch patch, const void* to);
 
   sync::Reclaimer* const reclaimer_;
   TranslationStore* const store_ ABSL_PT_GUARDED_BY(mu_);

@@ -48,7 +48,6 @@ Zeroed<GuestContext> MakeContext() {
   // What does not begin as zero.
   context->host_mxcsr = GuestContext::kDefaultMxcsr;
   context->way = GuestContext::kNoWay;
-  context->place = GuestContext::kNoPage;
   return context;
 }
 
@@ -199,8 +198,8 @@ void TranslatorCore::ForgetLost(GuestContext& context) {
           recent.limit = 0;
     for (uint32_t i = 0; i < context.num_known_pages;) {
       const uint16_t number = context.known_pages[i];
-      const uint64_t key = context.page_keys[number].load(std::memory_order_relaxed);
-      if (!range.Contains(GuestAddr(key).page()) || (writes_only && (key & 1) == 0)) {
+      if (!range.Contains(GuestAddr(context.address_of_page(number)).page()) ||
+          (writes_only && !context.is_written(number))) {
         ++i;
         continue;
       }
@@ -489,8 +488,10 @@ void TranslatorCore::GiveBudget(GuestContext* context) const {
 
 uint64_t TranslatorCore::RetiredIn(const GuestContext& context) const {
   const uint64_t given = run_.left - context.reserve;
-  // Where only loops and ways to other pages count, what is given back may be more than what was taken.
-  return given - std::min(given, static_cast<uint64_t>(context.remaining));
+  // Where only loops and ways to other pages count, what is given back may be more than what was taken. Less than
+  // nothing remains of what is too short for the last block.
+  const auto remaining = std::min(int64_t{context.remaining}, static_cast<int64_t>(given));
+  return given - static_cast<uint64_t>(remaining);
 }
 
 InterpreterCore& TranslatorCore::interpreter() {
@@ -535,6 +536,7 @@ inline CpuState* TranslatorCore::CallGate(GuestContext& context) {
   if (FollowChanges(context)) [[likely]]
     return context.state;
   context.leave = Leave::kGoOn;
+  last_left_ = nullptr;  // it may have gone
   return nullptr;
 }
 
@@ -562,12 +564,16 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
   CpuState& state = *context.state;
   uint64_t flags = UnpackFlags(context.flags);
   Next next = Next::kLookup;
-  const auto stop_at = [&](const std::byte* host, uint32_t (*index_in)(const GuestContext&, const Translation&)) {
+  const auto left_from = [&](const std::byte* host) {
     // Usually the one that was left last time. Within this Run, so it is still there.
     if (last_left_ == nullptr || host < last_left_->code || host >= last_left_->code + last_left_->code_bytes)
       last_left_ = cache_->FindByHostAddress(host);
-    const Translation* translation = last_left_;
-    CHECK_MSG(translation != nullptr, "translated code left from where there is none");
+    CHECK_MSG(last_left_ != nullptr, "translated code left from where there is none");
+    return last_left_;
+  };
+  const auto* const exit_host_pc = reinterpret_cast<const std::byte*>(context.exit_host_pc);
+  const auto stop_at = [&](const std::byte* host, uint32_t (*index_in)(const GuestContext&, const Translation&)) {
+    const Translation* translation = left_from(host);
     const uint32_t index = index_in(context, *translation);
     const Mark& mark = translation->marks()[index];
     state.rip = translation->AddressOf(index);
@@ -605,6 +611,19 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     case Leave::kGoOn:
     case Leave::kSyscall:
       break;
+    case Leave::kShort:
+      state.rip = left_from(exit_host_pc)->pc;
+      *retired -= std::min<uint64_t>(*retired, last_left_->charge);
+      break;
+    case Leave::kDropped:
+      state.rip = left_from(exit_host_pc)->pc;
+      break;
+    case Leave::kUnlinked: {
+      int16_t behind;
+      std::memcpy(&behind, exit_host_pc + Routines::kTargetBehindReturn, sizeof(behind));
+      state.rip = left_from(exit_host_pc)->pc + static_cast<uint64_t>(int64_t{behind});
+      break;
+    }
     case Leave::kInterpret:
       next = Next::kInterpret;
       break;
@@ -615,14 +634,13 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
       next = std::bit_cast<StringForm>(context.site).repeat == Repeat::kNone ? Next::kInterpret : Next::kRepeat;
       break;
     case Leave::kNoAccess:
-      stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc),
-              [](const GuestContext& left, const Translation&) -> uint32_t {
-                return std::bit_cast<AccessSite>(left.site).instruction;
-              });
+      stop_at(exit_host_pc, [](const GuestContext& left, const Translation&) -> uint32_t {
+        return std::bit_cast<AccessSite>(left.site).instruction;
+      });
       return_stand_ins();
       break;
     case Leave::kTrap: {
-      const Mark* mark = stop_at(reinterpret_cast<const std::byte*>(context.exit_host_pc), index_of_host);
+      const Mark* mark = stop_at(exit_host_pc, index_of_host);
       if (!mark->flags_in_context) flags = context.trap_flags;
       if (mark->spilled != Mark::kNone) state.gpr[mark->spilled] = context.spill[0];
       return_stand_ins();
