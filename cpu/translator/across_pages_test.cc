@@ -245,7 +245,7 @@ TEST_F(AcrossPagesTest, RandomChanges) {
     for (uint64_t i = 0; i < kPlaces; ++i) WriteJump(AddressIn(page, kStep * i), place(), below(2) == 0);
   std::map<uint64_t, Made> known;
   size_t leading = 0, waiting = 0, evictions = 0;
-  for (int step = 0; step < 40'000; ++step) {
+  for (int step = 0; step < 60'000; ++step) {
     const uint64_t pc = place();
     if (below(200) == 0) {
       cache_->DropCode(FrameOf(pc / kPageSize - kFirst));

@@ -24,12 +24,8 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   if (live) {
     out_.host_entry = code_.size();
     WriteSaveFlags();
-    constexpr unsigned kJmpShort = 0xeb;
-    const uint32_t over = code_.ShortJump(kJmpShort);
-    WriteTableEntry();
-    code_.LandShort(over);
+    code_.Align(kEntryAlignment);
   } else {
-    WriteTableEntry();
     out_.host_entry = code_.size();
   }
   out_.saved_entry = code_.size();
@@ -107,29 +103,6 @@ void BlockWriter::GoRound(uint32_t live) {
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
   AddCold({.kind = Cold::Kind::kRoundShort, .jump = code_.JumpIf(kSign)});
   code_.Land(code_.Jump(), body_);
-}
-
-// Followed by the block's own code where it finds that it is meant.
-void BlockWriter::WriteTableEntry() {
-  constexpr uint32_t kCompareConstant = 7, kCompare = 3, kJneBytes = 6, kReloadBytes = 5;
-  const uint32_t compare = FitsSigned32(pc_) ? kCompareConstant : kCompare + (pc_ <= UINT32_MAX ? 5 : 10);
-  code_.Align(kEntryAlignment, compare + kJneBytes + kReloadBytes);
-  out_.indirect_entry = code_.size();
-  constexpr uint32_t kMovBytes = 2;
-  own_pc_ = FitsSigned32(pc_) || pc_ <= UINT32_MAX ? 0 : code_.size() + kMovBytes;
-  CompareTarget(pc_);
-  code_.Load(kHostRax, Frame(REMORA_FRAME(spill[1])));
-}
-
-void BlockWriter::CompareTarget(uint64_t pc) {
-  if (FitsSigned32(pc)) {
-    for (const unsigned byte : {0x49u, 0x81u, 0xfbu}) code_.Byte(byte);  // CMP R11, pc
-    code_.Dword(static_cast<uint32_t>(pc));
-  } else {
-    code_.Constant(kHostRax, pc);
-    for (const unsigned byte : {0x49u, 0x39u, 0xc3u}) code_.Byte(byte);  // CMP R11, RAX
-  }
-  out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.indirect_miss});
 }
 
 // --- branches ---
@@ -354,15 +327,8 @@ void BlockWriter::JumpTo(const void* routine) { out_.relocations.push_back({code
 
 void BlockWriter::CallRoutine(const void* routine) { out_.relocations.push_back({code_.Call(), routine}); }
 
-void BlockWriter::LoadGuestAddress(uint64_t pc) {
-  if (pc == pc_ && own_pc_ != 0)
-    code_.LoadRelative(kScratch, own_pc_);
-  else
-    code_.Constant(kScratch, pc);
-}
-
 void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
-  LoadGuestAddress(pc);
+  code_.Constant(kScratch, pc);
   JumpTo(routine);
 }
 
@@ -428,8 +394,10 @@ void BlockWriter::GoByTable(uint64_t pc, uint32_t live) {
   if (!optimizations_.table) return LeaveBlock(routines_.leave_lookup, pc);
   code_.Constant(kScratch, pc);
   code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
+  const HostPlace target = TargetField(pc);
+  RequireScratchIs(target);
   constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  code_.Memory(kIndirect, kJmp, TargetField(pc), /*wide=*/false);
+  code_.Memory(kIndirect, kJmp, CodeOfTarget(target), /*wide=*/false);
 }
 
 void BlockWriter::GoAcross(uint64_t pc, uint32_t live) {
@@ -476,6 +444,12 @@ void BlockWriter::WriteUnknownTarget(Refusable refusable) {
   GoThroughTable(refusable);
 }
 
+void BlockWriter::RequireScratchIs(const HostPlace& target) {
+  constexpr unsigned kCompareWith = 0x3b;
+  code_.Memory(kCompareWith, kScratch, target);
+  out_.relocations.push_back({code_.JumpIf(kNotEqual), routines_.indirect_miss});
+}
+
 void BlockWriter::GoThroughTable(Refusable refusable) {
   if (refusable != Refusable::kNo) NoteBranch(refusable == Refusable::kPopped);
   SettleFlags(live_flags_[index_ + 1]);
@@ -485,11 +459,14 @@ void BlockWriter::GoThroughTable(Refusable refusable) {
     code_.Store(Frame(REMORA_FRAME(spill[1])), kHostRax);
   flags_ = Flags::kSaved;
   if (!optimizations_.table) return JumpTo(routines_.indirect_miss);
-  for (const unsigned byte : {0x41u, 0x0fu, 0xb7u, 0xc3u}) code_.Byte(byte);  // MOVZX EAX, R11W
-  constexpr unsigned kIndirect = 0xff, kJmp = 4;
-  code_.Memory(kIndirect, kJmp,
-               {.base = kHostRsp, .index = kHostRax, .shift = 3, .displacement = REMORA_FRAME(indirect)},
-               /*wide=*/false);
+  // MOVZX EAX, R11W; AND EAX, -2
+  static_assert(GuestContext::TargetEntry(~uint64_t{0}) == 0xffff / 2 && sizeof(GuestContext::IndirectTarget) == 16);
+  for (const unsigned byte : {0x41u, 0x0fu, 0xb7u, 0xc3u, 0x83u, 0xe0u, 0xfeu}) code_.Byte(byte);
+  const HostPlace target = {.base = kHostRsp, .index = kHostRax, .shift = 3, .displacement = REMORA_FRAME(indirect)};
+  RequireScratchIs(target);
+  code_.Load(kScratch, CodeOfTarget(target));
+  code_.Load(kHostRax, Frame(REMORA_FRAME(spill[1])));
+  for (const unsigned byte : {0x41u, 0xffu, 0xe3u}) code_.Byte(byte);  // JMP R11
 }
 
 }  // namespace remora::cpu::translator

@@ -51,10 +51,14 @@ inline HostPlace GateField(uint32_t gate) {
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(gates)) + gate));
 }
 
-// Where code for an indirect branch to `pc` may be.
+// The entry of the table of indirect branches that `pc` may have, which begins with whose it is, and its code.
 inline HostPlace TargetField(uint64_t pc) {
   return Frame(static_cast<int32_t>(static_cast<size_t>(REMORA_FRAME(indirect)) +
-                                    sizeof(void*) * (pc % GuestContext::kIndirectEntries)));
+                                    sizeof(GuestContext::IndirectTarget) * GuestContext::TargetEntry(pc)));
+}
+inline HostPlace CodeOfTarget(HostPlace target) {
+  target.displacement += static_cast<int32_t>(offsetof(GuestContext::IndirectTarget, code));
+  return target;
 }
 
 // GuestContext::arrivals().

@@ -37,7 +37,7 @@ TEST_F(BlockFrameTest, CodeReachesTheSameExtentsAsTheMissPath) {
 TEST_F(BlockFrameTest, CodeReachesPagesGatesTargetsAndArrivals) {
   EXPECT_EQ(At(PageField(77)), &context_->pages[77]);
   EXPECT_EQ(At(GateField(99)), &context_->gates[99]);
-  EXPECT_EQ(At(TargetField(0x7f1234567890)), &context_->indirect[0x7890]);
+  EXPECT_EQ(At(TargetField(0x7f1234567890)), &context_->indirect[0x7890 / 2]);
   for (uint32_t i = 0; i < GuestContext::kArrivals; ++i) ASSERT_EQ(At(ArrivalField(i)), &context_->arrivals(i)) << i;
 }
 

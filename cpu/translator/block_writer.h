@@ -150,9 +150,6 @@ class BlockWriter {
   void FindEarlyProbes(std::span<const GuestInstruction> instructions);
   // Which units have to be in the host's registers. `avx512` implies `vectors`.
   void WriteEntries(bool vectors, bool avx512, bool x87);
-  void WriteTableEntry();
-  // Goes on if `target` is `pc`, else to where it is.
-  void CompareTarget(uint64_t pc);
   // Only a path can find that there is none; then nothing more is written.
   bool HasRoom() const;
   // The code of the instruction at index_, with its mark and the probes that come before it.
@@ -358,9 +355,9 @@ class BlockWriter {
   // Where the inline cache does not know, or there is none (yet).
   void WriteUnknownTarget(Refusable refusable);
   void GoThroughTable(Refusable refusable);
+  // Goes on if the entry of the table is that of the address in R11. RAX is in spill[1].
+  void RequireScratchIs(const HostPlace& target);
   void NoteBranch(bool popped);
-  // R11 becomes the address.
-  void LoadGuestAddress(uint64_t pc);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
   // Where a link leads whose target is not translated: another block of the page, or of the path's pages.
   void WriteUnlinked(uint64_t pc);
@@ -416,7 +413,6 @@ class BlockWriter {
   bool runs_forward_ = false;  // no instruction is followed by one at a lower address
   uint32_t loop_entry_ = 0;    // behind what is known when the block jumps to itself
   uint32_t body_ = 0;          // behind all entries
-  uint32_t own_pc_ = 0;        // where pc_ stands in the code, if it takes eight bytes; else 0
   std::vector<GuestInstruction> renamed_;
   Flags flags_ = Flags::kSaved;
   Maker maker_;

@@ -117,12 +117,12 @@ std::byte* FastPlace(GuestContext* context) {
 const void* FastTarget(GuestContext* context) {
   const GuestContext::Target& target = context->targets[GuestContext::TargetIndex(context->target)];
   if (target.translation == nullptr || target.pc != context->target) return nullptr;
+  const std::byte* code = target.translation->code + target.translation->saved_entry;
   // Its entry is another's. Not each time: two that took turns would both miss always.
   constexpr uint32_t kMissesForEachExchange = 4;
   if (++context->displaced % kMissesForEachExchange == 0)
-    context->indirect[context->target % GuestContext::kIndirectEntries] =
-        target.translation->code + target.translation->indirect_entry;
-  return target.translation->code + target.translation->saved_entry;
+    context->indirect[GuestContext::TargetEntry(context->target)] = {context->target, code};
+  return code;
 }
 
 const void* FastWay(GuestContext* context) {

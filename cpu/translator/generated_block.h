@@ -42,10 +42,9 @@ struct FarLink : Link {
 struct BlockShape {
   uint16_t code_bytes = 0;
   uint16_t charge = 0;  // instructions that are taken off the budget when it is entered
-  // Entries: with the flags in the host's register; with the flags saved (or dead); likewise, through the table of
-  // indirect branches, where GuestContext::target is to be compared. The first two begin with an instruction of 5
-  // bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
-  uint16_t host_entry = 0, saved_entry = 0, indirect_entry = 0;
+  // Entries: with the flags in the host's register; with the flags saved (or dead). They begin with an instruction of
+  // at least 5 bytes, 8-byte aligned, so that a jump can be put there in one store; they are one where no flag is live.
+  uint16_t host_entry = 0, saved_entry = 0;
   // Like saved_entry, but does not count; that itself if there is none. Its first 5 bytes lie in 8 aligned ones.
   uint16_t forward_entry = 0;
   uint16_t cold_offset = 0;  // what is seldom run begins there

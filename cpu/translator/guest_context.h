@@ -116,7 +116,7 @@ static_assert(sizeof(ExtentRow) == kAlikeBytes);
 //
 // Plain data with known offsets. Thread safety: its worker's alone.
 struct alignas(kAlikeBytes) GuestContext {
-  static constexpr uint32_t kIndirectEntries = 1 << 16;
+  static constexpr uint32_t kIndirectEntries = 1 << 15;
 
   // What routines push, and room for a signal's frame. C++ is called on the host's own stack.
   static constexpr uint32_t kStackBytes = 32768;
@@ -202,9 +202,16 @@ struct alignas(kAlikeBytes) GuestContext {
   static constexpr int kRecentShift = 21;
   static uint32_t RecentIndex(uint64_t address) { return static_cast<uint32_t>(address >> kRecentShift) % kRecents; }
   std::array<std::array<Recent, kRecents>, 2> recents{};
-  // Where code for a branch target may be, by the target's low 16 bits; flags are saved. What is found there compares
-  // `target`.
-  alignas(64) std::array<const void*, kIndirectEntries> indirect{};
+  // Where code for the target of an indirect branch is, flags being saved, and whose it is.
+  struct IndirectTarget {
+    uint64_t pc = 0;
+    const void* code = nullptr;
+  };
+  // By the target's low bits; the lowest makes no difference.
+  static constexpr uint32_t TargetEntry(uint64_t pc) { return static_cast<uint32_t>(pc >> 1) % kIndirectEntries; }
+  // What an entry is that nobody has: no address which may have it is its.
+  static constexpr IndirectTarget NoTargetAt(uint32_t entry) { return {.pc = entry == 0 ? uint64_t{2} : 0}; }
+  alignas(64) std::array<IndirectTarget, kIndirectEntries> indirect{};
   // Where the host's code for a return is, by what RSP is then: calls leave it here, and it stays (block_returns.cc).
   // What is found there compares the word that was popped last with the address that it is for. RSP is a multiple of 16
   // where compilers call.

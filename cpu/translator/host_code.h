@@ -103,14 +103,6 @@ class HostCode {
       Qword(value);
     }
   }
-  // The eight bytes at `from` in this code.
-  void LoadRelative(unsigned to, uint32_t from) {
-    constexpr unsigned kLoad = 0x8b, kRipRelative = 5;
-    constexpr uint32_t kLength = 7;
-    const uint32_t displacement = from - (size_ + kLength);
-    Put(Row(0x48u | (to >= 8 ? 4u : 0u), kLoad, (to & 7u) << 3 | kRipRelative));
-    Dword(displacement);
-  }
   // `op dword [place], value`: 0 ADD, 5 SUB, 7 CMP.
   void Immediate32(unsigned operation, const HostPlace& place, int32_t value) {
     const bool fits_byte = value == static_cast<int8_t>(value);

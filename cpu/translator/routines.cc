@@ -107,14 +107,24 @@ class RoutineWriter : public ContextAssembler {
     const auto behind_frame = [](size_t field) {
       return static_cast<int>(field) - static_cast<int>(REMORA_FIELD(r10));
     };
-    mov(qword[rsp + behind_frame(REMORA_FIELD(spill[1]))], rax);
+    const auto spill = qword[rsp + behind_frame(REMORA_FIELD(spill[1]))];
+    const auto target = [&](size_t member) {
+      return qword[rsp + rax * 8 + behind_frame(REMORA_FIELD(indirect) + member)];
+    };
+    mov(spill, rax);
     movzx(eax, kScratchRegister.cvt16());
-    jmp(qword[rsp + rax * sizeof(void*) + behind_frame(REMORA_FIELD(indirect))]);
+    and_(eax, -2);
+    cmp(kScratchRegister, target(offsetof(GuestContext::IndirectTarget, pc)));
+    jne(getCode() + indirect_miss_);
+    mov(kScratchRegister, target(offsetof(GuestContext::IndirectTarget, code)));
+    mov(rax, spill);
+    jmp(kScratchRegister);
     return at;
   }
 
+  // Generated before those that jump to it.
   size_t IndirectMiss() {
-    const size_t at = Begin();
+    const size_t at = indirect_miss_ = Begin();
     Xbyak::Label unknown;
     StoreField(REMORA_FIELD(target), kScratchRegister);
     LoadField(rax, REMORA_FIELD(spill[1]));
@@ -692,6 +702,7 @@ class RoutineWriter : public ContextAssembler {
   const bool has_avx512_;
   size_t leave_ = 0;   // saves the state, then
   size_t return_ = 0;  // returns to C++
+  size_t indirect_miss_ = 0;
 };
 
 }  // namespace
@@ -708,6 +719,7 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
   const Placed placed[] = {
       {&enter, writer.Enter()},
       {&routines.leave_lookup, writer.LeaveWith(Leave::kLookup)},
+      {&routines.indirect_miss, writer.IndirectMiss()},
       {&routines.go_by_table, writer.GoByTable(/*returns=*/false)},
       {&routines.return_by_table, writer.GoByTable(/*returns=*/true)},
       {&routines.leave_interpret, writer.LeaveWith(Leave::kInterpret)},
@@ -717,7 +729,6 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
       {&routines.dropped_saved_flags, writer.LeaveFrom(Leave::kDropped, /*flags_in_host=*/false)},
       {&routines.unlinked_host_flags, writer.LeaveFrom(Leave::kUnlinked, /*flags_in_host=*/true)},
       {&routines.unlinked_saved_flags, writer.LeaveFrom(Leave::kUnlinked, /*flags_in_host=*/false)},
-      {&routines.indirect_miss, writer.IndirectMiss()},
       {&routines.way_unset_host_flags, writer.WayUnset(true)},
       {&routines.way_unset_saved_flags, writer.WayUnset(false)},
       {&routines.trap, writer.Trap()},

@@ -128,7 +128,7 @@ void TranslatorCore::FillTables(Bound* bound) {
   // Half of it is filled now, and translated code will look into all of it but the lists.
   static_assert(offsetof(GuestContext, used_extents) <= kLargePageBytes);
   (void)AskForLargePage(bound->context.get(), kLargePageBytes);
-  bound->context->indirect.fill(cache_->routines().indirect_miss);
+  bound->context->indirect[0] = GuestContext::NoTargetAt(0);
   bound->context->returns.fill(cache_->routines().return_by_table);
   for (uint32_t way = 0; way < GuestContext::kWays; ++way) bound->context->ways[way] = UnsetWay(way);
   for (uint32_t i = 0; i < GuestContext::kArrivals; ++i) bound->context->arrivals(i) = GuestContext::kFirstArrivals;
@@ -144,7 +144,7 @@ GuestContext::Way TranslatorCore::UnsetWay(uint32_t way) const {
 }
 
 void TranslatorCore::ForgetTargets(Bound* bound) {
-  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = cache_->routines().indirect_miss;
+  for (const uint16_t entry : bound->used_entries) bound->context->indirect[entry] = GuestContext::NoTargetAt(entry);
   bound->used_entries.clear();
   if (bound->tables_filled) bound->context->returns.fill(cache_->routines().return_by_table);
   for (const uint16_t index : bound->used_targets) bound->context->targets[index] = GuestContext::Target();
@@ -323,12 +323,11 @@ void TranslatorCore::InstallTarget(const Translation& translation) {
   const auto index = static_cast<uint16_t>(GuestContext::TargetIndex(translation.pc));
   GuestContext::Target& target = context.targets[index];
   if (target.translation == &translation) return;
-  const std::byte* code = translation.code + translation.indirect_entry;
-  const auto entry = static_cast<uint16_t>(translation.pc % GuestContext::kIndirectEntries);
+  const auto entry = static_cast<uint16_t>(GuestContext::TargetEntry(translation.pc));
   // Whoever was first keeps the place, until FastTarget finds that another one is wanted more often.
-  if (const void*& place = context.indirect[entry]; place == cache_->routines().indirect_miss) {
+  if (GuestContext::IndirectTarget& place = context.indirect[entry]; place.code == nullptr) {
     bound_->used_entries.push_back(entry);
-    place = code;
+    place = {translation.pc, translation.code + translation.saved_entry};
   }
   if (target.translation == nullptr) bound_->used_targets.push_back(index);
   target = {translation.pc, &translation};
