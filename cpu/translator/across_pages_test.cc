@@ -137,6 +137,37 @@ TEST_F(AcrossPagesTest, AJumpLeadsToItsTargetAsSoonAsThatIsTranslated) {
   }
 }
 
+// It goes on in the next page, of which each space may have another one: its links are led to code that asks the table.
+TEST_F(AcrossPagesTest, ALinkToABlockThatCrossesGoesByTheTable) {
+  for (const bool target_first : {false, true}) {
+    const uint64_t from = AddressIn(1, target_first ? 64 : 0), to = AddressIn(2, 0) - (target_first ? 1 : 2);
+    WriteJump(from, to);
+    std::memcpy(&bytes_[1][to % kPageSize], "\x83\xc0\x01", 2);  // ADD EAX, 1: its end is of no matter
+    const Translation* target = nullptr;
+    const auto translate_target = [&] {
+      ASSERT_FALSE(collector_.Collect(to, bytes_[1].data(), nullptr));
+      collector_.Collect(to, bytes_[1].data(), bytes_[2].data());
+      const GeneratedBlock& block = writer_.Write(
+          collector_.instructions(), /*crosses_page=*/true, false, [](uint64_t) { return ~0u; },
+          BlockWriter::NoneShared);
+      target = cache_->Publish(PageOf(to), to, FrameOf(2), &block, false, false, cache_->generation());
+    };
+    if (target_first) translate_target();
+    const Made made = Translate(from);
+    ASSERT_EQ(made.displacements.size(), 1u);
+    const FarLink link = {{.displacement_offset = made.displacements[0]}};
+    if (!target_first) {
+      EXPECT_GE(WhereItLeads(made, link), made.translation->code + made.translation->cold_offset);
+      EXPECT_LT(WhereItLeads(made, link), made.translation->code + made.translation->code_bytes);
+      translate_target();
+    }
+    ASSERT_NE(target, nullptr);
+    EXPECT_GT(target->by_table_saved, target->cold_offset);
+    const std::byte* leads_to = WhereItLeads(made, link);
+    EXPECT_TRUE(leads_to == target->code + target->by_table_host || leads_to == target->code + target->by_table_saved);
+  }
+}
+
 TEST_F(AcrossPagesTest, ABlockThatIsNothingButAJumpOrCallHasOneLink) {
   const uint64_t from = AddressIn(1, 0), to = AddressIn(5, 0);
   for (const uint8_t opcode : {0xe8, 0xe9}) {

@@ -218,6 +218,29 @@ TEST(TranslatorTest, ABudgetEndsWhereABlockBegins) {
   EXPECT_EQ(machine.state.rip, kCode + 9);
 }
 
+// A block that finds its budget too short has taken its instructions off it, and gives them back.
+TEST(TranslatorTest, WhatIsNotRunIsNotCounted) {
+  TranslatorOptions options = AtOnce();
+  options.optimizations.exact_count = true;
+  FakeMachine machine([&options](BlockCache* cache) { return MakeTranslator(cache, options); });
+  // Twenty times inc rax; dec ecx; jnz back; syscall.
+  constexpr uint64_t kTimes = 1'000;
+  for (uint64_t i = 0; i < 20; ++i) machine.memory.Write(kCode + 3 * i, {0x48, 0xff, 0xc0});
+  machine.memory.Write(kCode + 60, {0xff, 0xca, 0x75, 0xc0, 0x0f, 0x05});
+  for (const uint64_t budget : {100u, 1'001u, 30'000u}) {
+    machine.state.rip = kCode;
+    machine.state.gpr[kRdx] = kTimes;
+    uint64_t retired = 0;
+    Exit exit;
+    do {
+      exit = machine.Run(budget);
+      retired += exit.instructions_retired;
+    } while (exit.reason == ExitReason::kBudget);
+    EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+    EXPECT_EQ(retired, 22 * kTimes + 1);
+  }
+}
+
 TEST(TranslatorTest, ADeltaIsKeptOnlyWhereSomethingElseComesBetween) {
   std::string shown;
   const translator::BlockDumper dumper = {.wanted = [](uint64_t, const mm::Tlb&) { return true; },
