@@ -247,4 +247,17 @@ class NativeMachine final : public Machine {
 
 std::unique_ptr<Machine> MakeNativeMachine() { return std::make_unique<NativeMachine>(); }
 
+bool RunsWithNonCanonicalStack(Machine* native) {
+  auto test_case = std::make_unique<TestCase>();
+  auto outcome = std::make_unique<Outcome>();
+  constexpr uint8_t kNop = 0x90;
+  test_case->state.rip = kCodeStart;
+  test_case->state.gpr[cpu::kRsp] = uint64_t{1} << 47;
+  test_case->state.rflags = cpu::kFlagsFixed;
+  test_case->bytes[0] = kNop;
+  test_case->length = 1;
+  native->Run(*test_case, outcome.get());
+  return outcome->reason == cpu::ExitReason::kBreakpoint;
+}
+
 }  // namespace remora::silicon

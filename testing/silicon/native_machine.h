@@ -15,6 +15,10 @@ namespace remora::silicon {
 // process, used by one thread.
 std::unique_ptr<Machine> MakeNativeMachine();
 
+// Whether code can be run there whose RSP is no canonical address: some hypervisors raise #GP where the kernel returns
+// to it.
+bool RunsWithNonCanonicalStack(Machine* native);
+
 }  // namespace remora::silicon
 
 #endif  // REMORA_TESTING_SILICON_NATIVE_MACHINE_H_
