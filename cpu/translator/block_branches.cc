@@ -56,8 +56,7 @@ void BlockWriter::WriteEntries(bool vectors, bool avx512, bool x87) {
   // Behind a call what was in the host's registers may have been put away.
   loop_entry_ = instructions_[count_ - 1].action == Action::kSyscall ? out_.saved_entry : code_.size();
   code_.Immediate32(kSub, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
-  const uint32_t is_short = code_.JumpIf(kSign);
-  AddCold({.kind = Cold::Kind::kShort, .jump = is_short, .back = code_.size()});
+  AddCold({.kind = Cold::Kind::kShort, .jump = code_.JumpIf(kSign)});
   out_.forward_entry = out_.saved_entry;
   if (!units_first) {
     if (runs_forward_) {

@@ -391,7 +391,9 @@ void BlockWriter::WriteCold(const Cold& cold) {
       return;
     case Cold::Kind::kShort:
       CallRoutine(routines_.go_on);
-      code_.Land(code_.Jump(), cold.back);
+      // By an entry, so that a loop that is dropped, or replaced by a path, is left once in each portion.
+      code_.Immediate32(kAdd, Frame(REMORA_FRAME(remaining)), static_cast<int32_t>(charge_));
+      code_.Land(code_.Jump(), out_.saved_entry);
       return;
   }
 }

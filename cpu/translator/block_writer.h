@@ -232,7 +232,7 @@ class BlockWriter {
   // The place that knows where the group is, on the host; kNoPage: none does.
   uint32_t PlaceOfGroup(const OperandGroups::Group& group) const;
   uint32_t PlaceOfConstant(int64_t low, int64_t high, bool write) const;
-  // R11 becomes where the place is on the host. `address`: of the page.
+  // R11 becomes where the place is on the host.
   void ProbePlace(uint32_t place);
   static HostPlace KnownAt(uint32_t place);
   void LoadKnown(uint32_t place);

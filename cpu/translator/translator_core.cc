@@ -535,7 +535,6 @@ inline CpuState* TranslatorCore::CallGate(GuestContext& context) {
   if (FollowChanges(context)) [[likely]]
     return context.state;
   context.leave = Leave::kGoOn;
-  last_left_ = nullptr;  // it may have gone
   return nullptr;
 }
 

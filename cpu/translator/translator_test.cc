@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -239,6 +241,27 @@ TEST(TranslatorTest, WhatIsNotRunIsNotCounted) {
     EXPECT_EQ(exit.reason, ExitReason::kSyscall);
     EXPECT_EQ(retired, 22 * kTimes + 1);
   }
+}
+
+// Its code asks for vectors once, before where it goes round: it comes by no entry, but where a portion ends.
+TEST(TranslatorTest, ALoopOfVectorsIsLeftWhenAnotherThreadChangesIt) {
+  FakeMachine machine([](BlockCache* cache) { return MakeTranslator(cache, AtOnce()); });
+  machine.memory.Write(kCode, {0x66, 0x0f, 0xef, 0xc0,  // pxor xmm0, xmm0
+                               0x85, 0xc0,              // test eax, eax
+                               0x74, 0xf8,              // jz kCode
+                               0x0f, 0x05});            // syscall
+  machine.state.gpr[kRax] = 0;
+  std::thread other([&machine] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    // jnz. Twice: what was translated anew in between may have the old byte.
+    for (int i = 0; i < 2; ++i) machine.memory.Write(kCode + 6, {0x75});
+  });
+  // A minute or two of such instructions, at the end of which it would be left in any case.
+  constexpr uint64_t kBudget = 1'000'000'000'000;
+  const Exit exit = machine.Run(kBudget);
+  EXPECT_EQ(exit.reason, ExitReason::kSyscall);
+  EXPECT_LT(exit.instructions_retired, kBudget / 2);
+  other.join();
 }
 
 TEST(TranslatorTest, ADeltaIsKeptOnlyWhereSomethingElseComesBetween) {
