@@ -1,14 +1,8 @@
 #include "cpu/handler_env.h"
 
+#include "cpu/canonical.h"
+
 namespace remora::cpu {
-namespace {
-
-// 48-bit addresses: bits 47..63 are equal.
-bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
-
-}  // namespace
 
 bool HandlerEnv::LookupRange(uint64_t address, size_t length_bytes, mm::Access access, std::byte* hosts[2]) {
   ++slow_accesses_;

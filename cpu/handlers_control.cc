@@ -1,5 +1,6 @@
 // JMP Jcc CALL RET LOOP JRCXZ, and what leaves to the kernel: SYSCALL INT3 and the privileged.
 
+#include "cpu/canonical.h"
 #include "cpu/chain.h"
 #include "cpu/lower.h"
 
@@ -52,10 +53,6 @@ REMORA_CHAINED void CallDirect(REMORA_PARAMS) {
 // Indirect transfers: the fast form handles targets that the jump cache knows, before it changes anything; the slow one
 // begins anew, and raises #GP at the branch where the target is not canonical.
 enum class Indirect : uint8_t { kRegister, kMemory, kMemoryBase };  // the last: AddressKind::kBase
-
-bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
 
 template <Indirect kIndirect>
 constexpr AddressKind kAddressOf = kIndirect == Indirect::kMemoryBase ? AddressKind::kBase : AddressKind::kAny;

@@ -1,6 +1,7 @@
 // NOP and hints, flag instructions, CPUID RDTSC RDRAND XLAT, MOV from and to segment registers and their bases; the
 // trampoline that calls plain handlers.
 
+#include "cpu/canonical.h"
 #include "cpu/chain.h"
 #include "cpu/cpuid.h"
 #include "cpu/lower.h"
@@ -73,7 +74,7 @@ template <uint64_t CpuState::* kBase>
 bool WriteBase(HandlerEnv& env, const Op& op) {
   uint64_t base = env.state().gpr[op.dst];
   if (op.size == 4) base = static_cast<uint32_t>(base);
-  if (static_cast<uint64_t>(static_cast<int64_t>(base << 16) >> 16) != base) return env.Raise(ExitReason::kProtection);
+  if (!IsCanonical(base)) return env.Raise(ExitReason::kProtection);
   env.state().*kBase = base;
   return true;
 }

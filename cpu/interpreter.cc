@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/populate.h"
 #include "base/tsc_clock.h"
+#include "cpu/canonical.h"
 #include "cpu/cpuid.h"
 #include "cpu/interpreter_core.h"
 #include "cpu/locked.h"
@@ -13,10 +14,6 @@
 
 namespace remora::cpu {
 namespace {
-
-bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
 
 // A preserve_none callee may use every register, which clang 19 gets wrong in a caller with a realigned frame: so this
 // one has no locals.

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/guest_addr.h"
+#include "cpu/canonical.h"
 #include "cpu/fxsave.h"
 #include "cpu/translator/string_places.h"
 #include "cpu/translator/translator_core.h"

@@ -14,6 +14,7 @@
 #include "base/guest_addr.h"
 #include "base/large_page.h"
 #include "base/populate.h"
+#include "cpu/canonical.h"
 #include "cpu/fxsave.h"
 #include "cpu/guest_access.h"
 #include "cpu/string_form.h"

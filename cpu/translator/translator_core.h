@@ -31,10 +31,6 @@
 
 namespace remora::cpu::translator {
 
-inline bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
-
 // An engine that is asked to run on is not interrupted while it carries out one instruction for another.
 inline const std::atomic<uint32_t> kNeverInterrupt{0};
 

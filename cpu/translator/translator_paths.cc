@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/guest_addr.h"
+#include "cpu/canonical.h"
 #include "cpu/translator/translator_core.h"
 
 namespace remora::cpu::translator {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "cpu/canonical.h"
 #include "cpu/cpu_level.h"
 #include "cpu/cpuid.h"
 #include "cpu/fxsave.h"
@@ -24,10 +25,6 @@ int GprNumber(ZydisRegister reg) {
   const ZydisRegister wide = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
   if (ZydisRegisterGetClass(wide) != ZYDIS_REGCLASS_GPR64) return kNone;
   return ZydisRegisterGetId(wide);
-}
-
-bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
 }
 
 bool IsBitTest(ZydisMnemonic mnemonic) {
@@ -415,14 +412,14 @@ bool Generator::PlaceMemory(Random& random, const Decoded& decoded, TestCase* te
     const int base = operand.mem.base == ZYDIS_REGISTER_NONE || from_rip ? kNone : GprNumber(operand.mem.base);
     const auto displacement = static_cast<uint64_t>(operand.mem.disp.value);
     if (from_rip) {
-      if (!IsCanonical(target)) target = kScratchStart;
+      if (!cpu::IsCanonical(target)) target = kScratchStart;
       patch(info.raw.disp.offset, 32, target - (state.rip + info.length));
       continue;
     }
     if (index != kNone && !(pinned >> index & 1) && (base == kNone || random.OneIn(2)))
       state.gpr[index] = static_cast<uint64_t>(random.Between(-20, 20));
     if (base == kNone) {
-      if (!IsCanonical(target)) target = kScratchStart;
+      if (!cpu::IsCanonical(target)) target = kScratchStart;
       patch(info.raw.disp.offset, 32, target - (index == kNone ? 0 : state.gpr[index] * scale));
       continue;
     }
@@ -625,7 +622,7 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
   const ZydisDecodedInstruction& info = decoded.info;
   const cpu::CpuState& state = test_case.state;
   auto harmless = [](uint64_t start, uint64_t size) {
-    if (!IsCanonical(start) && !IsCanonical(start + size - 1)) return true;
+    if (!cpu::IsCanonical(start) && !cpu::IsCanonical(start + size - 1)) return true;
     if (start + size <= kPage && start < kPage) return true;
     return start >= kScratchStart - 0x800 && start + size <= kMappedEnd + 0x800;
   };
@@ -664,7 +661,7 @@ bool Generator::IsSafe(const Decoded& decoded, const TestCase& test_case) const 
     }
   }
   if (!known) return true;
-  if (!IsCanonical(target)) return true;
+  if (!cpu::IsCanonical(target)) return true;
   if (target >= kScratchStart && target < kMappedEnd) return true;
   const bool inside_itself = target + 1 > state.rip && target < state.rip + 16;
   return !inside_itself && target >= kCodeStart && target < kCodeStart + kCodePages * kPage;

@@ -8,6 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "cpu/canonical.h"
+#include "cpu/cpu_state.h"
+#include "cpu/engine.h"
 #include "cpu/interpreter.h"
 #include "cpu/translator/translator.h"
 #include "testing/silicon/catalogue.h"
@@ -29,10 +32,6 @@ struct Options {
   uint64_t shown = 1;  // failures shown for each mnemonic
 };
 Options g_options;
-
-bool IsCanonical(uint64_t address) {
-  return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address;
-}
 
 uint64_t FlagsWritten(const Decoded& decoded) {
   if (decoded.info.cpu_flags == nullptr) return 0;
@@ -69,7 +68,7 @@ void CompareWithTheHostsCpu(const MakeEngine& make, bool flags_at_faults = true)
       if (g_options.cases == 1) break;
       continue;
     }
-    if (!any_stack && !IsCanonical(test_case->state.gpr[cpu::kRsp])) {
+    if (!any_stack && !cpu::IsCanonical(test_case->state.gpr[cpu::kRsp])) {
       ++left_out;
       if (g_options.cases == 1) break;
       continue;
