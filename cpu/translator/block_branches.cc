@@ -331,11 +331,15 @@ void BlockWriter::LeaveBlock(const void* routine, uint64_t pc) {
   JumpTo(routine);
 }
 
+void BlockWriter::LeaveByTable(uint64_t pc) {
+  LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, pc);
+}
+
 void BlockWriter::WriteUnlinked(uint64_t pc) {
   // What a path leads to may be on any page, and others than its own know nothing of its links.
   if (is_path_ || !optimizations_.chain) {
     SaveFlags(kAllFlags);
-    return LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, pc);
+    return LeaveByTable(pc);
   }
   DCHECK(flags_ != Flags::kReplayable);
   CallRoutine(flags_ == Flags::kHost ? routines_.unlinked_host_flags : routines_.unlinked_saved_flags);
@@ -348,7 +352,7 @@ void BlockWriter::WriteByTable() {
   out_.by_table_host = code_.size();
   if (live_flags_[0] != 0) WriteSaveFlags();
   out_.by_table_saved = code_.size();
-  LeaveBlock(optimizations_.table ? routines_.go_by_table : routines_.leave_lookup, pc_);
+  LeaveByTable(pc_);
 }
 
 void BlockWriter::InterpretHere(uint32_t index, uint64_t pc) {

@@ -359,6 +359,7 @@ class BlockWriter {
   void RequireScratchIs(const HostPlace& target);
   void NoteBranch(bool popped);
   void LeaveBlock(const void* routine, uint64_t pc);  // flags are saved
+  void LeaveByTable(uint64_t pc);                     // likewise: in fewer bytes than GoByTable
   // Where a link leads whose target is not translated: another block of the page, or of the path's pages.
   void WriteUnlinked(uint64_t pc);
   // GeneratedBlock::by_table_host.

@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
+#include "base/check.h"
 #include "base/guest_addr.h"
 #include "base/mutex.h"
 #include "base/zeroed.h"
@@ -284,6 +285,7 @@ class TranslationCache final : public mm::CodeObserver, public BlockNumbers {
   void PatchLink(const PendingLink& link, const Translation& target);
   // Where a jump leads that links to it.
   static const std::byte* EntryFor(const Translation& target, bool flags_saved, bool forward) {
+    DCHECK(!target.tail_frame.valid() || target.by_table_host != 0);
     if (target.tail_frame.valid()) return target.code + (flags_saved ? target.by_table_saved : target.by_table_host);
     return target.code + (!flags_saved ? target.host_entry : forward ? target.forward_entry : target.saved_entry);
   }

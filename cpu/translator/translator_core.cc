@@ -126,7 +126,7 @@ void TranslatorCore::Bind(CpuState* state, mm::Tlb* tlb) {
 }
 
 void TranslatorCore::FillTables(Bound* bound) {
-  // Half of it is filled now, and translated code will look into all of it but the lists.
+  // A quarter of it is filled now, and translated code will look into all of it but the lists.
   static_assert(offsetof(GuestContext, used_extents) <= kLargePageBytes);
   (void)AskForLargePage(bound->context.get(), kLargePageBytes);
   bound->context->indirect[0] = GuestContext::NoTargetAt(0);
@@ -571,6 +571,7 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     return last_left_;
   };
   const auto* const exit_host_pc = reinterpret_cast<const std::byte*>(context.exit_host_pc);
+  const std::byte* const call = exit_host_pc - 1;  // which may end the block, if it was left by one
   const auto stop_at = [&](const std::byte* host, uint32_t (*index_in)(const GuestContext&, const Translation&)) {
     const Translation* translation = left_from(host);
     const uint32_t index = index_in(context, *translation);
@@ -611,16 +612,16 @@ TranslatorCore::Next TranslatorCore::Settle(uint64_t* retired) {
     case Leave::kSyscall:
       break;
     case Leave::kShort:
-      state.rip = left_from(exit_host_pc)->pc;
+      state.rip = left_from(call)->pc;
       *retired -= std::min<uint64_t>(*retired, last_left_->charge);
       break;
     case Leave::kDropped:
-      state.rip = left_from(exit_host_pc)->pc;
+      state.rip = left_from(call)->pc;
       break;
     case Leave::kUnlinked: {
       int16_t behind;
       std::memcpy(&behind, exit_host_pc + Routines::kTargetBehindReturn, sizeof(behind));
-      state.rip = left_from(exit_host_pc)->pc + static_cast<uint64_t>(int64_t{behind});
+      state.rip = left_from(call)->pc + static_cast<uint64_t>(int64_t{behind});
       break;
     }
     case Leave::kInterpret:

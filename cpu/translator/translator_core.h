@@ -70,8 +70,8 @@ class TranslatorCore final : public Engine {
   // A TLB's context, with what C++ alone knows of it.
   struct Bound {
     Zeroed<GuestContext> context;
-    // Whether the tables of targets and ways lead to the routines for what is not known: a MiB that a short program
-    // which runs no translated code in this context need not touch.
+    // Whether ways and returns lead to the routines for what is not known: half a MiB that a short program which runs
+    // no translated code in this context need not touch.
     bool tables_filled = false;
     const mm::Tlb* tlb = nullptr;
     uint64_t last_used = 0;
