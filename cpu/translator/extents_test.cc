@@ -10,11 +10,30 @@
 #include "cpu/cpu_state.h"
 #include "cpu/engine.h"
 #include "cpu/testing/fake_memory.h"
+#include "mm/tlb.h"
 
 namespace remora::cpu {
 namespace {
 
 constexpr uint64_t kCode = FakeMachine::kCode;
+
+// Where a page is that code accesses by its address is asked once; who is told of another page would ask each time.
+TEST(ExtentsTest, APageThatIsAccessedByItsAddressIsLookedUpOnce) {
+  FakeMachine machine;
+  constexpr uint64_t kCounter = FakeMachine::kData + 0x1234;
+  machine.memory.Write(kCode, {0xff, 0x04, 0x25, 0, 0, 0, 0,  // again: inc dword [kCounter]
+                               0x3b, 0x0c, 0x25, 0, 0, 0, 0,  // cmp ecx, [kCounter]
+                               0x75, 0xf0,                    // jne again
+                               0x0f, 0x05});                  // syscall
+  machine.memory.Store(kCode + 3, static_cast<uint32_t>(kCounter));
+  machine.memory.Store(kCode + 10, static_cast<uint32_t>(kCounter));
+  constexpr uint64_t kTimes = 10'000;
+  machine.state.gpr[kRcx] = kTimes;
+  ASSERT_EQ(machine.Run(10 * kTimes).reason, ExitReason::kSyscall);
+  EXPECT_EQ(machine.memory.Load<uint32_t>(kCounter), kTimes);
+  const mm::Tlb::Counters counters = machine.tlb->counters();
+  EXPECT_LT(counters.hits + counters.way_hits + counters.misses, 500u);
+}
 
 // A site that goes from run to run takes over what others have found of them, and allows for its own size.
 TEST(ExtentsTest, WhateverTheSizeARunEndsWhereItEnds) {

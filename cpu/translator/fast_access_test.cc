@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -8,6 +10,8 @@
 #include "cpu/translator/access.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/translation.h"
+#include "mm/tlb.h"
+#include "mm/types.h"
 
 namespace remora::cpu::translator {
 namespace {
@@ -35,6 +39,33 @@ TEST(FastTargetTest, TheEntryGoesToWhoIsWanted) {
   EXPECT_EQ(entry.code, code + 10);
   context->target = kFirst + 16;
   EXPECT_EQ(FastTarget(context.get()), nullptr);
+}
+
+// What a site tells of the page that it lacks: its number, and the instruction, which is of no matter here.
+TEST(FastPlaceTest, ThePageOfTheSiteBecomesKnown) {
+  FakeMachine machine;
+  const auto context = std::make_unique<GuestContext>();
+  const auto keys = std::make_unique<std::atomic<uint64_t>[]>(GuestContext::kPages);
+  constexpr uint32_t kRead = 5, kWritten = GuestContext::kPages - 1;
+  keys[kRead] = GuestContext::PageKey(FakeMachine::kData + kPageSize + 8, /*write=*/false);
+  keys[kWritten] = GuestContext::PageKey(FakeMachine::kData + 8, /*write=*/true);
+  context->page_keys = keys.get();
+  context->tlb = machine.tlb.get();
+  const auto ask = [&](uint32_t place) {
+    context->site = __builtin_bit_cast(uint32_t, PlaceSite{.place = place, .instruction = 1023});
+    return FastPlace(context.get());
+  };
+  EXPECT_EQ(ask(kRead), nullptr);  // as long as the TLB does not know it
+  const std::byte* read = machine.tlb->Fill(GuestAddr(FakeMachine::kData + kPageSize), mm::Access::kRead);
+  EXPECT_EQ(ask(kRead), read);
+  EXPECT_EQ(context->pages[kRead], reinterpret_cast<uint64_t>(read));
+  const std::byte* written = machine.tlb->Fill(GuestAddr(FakeMachine::kData), mm::Access::kWrite);
+  EXPECT_EQ(ask(kWritten), written);
+  EXPECT_EQ(context->pages[kWritten], reinterpret_cast<uint64_t>(written));
+  EXPECT_EQ(context->num_known_pages, 2u);
+  context->fs_base = FakeMachine::kData + 64;
+  EXPECT_EQ(ask(GuestContext::kFsPlace), written + 64);
+  EXPECT_EQ(context->fs_host, reinterpret_cast<uint64_t>(written + 64));
 }
 
 // Near the ends of the run a block cannot tell; nobody has to be asked, not even the TLB, which there is not.
