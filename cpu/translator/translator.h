@@ -33,7 +33,8 @@ bool TranslatorRunsHere();
 uint64_t SettingsOf(const TranslatorOptions& options, std::span<const std::byte> build);
 
 // The engine for x86-64 hosts: guest code as host code (docs/engines.md). Null unless TranslatorRunsHere();
-// the interpreter then is what there is. Rules of use as for MakeInterpreter.
+// the interpreter then is what there is. Rules of use as for MakeInterpreter; and it sets GS of threads that run it,
+// see host_gs_base.h.
 std::unique_ptr<Engine> MakeTranslator(BlockCache* cache, TranslatorOptions options = {});
 
 }  // namespace remora::cpu

@@ -1,10 +1,5 @@
 #include "cpu/translator/translator_core.h"
 
-#include <asm/prctl.h>
-#include <sys/auxv.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -19,19 +14,11 @@
 #include "cpu/guest_access.h"
 #include "cpu/string_form.h"
 #include "cpu/translator/access.h"
+#include "cpu/translator/host_gs_base.h"
 #include "cpu/translator/string_access.h"
 
 namespace remora::cpu::translator {
 namespace {
-
-void SetHostGsBase(const void* base) {
-  constexpr unsigned long kHwcap2FsGsBase = 2;
-  static const bool has_instruction = (getauxval(AT_HWCAP2) & kHwcap2FsGsBase) != 0;
-  if (has_instruction)
-    asm volatile("wrgsbase %0" : : "r"(base) : "memory");
-  else
-    CHECK(syscall(SYS_arch_prctl, ARCH_SET_GS, base) == 0);
-}
 
 // GuestContext::flags from and to RFLAGS.
 constexpr uint64_t kUserTop = uint64_t{1} << 47;

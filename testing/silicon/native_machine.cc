@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "cpu/fxsave.h"
+#include "cpu/translator/host_gs_base.h"
 #include "cpu/xsave.h"
 
 namespace remora::silicon {
@@ -222,6 +223,7 @@ class NativeMachine final : public Machine {
     }
     std::memcpy(code, test_case.bytes.data(), test_case.length);
     // Each time: the translator has a use of its own for it.
+    cpu::translator::ForgetHostGsBase();
     syscall(SYS_arch_prctl, ARCH_SET_GS, test_case.state.gs_base);
     g_channel.test_case = &test_case;
     g_channel.outcome = outcome;
