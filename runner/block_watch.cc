@@ -24,15 +24,22 @@ absl::Status BlockWatch::SetUp(const Options& options, cpu::TranslatorOptions* t
     };
     dumper_.show = [](const std::string& text) { std::fwrite(text.data(), 1, text.size(), stderr); };
   }
+  if (options.gdb_symbols) gdb_symbols_ = std::make_unique<GdbSymbols>();
   if (options.perf_map) {
     absl::StatusOr<std::unique_ptr<PerfMap>> made = PerfMap::Create(PerfMap::PathOfThisProcess());
     if (!made.ok()) return absl::FailedPreconditionError(absl::StrCat("--perf-map: ", made.status().message()));
     perf_map_ = *std::move(made);
+  }
+  const bool names = gdb_symbols_ != nullptr || perf_map_ != nullptr;
+  if (names) {
     dumper_.on_translated = [this](uint64_t pc, const mm::Tlb& tlb, std::span<const std::byte> code) {
-      if (!code.empty()) perf_map_->Add(code, NameOf(pc, tlb));
+      if (code.empty()) return;
+      const std::string name = NameOf(pc, tlb);
+      if (gdb_symbols_ != nullptr) gdb_symbols_->Add(code, name);
+      if (perf_map_ != nullptr) perf_map_->Add(code, name);
     };
   }
-  if (options.dump_blocks || options.perf_map) translator_options->dumper = &dumper_;
+  if (options.dump_blocks || names) translator_options->dumper = &dumper_;
   return absl::OkStatus();
 }
 

@@ -9,13 +9,14 @@
 #include "cpu/translator/translator.h"
 #include "mm/frame_pool.h"
 #include "proc/symbols/symbolizer.h"
+#include "runner/gdb_symbols.h"
 #include "runner/options.h"
 #include "runner/perf_map.h"
 
 namespace remora::runner {
 
-// What the user wants to know of translated blocks, by --dump-blocks and --perf-map, with the guest's symbols.
-// Outlives the engines, except for the Kernel's frames, which it reads while they run.
+// What the user wants to know of translated blocks, by --dump-blocks, --gdb-symbols and --perf-map, with the guest's
+// symbols. Outlives the engines, except for the Kernel's frames, which it reads while they run.
 class BlockWatch {
  public:
   // InvalidArgument, FailedPrecondition: a sentence for the user. `options` gets a dumper if there is something to do.
@@ -29,6 +30,7 @@ class BlockWatch {
   std::string NameOf(uint64_t pc, const mm::Tlb& tlb);
 
   cpu::translator::BlockDumper dumper_;
+  std::unique_ptr<GdbSymbols> gdb_symbols_;
   std::unique_ptr<PerfMap> perf_map_;
   std::unique_ptr<proc::Symbolizer> symbolizer_;
 };

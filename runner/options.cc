@@ -40,6 +40,7 @@ ABSL_FLAG(std::string, cpu_opt, "", "[+-]NAME,...");
 ABSL_FLAG(std::string, dump_blocks, "", "regular expression");
 ABSL_FLAG(std::string, cpu, "",
           "host, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4; the interpreter's default is host without AVX-512");
+ABSL_FLAG(bool, gdb_symbols, false, "tell gdb of translated code");
 ABSL_FLAG(bool, perf_map, false, "write /tmp/perf-PID.map");
 ABSL_FLAG(std::string, translations, "", "folder, or none");
 ABSL_FLAG(std::string, stats, "", "text or json");
@@ -50,11 +51,12 @@ namespace remora::runner {
 namespace {
 
 // Flags that may stand without a value, and what that means.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kBareValues = {
-    {{"strace", ".*"}, {"stats", "text"}, {"perf-map", "true"}, {"version", "true"}}};
-constexpr std::array<std::string_view, 17> kFlags = {
-    "root",       "bind",    "env",         "chdir",       "workers", "memory",   "strace",  "stats",       "engine",
-    "code-cache", "cpu-opt", "dump-blocks", "stats-every", "cpu",     "perf-map", "version", "translations"};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kBareValues = {
+    {{"strace", ".*"}, {"stats", "text"}, {"gdb-symbols", "true"}, {"perf-map", "true"}, {"version", "true"}}};
+constexpr std::array<std::string_view, 18> kFlags = {
+    "root",        "bind",  "env",      "chdir",       "workers", "memory",
+    "strace",      "stats", "engine",   "code-cache",  "cpu-opt", "dump-blocks",
+    "stats-every", "cpu",   "perf-map", "gdb-symbols", "version", "translations"};
 constexpr std::array<std::pair<std::string_view, cpu::CpuLevel>, 5> kLevels = {{{"host", cpu::CpuLevel::kHost},
                                                                                 {"x86-64", cpu::CpuLevel::kV1},
                                                                                 {"x86-64-v2", cpu::CpuLevel::kV2},
@@ -80,6 +82,7 @@ void ResetFlags() {
   absl::SetFlag(&FLAGS_cpu_opt, "");
   absl::SetFlag(&FLAGS_dump_blocks, "");
   absl::SetFlag(&FLAGS_cpu, "");
+  absl::SetFlag(&FLAGS_gdb_symbols, false);
   absl::SetFlag(&FLAGS_perf_map, false);
   absl::SetFlag(&FLAGS_translations, "");
   absl::SetFlag(&FLAGS_stats, "");
@@ -142,11 +145,14 @@ absl::StatusOr<Options> FromFlags() {
   options.cpu_level = chosen.empty() && interprets ? cpu::CpuLevel::kHostWithoutAvx512 : known->second;
   if (options.cpu_level == cpu::CpuLevel::kV4 && !cpu::LevelHasAvx512(options.cpu_level))
     return Refuse("cpu", "x86-64-v4 has AVX-512, which the host's CPU has not");
+  options.gdb_symbols = absl::GetFlag(FLAGS_gdb_symbols);
   options.perf_map = absl::GetFlag(FLAGS_perf_map);
-  if (options.perf_map && options.engine == EngineKind::kInterpreter)
-    return Refuse("perf-map", "the interpreter makes no code: --engine=translator does");
+  for (const auto& [flag, wanted] : {std::pair("gdb-symbols", options.gdb_symbols), {"perf-map", options.perf_map}})
+    if (wanted && options.engine == EngineKind::kInterpreter)
+      return Refuse(flag, "the interpreter makes no code: --engine=translator does");
   const std::string folder = absl::GetFlag(FLAGS_translations);
-  const bool sees_all = options.engine == EngineKind::kVerify || options.dump_blocks || options.perf_map;
+  const bool sees_all =
+      options.engine == EngineKind::kVerify || options.dump_blocks || options.gdb_symbols || options.perf_map;
   options.keeps_translations = folder != "none" && options.engine != EngineKind::kInterpreter && !sees_all;
   if (!folder.empty() && folder != "none") {
     options.translations = folder;
@@ -154,7 +160,8 @@ absl::StatusOr<Options> FromFlags() {
       return Refuse("translations", "the interpreter makes no code: --engine=translator does");
     if (sees_all)
       return Refuse("translations",
-                    "not with --engine=verify, --dump-blocks or --perf-map, which have to see all code made");
+                    "not with --engine=verify, --dump-blocks, --gdb-symbols or --perf-map, which have to see all code "
+                    "made");
   }
   const std::string stats = absl::GetFlag(FLAGS_stats);
   if (stats == "text") {
@@ -245,7 +252,7 @@ cannot change them: what it writes stays in memory and is gone at the end.
   --cpu-opt=-NAME,...      switch optimisations of the translator off (docs/engines.md lists them)
   --cpu=LEVEL              show the guest a CPU of x86-64 or x86-64-v2, -v3, -v4 (default: host, all there is)
   --dump-blocks=REGEX      print guest and host code of translated blocks whose address (hex) or symbol matches
-  --perf-map               write /tmp/perf-PID.map, by which perf(1) names translated code
+  --gdb-symbols            let gdb know the names of translated code; --perf-map: perf(1), by /tmp/perf-PID.map
   --strace[=REGEX]         print syscalls (whose names match) to stderr, as strace(1) does
   --stats[=text|json]      at the end, print to stderr what was done; --stats-every=SECONDS: while PROGRAM runs, too
   --version, --help

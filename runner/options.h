@@ -37,6 +37,7 @@ struct Options {
   std::string cpu_optimizations;           // --cpu-opt: names of the translator's switches, each with + or -
   std::optional<std::string> dump_blocks;  // over addresses (hex) and symbols of translated blocks
   cpu::CpuLevel cpu_level = cpu::CpuLevel::kHost;
+  bool gdb_symbols = false;                 // gdb is told of translated code
   bool perf_map = false;                    // /tmp/perf-PID.map of translated code
   bool keeps_translations = true;           // translated code outlives the run, where it can
   std::optional<std::string> translations;  // --translations: in this folder; else in the usual one

@@ -58,7 +58,7 @@ TEST(OptionsTest, TheEngineIsChosenByName) {
   EXPECT_FALSE(Parse({"--engine=verify", "--workers=2", "p"}).ok());
   EXPECT_EQ(Parse({"--engine=interpreter", "p"})->engine, EngineKind::kInterpreter);
   const auto options = Parse({"--engine=translator", "--code-cache=8", "--cpu-opt=-chain,-trace", "--dump-blocks=^40",
-                              "--cpu=v2", "--perf-map", "p"});
+                              "--cpu=v2", "--perf-map", "--gdb-symbols", "p"});
   ASSERT_TRUE(options.ok());
   EXPECT_EQ(options->engine, EngineKind::kTranslator);
   EXPECT_EQ(options->code_cache_mib, 8u);
@@ -66,6 +66,7 @@ TEST(OptionsTest, TheEngineIsChosenByName) {
   EXPECT_EQ(options->dump_blocks, "^40");
   EXPECT_EQ(options->cpu_level, cpu::CpuLevel::kV2);
   EXPECT_TRUE(options->perf_map);
+  EXPECT_TRUE(options->gdb_symbols);
   EXPECT_FALSE(Parse({"--engine=steam", "p"}).ok());
   EXPECT_FALSE(Parse({"--code-cache=0", "p"}).ok());
 }
@@ -119,7 +120,7 @@ TEST(OptionsTest, TranslationsAreKeptWhereCodeIsMade) {
   }
   EXPECT_FALSE(Parse({"--translations=none", "--engine=interpreter", "p"})->keeps_translations);
   EXPECT_THAT(ErrorOf({"--translations=/d", "--engine=interpreter", "p"}), HasSubstr("makes no code"));
-  for (const char* other : {"--engine=verify", "--dump-blocks=x", "--perf-map"})
+  for (const char* other : {"--engine=verify", "--dump-blocks=x", "--gdb-symbols", "--perf-map"})
     EXPECT_THAT(ErrorOf({"--translations=/d", other, "p"}), HasSubstr("not with"));
 }
 

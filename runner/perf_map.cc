@@ -22,6 +22,8 @@ absl::StatusOr<std::unique_ptr<PerfMap>> PerfMap::Create(const std::string& path
     if (fd >= 0) close(fd);
     return status;
   }
+  // Who looks while the program runs, or after it was killed, finds whole lines.
+  std::setvbuf(file, nullptr, _IOLBF, BUFSIZ);
   return std::unique_ptr<PerfMap>(new PerfMap(file));
 }
 

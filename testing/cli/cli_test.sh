@@ -300,7 +300,57 @@ case_perf_map() {
   (( $(grep -c 'libc.so.6' "/tmp/perf-$pid.map") > 10 )) || fail "no lines for libc"
   rm -f "/tmp/perf-$pid.map"
 }
+case_perf_map_has_what_a_killed_run_made() {
+  printf 'volatile long turns; __attribute__((noinline)) void go_round(void) { for (;;) ++turns; }\nint main(void) { go_round(); }' >round.c
+  gcc -O1 -o round round.c || { fail "gcc"; return 1; }
+  "$remora" --cpu-opt=-warm --perf-map ./round >.out 2>.err &
+  local pid=$!
+  for _ in {1..100}; do
+    sleep 0.1
+    ! grep -q 'go_round' "/tmp/perf-$pid.map" 2>/dev/null || break
+  done
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null
+  status=$?
+  grep -qE '^[0-9a-f]+ [0-9a-f]+ go_round\+0 \(round\)$' "/tmp/perf-$pid.map" || fail "the function has no line"
+  rm -f "/tmp/perf-$pid.map"
+}
 case_perf_map_needs_the_translator() { try --engine=interpreter --perf-map /bin/true; expect_status 125 && expect_sentence 'perf-map: the interpreter makes no code'; }
+case_gdb_knows_translated_code() {
+  printf 'volatile long turns; __attribute__((noinline)) void go_round(void) { for (;;) ++turns; }\nint main(void) { go_round(); }' >round.c
+  gcc -O1 -o round round.c || { fail "gcc"; return 1; }
+  command -v gdb >/dev/null || { echo "    not run: there is no gdb"; return 0; }
+  "$remora" --workers=1 --cpu-opt=-warm --gdb-symbols ./round >.out 2>.err &
+  local pid=$! told=
+  # Now and then a worker is elsewhere.
+  for _ in {1..20}; do
+    sleep 0.2
+    told=$(timeout 60 gdb -nx -batch -ex 'thread apply all -q info symbol $pc' -p "$pid" 2>&1 </dev/null)
+    [[ $told != *'go_round+'* && $told != *'not permitted'* ]] || break
+  done
+  kill "$pid"
+  wait "$pid"
+  status=$? out=$told
+  if [[ $told == *'not permitted'* ]]; then echo "    not run: this host lets nobody attach to a process"; return 0; fi
+  [[ $told == *'go_round+'*'(round)'*'in section .text'* ]] || fail "gdb does not name the function"
+}
+case_gdb_is_told_while_it_runs_remora() {
+  command -v gdb >/dev/null || { echo "    not run: there is no gdb"; return 0; }
+  # What the 100th piece of code is a translation of, as perf's map has it and as gdb has heard by the 300th change.
+  cat >ask.py <<'PY'
+map = "/tmp/perf-%d.map" % gdb.selected_inferior().pid
+address, size, name = open(map).readlines()[100].rstrip("\n").split(" ", 2)
+os.unlink(map)
+told = gdb.execute("info symbol 0x%x" % (int(address, 16) + 1), to_string=True)
+print("gdb says the same" if told.startswith(name + " + 1 in section .text") else "gdb says %s for %s" % (told, name))
+PY
+  timeout 60 gdb -nx -batch -ex 'break __jit_debug_register_code' -ex 'ignore 1 300' -ex run -ex 'python import os' -ex 'source ask.py' \
+    --args "$remora" --workers=1 --cpu-opt=-warm --gdb-symbols --perf-map /bin/bash -c 'echo $((6 * 7))' >.out 2>&1 </dev/null
+  status=$? out=$(<.out) err=
+  if [[ $out == *'not permitted'* ]]; then echo "    not run: this host lets nobody trace a process"; return 0; fi
+  [[ $out == *'gdb says the same'* ]] || fail "gdb does not know"
+}
+case_gdb_symbols_need_the_translator() { try --engine=interpreter --gdb-symbols /bin/true; expect_status 125 && expect_sentence 'gdb-symbols: the interpreter makes no code'; }
 
 case_engines_are_verified() {
   try --engine=verify /bin/bash -c 'echo $((6 * 7)) | cat; echo b a | tr " " "\n" | sort; exit 3'
