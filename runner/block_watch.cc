@@ -32,11 +32,16 @@ absl::Status BlockWatch::SetUp(const Options& options, cpu::TranslatorOptions* t
   }
   const bool names = gdb_symbols_ != nullptr || perf_map_ != nullptr;
   if (names) {
-    dumper_.on_translated = [this](uint64_t pc, const mm::Tlb& tlb, std::span<const std::byte> code) {
+    const auto add = [this](std::span<const std::byte> code, const std::string& name) {
       if (code.empty()) return;
-      const std::string name = NameOf(pc, tlb);
       if (gdb_symbols_ != nullptr) gdb_symbols_->Add(code, name);
       if (perf_map_ != nullptr) perf_map_->Add(code, name);
+    };
+    dumper_.on_routine = [add](std::string_view name, std::span<const std::byte> code) {
+      add(code, absl::StrCat(std::string(name), " (remora)"));
+    };
+    dumper_.on_translated = [this, add](uint64_t pc, const mm::Tlb& tlb, std::span<const std::byte> code) {
+      add(code, NameOf(pc, tlb));
     };
   }
   if (options.dump_blocks || names) translator_options->dumper = &dumper_;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "cpu/translator/guest_instruction.h"
 #include "cpu/translator/translation.h"
@@ -19,6 +20,8 @@ struct BlockDumper {
   // Where true, `show` is called with the text of DumpBlock.
   std::function<bool(uint64_t pc, const mm::Tlb& tlb)> wanted = nullptr;
   std::function<void(const std::string& text)> show = nullptr;
+  // A routine that translated code calls; each once, before there is any.
+  std::function<void(std::string_view name, std::span<const std::byte> code)> on_routine = nullptr;
   // The host's code, where it runs.
   std::function<void(uint64_t pc, const mm::Tlb& tlb, std::span<const std::byte> code)> on_translated = nullptr;
 };

@@ -1,7 +1,9 @@
 #include "cpu/translator/routines.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/guest_addr.h"
@@ -755,42 +757,62 @@ Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx51
   return routines;
 }
 
+void ForEachRoutine(const Routines& routines, absl::FunctionRef<void(std::string_view, const void*)> routine) {
+  const std::pair<std::string_view, const void*> all[] = {
+      {"enter", reinterpret_cast<const void*>(routines.enter)},
+      {"leave_lookup", routines.leave_lookup},
+      {"go_by_table", routines.go_by_table},
+      {"return_by_table", routines.return_by_table},
+      {"leave_interpret", routines.leave_interpret},
+      {"leave_repeat", routines.leave_repeat},
+      {"go_on", routines.go_on},
+      {"dropped_host_flags", routines.dropped_host_flags},
+      {"dropped_saved_flags", routines.dropped_saved_flags},
+      {"unlinked_host_flags", routines.unlinked_host_flags},
+      {"unlinked_saved_flags", routines.unlinked_saved_flags},
+      {"way_unset_host_flags", routines.way_unset_host_flags},
+      {"way_unset_saved_flags", routines.way_unset_saved_flags},
+      {"way_thunks", routines.way_thunks},
+      {"indirect_miss", routines.indirect_miss},
+      {"learn_branch", routines.learn_branch},
+      {"trap", routines.trap},
+      {"access_read", routines.access[0]},
+      {"access_write", routines.access[1]},
+      {"access_delta_read", routines.access_delta[0]},
+      {"access_delta_write", routines.access_delta[1]},
+      {"access_stack", routines.access_stack},
+      {"access_around_stack", routines.access_around_stack},
+      {"access_place", routines.access_place},
+      {"string", routines.string},
+      {"syscall", routines.syscall},
+      {"load_vectors", routines.load_vectors},
+      {"load_avx512", routines.load_avx512},
+      {"load_x87", routines.load_x87},
+  };
+  for (const auto& [name, code] : all) routine(name, code);
+}
+
+std::vector<NamedCode> NamesOf(const Routines& routines, const CodeBuffer& buffer) {
+  std::vector<NamedCode> names = {{"leave", {buffer.permanent(), 0}}};  // the first one, which others end with
+  ForEachRoutine(routines, [&](std::string_view name, const void* code) {
+    // What the host's CPU has no use for has no place of its own.
+    if (code != buffer.permanent()) names.push_back({name, {static_cast<const std::byte*>(code), 0}});
+  });
+  std::ranges::sort(names, {}, [](const NamedCode& named) { return named.code.data(); });
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::byte* end =
+        i + 1 < names.size() ? names[i + 1].code.data() : buffer.permanent() + CodeBuffer::kPermanentBytes;
+    names[i].code = {names[i].code.data(), end};
+  }
+  return names;
+}
+
 uint64_t LayoutOf(const Routines& routines, const std::byte* buffer) {
   uint64_t sum = 0;
-  const auto add = [&](const void* routine) {
+  ForEachRoutine(routines, [&](std::string_view, const void* code) {
     constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
-    sum = (sum ^ static_cast<uint64_t>(static_cast<const std::byte*>(routine) - buffer)) * kOdd;
-  };
-  add(reinterpret_cast<const void*>(routines.enter));
-  for (const void* routine : {routines.leave_lookup,
-                              routines.go_by_table,
-                              routines.return_by_table,
-                              routines.leave_interpret,
-                              routines.leave_repeat,
-                              routines.go_on,
-                              routines.dropped_host_flags,
-                              routines.dropped_saved_flags,
-                              routines.unlinked_host_flags,
-                              routines.unlinked_saved_flags,
-                              routines.way_unset_host_flags,
-                              routines.way_unset_saved_flags,
-                              static_cast<const void*>(routines.way_thunks),
-                              routines.indirect_miss,
-                              routines.learn_branch,
-                              routines.trap,
-                              routines.access[0],
-                              routines.access[1],
-                              routines.access_delta[0],
-                              routines.access_delta[1],
-                              routines.access_stack,
-                              routines.access_around_stack,
-                              routines.access_place,
-                              routines.string,
-                              routines.syscall,
-                              routines.load_vectors,
-                              routines.load_avx512,
-                              routines.load_x87})
-    add(routine);
+    sum = (sum ^ static_cast<uint64_t>(static_cast<const std::byte*>(code) - buffer)) * kOdd;
+  });
   return sum;
 }
 

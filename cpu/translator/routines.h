@@ -3,7 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "cpu/translator/code_buffer.h"
 #include "cpu/translator/guest_context.h"
 #include "cpu/translator/string_access.h"
@@ -103,6 +107,17 @@ struct HostCalls {
 
 // `has_avx512`: whether the host's CPU has it. Putting the routines together does not need it, running them does.
 Routines MakeRoutines(CodeBuffer* buffer, const HostCalls& calls, bool has_avx512);
+
+// All routines, one after the other, and where the ways' thunks begin.
+void ForEachRoutine(const Routines& routines, absl::FunctionRef<void(std::string_view name, const void* code)> routine);
+
+// For debuggers and profilers. `code` goes up to the next routine, the last one's to the end of what stays in the
+// buffer.
+struct NamedCode {
+  std::string_view name;
+  std::span<const std::byte> code;
+};
+std::vector<NamedCode> NamesOf(const Routines& routines, const CodeBuffer& buffer);
 
 // A sum over where they are, from the CodeBuffer's beginning: translations that an earlier run has left lead there.
 uint64_t LayoutOf(const Routines& routines, const std::byte* buffer);

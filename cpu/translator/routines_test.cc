@@ -10,6 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/zeroed.h"
@@ -102,6 +105,24 @@ TEST(RoutinesTest, AMissIsRecordedInTheSitesOwnExtent) {
     EXPECT_EQ(std::memcmp(expected.data(), context->extent_rows.data(), sizeof(context->extent_rows)), 0);
   }
   ASSERT_EQ(syscall(SYS_arch_prctl, ARCH_SET_GS, 0), 0);
+}
+
+TEST(RoutinesTest, NamesAreForAllThatStaysInTheBuffer) {
+  CodeBuffer buffer(kMegabyte);
+  const Routines routines = MakeRoutines(&buffer, HostCalls{}, /*has_avx512=*/false);
+  std::map<std::string_view, std::span<const std::byte>> names;
+  const std::byte* next = buffer.permanent();
+  for (const NamedCode& routine : NamesOf(routines, buffer)) {
+    EXPECT_EQ(routine.code.data(), next) << routine.name;
+    EXPECT_FALSE(routine.code.empty()) << routine.name;
+    EXPECT_TRUE(names.emplace(routine.name, routine.code).second) << routine.name;
+    next = routine.code.data() + routine.code.size();
+  }
+  EXPECT_EQ(next, buffer.permanent() + CodeBuffer::kPermanentBytes);
+  EXPECT_EQ(names["access_delta_write"].data(), routines.access_delta[1]);
+  EXPECT_EQ(names["enter"].data(), reinterpret_cast<const std::byte*>(routines.enter));
+  EXPECT_EQ(names["way_thunks"].size(), 2 * GuestContext::kWays * GuestContext::kWayThunkBytes);
+  EXPECT_FALSE(names.contains("load_avx512"));
 }
 
 }  // namespace

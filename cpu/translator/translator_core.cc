@@ -57,7 +57,11 @@ class SharedTranslations final : public mm::CodeObserver {
                {&FastTarget, &FastWay, &FastAccess, &FillAccess, &FastStack, &FillStack, &FastPlace, &FillPlace,
                 &PrepareX87, &RunString, &FillString, &TranslatorCore::CarryOutSyscall, &TranslatorCore::LearnBranch},
                options.store),
-        traps_(&cache_.buffer(), cache_.routines().trap) {}
+        traps_(&cache_.buffer(), cache_.routines().trap) {
+    if (options.dumper == nullptr || !options.dumper->on_routine) return;
+    for (const NamedCode& routine : NamesOf(cache_.routines(), cache_.buffer()))
+      options.dumper->on_routine(routine.name, routine.code);
+  }
   void DropCode(mm::FrameId frame) override { cache_.DropCode(frame); }
   TranslationCache* cache() { return &cache_; }
 

@@ -298,6 +298,7 @@ case_perf_map() {
   expect_status 5 || return 1
   grep -qE '^[0-9a-f]+ [0-9a-f]+ special_function\+0 \(named\)$' "/tmp/perf-$pid.map" || { fail "no line for the function"; return 1; }
   (( $(grep -c 'libc.so.6' "/tmp/perf-$pid.map") > 10 )) || fail "no lines for libc"
+  (( $(grep -cE ' (enter|syscall) \(remora\)$' "/tmp/perf-$pid.map") == 2 )) || fail "routines have no lines"
   rm -f "/tmp/perf-$pid.map"
 }
 case_perf_map_has_what_a_killed_run_made() {
