@@ -324,9 +324,9 @@ case_gdb_knows_translated_code() {
   "$remora" --workers=1 --cpu-opt=-warm --gdb-symbols ./round >.out 2>.err &
   local pid=$! told=
   # Now and then a worker is elsewhere.
-  for _ in {1..20}; do
-    sleep 0.2
-    told=$(timeout 60 gdb -nx -batch -ex 'thread apply all -q info symbol $pc' -p "$pid" 2>&1 </dev/null)
+  for _ in {1..6}; do
+    sleep 0.5
+    told=$(timeout 20 gdb -nx -batch -ex 'thread apply all -q info symbol $pc' -p "$pid" 2>&1 </dev/null)
     [[ $told != *'go_round+'* && $told != *'not permitted'* ]] || break
   done
   kill "$pid"
